@@ -1,0 +1,148 @@
+// A device's view of guest memory: DMA addresses (IOVAs) to bytes. The table is small (a dozen ranges of RAM), so a lookup
+// is a compare with the range that was hit last and, failing that, a scan.
+//
+// Addresses come as two 32-bit halves, as the hardware formats have them. Inside, a page is known by its 31-bit page frame
+// number, so nothing becomes a heap number: addresses of 2^43 (8 TiB) and above are not memory here.
+
+import type { Memory } from "./bytes.ts";
+
+export const PAGE_SHIFT = 12;
+export const PAGE_BYTES = 1 << PAGE_SHIFT;
+const PAGE_MASK = PAGE_BYTES - 1;
+/** Upper half of the first address that has no 31-bit page frame number. */
+const HI_LIMIT = 1 << 11;
+const ADDRESS_LIMIT = HI_LIMIT * 2 ** 32;
+/** More ranges than any VMM maps; bounds the scan and what a hostile peer can make us keep. */
+export const MAX_RANGES = 4096;
+
+interface Range {
+  firstPfn: number;
+  /** One past the last page. */
+  endPfn: number;
+  memory: Memory;
+  /** Where the first page lies in `memory`. */
+  offset: number;
+  writable: boolean;
+}
+
+/**
+ * Guest memory by DMA address. `locate` leaves its answer in the fields `memory`, `at`, `run` and `writable`, which hold
+ * until the next call; this keeps the hot path free of allocation.
+ */
+export class AddressSpace {
+  /** Memory that holds the located byte. */
+  memory: Memory;
+  /** Offset of the located byte in `memory`. */
+  at = 0;
+  /** Bytes from there to the end of the contiguous range. */
+  run = 0;
+  /** Whether the device may write there. */
+  writable = false;
+  /** Changes with every map and unmap; whoever keeps an answer of `locate` compares it. */
+  generation = 0;
+
+  readonly #none: Memory;
+  #ranges: Range[] = [];
+  #last: Range | undefined;
+
+  /** @param none any memory; stands in `memory` while nothing has been located. */
+  constructor(none: Memory) {
+    this.#none = none;
+    this.memory = none;
+  }
+
+  /**
+   * Maps `length` bytes of `memory` from `offset` at DMA address `start`. All three are multiples of the page size.
+   * @returns undefined, or what is wrong: overlap with an existing range, misalignment, out of range, too many ranges.
+   */
+  map(start: number, length: number, memory: Memory, offset: number, writable: boolean): string | undefined {
+    if (start % PAGE_BYTES !== 0 || length % PAGE_BYTES !== 0 || offset % PAGE_BYTES !== 0) return "not page aligned";
+    if (!(length > 0) || start + length > ADDRESS_LIMIT) return "beyond 8 TiB or empty";
+    if (offset < 0 || offset + length > memory.bytes.length) return "outside its memory";
+    if (this.#ranges.length >= MAX_RANGES) return "too many ranges";
+    const firstPfn = start / PAGE_BYTES;
+    const endPfn = firstPfn + length / PAGE_BYTES;
+    if (this.#ranges.some((r) => r.firstPfn < endPfn && firstPfn < r.endPfn)) return "overlaps a mapped range";
+    this.#ranges.push({ firstPfn, endPfn, memory, offset, writable });
+    this.#changed();
+    return undefined;
+  }
+
+  /** Unmaps every range that lies wholly inside [start, start + length); returns how many bytes went. */
+  unmap(start: number, length: number): number {
+    const firstPfn = start / PAGE_BYTES;
+    const endPfn = firstPfn + length / PAGE_BYTES;
+    let bytes = 0;
+    this.#ranges = this.#ranges.filter((r) => {
+      const inside = r.firstPfn >= firstPfn && r.endPfn <= endPfn;
+      if (inside) bytes += (r.endPfn - r.firstPfn) * PAGE_BYTES;
+      return !inside;
+    });
+    this.#changed();
+    return bytes;
+  }
+
+  unmapAll(): void {
+    this.#ranges = [];
+    this.#changed();
+  }
+
+  /** The mapped ranges, for printing. */
+  describe(): { start: number; length: number; writable: boolean }[] {
+    return this.#ranges.map((r) => ({
+      start: r.firstPfn * PAGE_BYTES,
+      length: (r.endPfn - r.firstPfn) * PAGE_BYTES,
+      writable: r.writable,
+    }));
+  }
+
+  /** Bytes of memory mapped in all. */
+  get mappedBytes(): number {
+    return this.#ranges.reduce((sum, r) => sum + (r.endPfn - r.firstPfn) * PAGE_BYTES, 0);
+  }
+
+  /**
+   * Finds the byte at DMA address hi:lo (each taken as 32 bits, signed or not).
+   * @returns false if no memory is mapped there.
+   */
+  locate(hi: number, lo: number): boolean {
+    if (hi >>> 0 >= HI_LIMIT) return false;
+    return this.locatePage((hi << (32 - PAGE_SHIFT)) | (lo >>> PAGE_SHIFT), lo & PAGE_MASK);
+  }
+
+  /** The same for a page frame number and an offset inside that page. */
+  locatePage(pfn: number, offsetInPage: number): boolean {
+    let range = this.#last;
+    if (range === undefined || pfn < range.firstPfn || pfn >= range.endPfn) {
+      range = this.#find(pfn);
+      if (range === undefined) return false;
+      this.#last = range;
+    }
+    this.memory = range.memory;
+    this.at = range.offset + ((pfn - range.firstPfn) << PAGE_SHIFT) + offsetInPage;
+    this.run = ((range.endPfn - pfn) << PAGE_SHIFT) - offsetInPage;
+    this.writable = range.writable;
+    return true;
+  }
+
+  /** True if all of [hi:lo, + length) lies in one range; `memory` and `at` are then set. For mailboxes and records. */
+  locateRun(hi: number, lo: number, length: number): boolean {
+    return this.locate(hi, lo) && this.run >= length;
+  }
+
+  #find(pfn: number): Range | undefined {
+    const ranges = this.#ranges;
+    for (let i = 0; i < ranges.length; i++) {
+      const range = ranges[i]!;
+      if (pfn >= range.firstPfn && pfn < range.endPfn) return range;
+    }
+    return undefined;
+  }
+
+  #changed(): void {
+    this.generation++;
+    this.#last = undefined;
+    this.memory = this.#none;
+    this.run = 0;
+  }
+}

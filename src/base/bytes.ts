@@ -1,0 +1,52 @@
+// Memory as the core sees it, and the only place that copies it.
+
+/** A stretch of memory with the views that hot code needs; all of them show the same bytes. */
+export interface Memory {
+  readonly bytes: Buffer;
+  /** Big- and little-endian access at any offset. */
+  readonly view: DataView;
+  /** Aligned words in host order, for shadow compares and Atomics. */
+  readonly words: Int32Array;
+}
+
+/** Wraps `length` bytes of `buffer` from `offset` (a multiple of 4). */
+export function memoryOf(buffer: ArrayBufferLike, offset = 0, length = buffer.byteLength - offset): Memory {
+  return {
+    bytes: Buffer.from(buffer as ArrayBuffer, offset, length),
+    view: new DataView(buffer, offset, length),
+    words: new Int32Array(buffer, offset, length >> 2),
+  };
+}
+
+/** Zeroed private memory of `length` bytes (rounded up to 8). */
+export function newMemory(length: number): Memory {
+  return memoryOf(new ArrayBuffer((length + 7) & ~7));
+}
+
+/** Below this many bytes a loop beats the call into the runtime (measured: bench/micro/copy.ts). */
+const LOOP_LIMIT = 64;
+
+/**
+ * Copies `length` bytes. The ranges must lie inside their memories (callers have checked); they may be the same memory
+ * and may overlap. Allocates nothing.
+ */
+export function copyBytes(from: Memory, fromAt: number, to: Memory, toAt: number, length: number): void {
+  if (length <= LOOP_LIMIT && from !== to) {
+    const source = from.view;
+    const target = to.view;
+    let i = 0;
+    for (; i + 4 <= length; i += 4) target.setInt32(toAt + i, source.getInt32(fromAt + i, true), true);
+    for (; i < length; i++) target.setUint8(toAt + i, source.getUint8(fromAt + i));
+    return;
+  }
+  from.bytes.copy(to.bytes, toAt, fromAt, fromAt + length);
+}
+
+/**
+ * Stores one aligned 32-bit word, in host order, after everything stored before it. JavaScript promises no order between plain
+ * stores to shared memory; x86-64 keeps them in program order and so does V8 for stores of unknown aliasing. This is the
+ * one function that hands memory over to another processor.
+ */
+export function publishWord(memory: Memory, at: number, value: number): void {
+  Atomics.store(memory.words, at >> 2, value);
+}
