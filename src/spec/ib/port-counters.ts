@@ -1,0 +1,29 @@
+// Counters every port keeps (IBA vol 1, 16.1.3.5 PortCounters, 16.1.4.11 PortCountersExtended). The performance agent
+// reads them; the transport and the links count into them.
+
+import { counterSlots } from "../../base/counters.ts";
+
+/** Slots of a port's counter array; data counters are in 4-byte words as the PMA reports them. */
+export const PortCounter = counterSlots(
+  "symbolErrors",
+  "linkErrorRecovery",
+  "linkDowned",
+  "rcvErrors",
+  "rcvRemotePhysicalErrors",
+  "rcvSwitchRelayErrors",
+  "xmitDiscards",
+  "xmitConstraintErrors",
+  "rcvConstraintErrors",
+  "localLinkIntegrityErrors",
+  "excessiveBufferOverrunErrors",
+  "vl15Dropped",
+  "xmitData",
+  "rcvData",
+  "xmitPackets",
+  "rcvPackets",
+  "xmitWait",
+  "unicastXmitPackets",
+  "unicastRcvPackets",
+  "multicastXmitPackets",
+  "multicastRcvPackets",
+);
