@@ -1,0 +1,119 @@
+// One channel adapter as the transport sees it: its tables, its ports, and the queue pairs that have work.
+// The hca room creates and fills it by firmware commands; the engine drives it.
+
+import type { AddressSpace } from "../base/address-space.ts";
+import type { Memory } from "../base/bytes.ts";
+import { newCounters } from "../base/counters.ts";
+import type { CompletionQueue } from "./completion-queue.ts";
+import { AdapterCounter } from "./counters.ts";
+import { Icm } from "./icm.ts";
+import { RegionTable } from "./memory.ts";
+import { MulticastTable } from "./multicast.ts";
+import type { Network } from "./network.ts";
+import { NumberTable } from "./number-table.ts";
+import type { AdapterPort } from "./port.ts";
+import type { QueuePair } from "./queue-pair.ts";
+import type { SharedReceiveQueue } from "./shared-receive-queue.ts";
+
+/** What the transport tells the device's driver; the hca room turns it into EQEs and interrupts. */
+export interface EventSink {
+  completion(eqn: number, cqn: number): void;
+  cqError(cqn: number, syndrome: number): void;
+  /** `type` is an `EventType` that carries a QPN. */
+  qpEvent(type: number, qpn: number): void;
+  srqLimit(srqn: number): void;
+  srqCatastrophic(srqn: number): void;
+}
+
+export class Adapter {
+  readonly network: Network;
+  readonly dma: AddressSpace;
+  readonly icm: Icm;
+  readonly regions: RegionTable;
+  readonly noMemory: Memory;
+  readonly events: EventSink;
+  readonly counters: Float64Array;
+  readonly qps = new NumberTable<QueuePair>();
+  readonly cqs = new NumberTable<CompletionQueue>();
+  readonly srqs = new NumberTable<SharedReceiveQueue>();
+  readonly multicast = new MulticastTable();
+  /** Port 1 first. */
+  readonly ports: AdapterPort[] = [];
+  /** INIT_HCA: refuse UD sends whose address vector names another port than the QP's. */
+  checksAvPort = true;
+  /** Queue pairs with something to do, in the order they will get a turn. */
+  #activeHead: QueuePair | undefined;
+  #activeTail: QueuePair | undefined;
+  /** Queue pairs that wait for a time or for somebody else, and those in an error state that still take posts. */
+  readonly waiting: QueuePair[] = [];
+  /** Whose turn among `waiting` is next. */
+  waitingCursor = 0;
+
+  constructor(fields: { network: Network; dma: AddressSpace; noMemory: Memory; events: EventSink; counters?: Float64Array }) {
+    this.network = fields.network;
+    this.dma = fields.dma;
+    this.noMemory = fields.noMemory;
+    this.events = fields.events;
+    this.counters = fields.counters ?? newCounters(AdapterCounter);
+    this.icm = new Icm(this.dma);
+    this.regions = new RegionTable(this.dma, this.icm);
+  }
+
+  /** Forgets everything (device reset, CLOSE_HCA). Nothing of the old state touches guest memory afterwards. */
+  reset(): void {
+    for (const qp of this.qps.values()) qp.detach();
+    this.qps.clear();
+    this.cqs.clear();
+    this.srqs.clear();
+    this.multicast.reset(0, 0);
+    this.regions.clear();
+    this.icm.clear();
+    this.waiting.length = 0;
+    this.#activeHead = undefined;
+    this.#activeTail = undefined;
+    this.network.connectionsChanged();
+  }
+
+  /** Gives a QP a turn, unless it already waits for one. */
+  activate(qp: QueuePair): void {
+    if (qp.isActive) return;
+    qp.isActive = true;
+    qp.nextActive = undefined;
+    if (this.#activeTail === undefined) this.#activeHead = qp;
+    else this.#activeTail.nextActive = qp;
+    this.#activeTail = qp;
+  }
+
+  /** Takes the next QP off the list. */
+  takeActive(): QueuePair | undefined {
+    const qp = this.#activeHead;
+    if (qp === undefined) return undefined;
+    this.#activeHead = qp.nextActive;
+    if (this.#activeHead === undefined) this.#activeTail = undefined;
+    qp.nextActive = undefined;
+    qp.isActive = false;
+    return qp;
+  }
+
+  /** Puts a QP among those that are looked at now and then. */
+  addWaiting(qp: QueuePair): void {
+    if (qp.waitingIndex >= 0) return;
+    qp.waitingIndex = this.waiting.length;
+    this.waiting.push(qp);
+  }
+
+  removeWaiting(qp: QueuePair): void {
+    const index = qp.waitingIndex;
+    if (index < 0) return;
+    const last = this.waiting.pop()!;
+    if (last !== qp) {
+      this.waiting[index] = last;
+      last.waitingIndex = index;
+    }
+    qp.waitingIndex = -1;
+  }
+
+  get hasActive(): boolean {
+    return this.#activeHead !== undefined;
+  }
+}

@@ -1,0 +1,74 @@
+// The only writers of work completions, so that "exactly one CQE per WQE" has one place. Docs "infinihost" 5.5.1, 5.6.
+
+import { PortCounter } from "../spec/ib/port-counters.ts";
+import { AdapterCounter } from "./counters.ts";
+import type { AdapterPort } from "./port.ts";
+import type { QueuePair } from "./queue-pair.ts";
+
+/** Bit 3 of a send WQE's control dword: generate a CQE. */
+const SIGNALED = 1 << 3;
+
+/** Completes the send WQE in hand and moves on to the next. `byteCount` counts for reads and atomics only. */
+export function completeSend(qp: QueuePair, byteCount: number): void {
+  if (qp.setup.signalAll || (qp.wqeControl & SIGNALED) !== 0) {
+    qp.setup.sendCq.writeGood(qp.number, 0, 0, 0, byteCount, qp.wqeOffset, qp.wqeOpcode, true, false);
+    qp.adapter.counters[AdapterCounter.completions]! += 1;
+  }
+  retireSend(qp);
+}
+
+/** Completes the send WQE in hand in error, signaled or not. */
+export function completeSendError(qp: QueuePair, syndrome: number): void {
+  qp.setup.sendCq.writeError(qp.number, syndrome, 0, qp.wqeOffset, true);
+  qp.adapter.counters[AdapterCounter.completions]! += 1;
+  retireSend(qp);
+}
+
+function retireSend(qp: QueuePair): void {
+  qp.isTransferring = false;
+  qp.sqHead = (qp.sqHead + 1) & 0xffff;
+}
+
+/**
+ * Completes the receive WQE in hand.
+ * @param flags SL, GRH, path bits and source LID as the CQE has them (datagrams; 0 otherwise)
+ * @param opcode BTH opcode of the last packet
+ */
+export function completeReceive(
+  qp: QueuePair,
+  remoteQpn: number,
+  flags: number,
+  immediate: number,
+  byteCount: number,
+  opcode: number,
+  isSolicited: boolean,
+): void {
+  qp.isReceiving = false;
+  qp.setup.receiveCq.writeGood(qp.number, remoteQpn, flags, immediate, byteCount, qp.receiveOffset, opcode, false, isSolicited);
+  const counters = qp.adapter.counters;
+  counters[AdapterCounter.completions]! += 1;
+  counters[AdapterCounter.receives]! += 1;
+}
+
+/** Completes the receive WQE in hand in error. */
+export function completeReceiveError(qp: QueuePair, syndrome: number): void {
+  qp.isReceiving = false;
+  qp.setup.receiveCq.writeError(qp.number, syndrome, 0, qp.receiveOffset, false);
+  qp.adapter.counters[AdapterCounter.completions]! += 1;
+}
+
+/** Headers of one packet in 4-byte words: LRH, BTH and ICRC. Extension headers are left out of the estimate. */
+const HEADER_WORDS = 6;
+
+/** Counts a message of `bytes` in `packets` packets at the sending and the receiving port (PMA, 16.1.3.5). */
+export function countTraffic(from: AdapterPort, to: AdapterPort, bytes: number, packets: number): void {
+  const words = ((bytes + 3) >>> 2) + packets * HEADER_WORDS;
+  const sent = from.wire.counters;
+  sent[PortCounter.xmitData]! += words;
+  sent[PortCounter.xmitPackets]! += packets;
+  sent[PortCounter.unicastXmitPackets]! += packets;
+  const received = to.wire.counters;
+  received[PortCounter.rcvData]! += words;
+  received[PortCounter.rcvPackets]! += packets;
+  received[PortCounter.unicastRcvPackets]! += packets;
+}

@@ -1,0 +1,51 @@
+// One doorbell record of the UAR context: 8 bytes of guest memory that only the driver writes. Docs "infinihost" 3.5, P-8.
+
+import type { Memory } from "../base/bytes.ts";
+import type { Icm } from "./icm.ts";
+
+/** Reads one record; the place is found once and kept until ICM or DMA maps change. */
+export class DoorbellRecord {
+  readonly #icm: Icm;
+  readonly #page: number;
+  readonly #offset: number;
+  #memory: Memory;
+  #at = 0;
+  #generation = -1;
+
+  /** The record at byte `offset` (a multiple of 8) of ICM page `page`. */
+  constructor(icm: Icm, page: number, offset: number) {
+    this.#icm = icm;
+    this.#page = page;
+    this.#offset = offset;
+    this.#memory = icm.dma.memory;
+  }
+
+  /** First dword, or -1 while no memory backs the record (a consumer index of -1 is then indistinguishable: see `isBacked`). */
+  first(): number {
+    return this.#locate() ? this.#memory.view.getInt32(this.#at, false) : -1;
+  }
+
+  /** Second dword, or 0 while no memory backs the record. */
+  second(): number {
+    return this.#locate() ? this.#memory.view.getInt32(this.#at + 4, false) : 0;
+  }
+
+  /** Count of posted WQEs modulo 2^16, or `fallback` while no memory backs the record. */
+  counter(fallback: number): number {
+    return this.#locate() ? this.#memory.view.getUint16(this.#at + 2, false) : fallback;
+  }
+
+  isBacked(): boolean {
+    return this.#locate();
+  }
+
+  #locate(): boolean {
+    const generation = this.#icm.generation + this.#icm.dma.generation;
+    if (this.#generation === generation) return true;
+    if (!this.#icm.locate(this.#page, this.#offset)) return false;
+    this.#memory = this.#icm.dma.memory;
+    this.#at = this.#icm.dma.at;
+    this.#generation = generation;
+    return true;
+  }
+}

@@ -1,0 +1,68 @@
+// The engine: gives every HCA its turn. No I/O, no clock; the caller says what time it is and decides when to sleep.
+
+import type { Adapter } from "./adapter.ts";
+import { runSendQueue, runWaiting } from "./requester.ts";
+
+/** What one HCA may move before the next has its turn: two slices. */
+const ADAPTER_TURN_BYTES = 128 * 1024;
+/** Waiting QPs looked at in one turn of an HCA. */
+const WAITING_PER_TURN = 16;
+
+/** Carries the messages of a set of HCAs. */
+export class Engine {
+  readonly #adapters: Adapter[] = [];
+  #first = 0;
+
+  add(adapter: Adapter): void {
+    this.#adapters.push(adapter);
+  }
+
+  remove(adapter: Adapter): void {
+    const index = this.#adapters.indexOf(adapter);
+    if (index >= 0) this.#adapters.splice(index, 1);
+    this.#first = 0;
+  }
+
+  /** Gives every HCA one turn, starting with another one each time. Returns work done; 0 means idle. */
+  step(nowNs: number): number {
+    const adapters = this.#adapters;
+    const count = adapters.length;
+    let work = 0;
+    for (let i = 0; i < count; i++) {
+      let index = this.#first + i;
+      if (index >= count) index -= count;
+      work += turn(adapters[index]!, nowNs);
+    }
+    this.#first = this.#first + 1 < count ? this.#first + 1 : 0;
+    return work;
+  }
+
+  /** True while some QP waits for a time; the caller must not sleep long. */
+  get isWaiting(): boolean {
+    return this.#adapters.some((adapter) => adapter.waiting.length > 0);
+  }
+}
+
+function turn(adapter: Adapter, nowNs: number): number {
+  let work = 0;
+  if (adapter.waiting.length > 0) work += visitWaiting(adapter, nowNs);
+  while (work < ADAPTER_TURN_BYTES) {
+    const qp = adapter.takeActive();
+    if (qp === undefined) break;
+    work += runSendQueue(qp, nowNs);
+  }
+  return work;
+}
+
+function visitWaiting(adapter: Adapter, nowNs: number): number {
+  const { waiting } = adapter;
+  let work = 0;
+  for (let i = 0; i < WAITING_PER_TURN && waiting.length > 0; i++) {
+    if (adapter.waitingCursor >= waiting.length) adapter.waitingCursor = 0;
+    const qp = waiting[adapter.waitingCursor]!;
+    adapter.waitingCursor++;
+    work += runWaiting(qp, nowNs);
+    if (i + 1 >= waiting.length) break;
+  }
+  return work;
+}

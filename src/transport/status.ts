@@ -1,0 +1,15 @@
+// Outcomes of the steps of a work request. Numbers, so that the hot path neither throws nor allocates.
+
+/** What became of an attempt to carry out a WQE. */
+export const Outcome = {
+  /** Carried out; complete it. */
+  DONE: 0,
+  /** A slice was moved; come back for more. */
+  MORE: 1,
+  /** The responder has no receive WQE (RC): wait for its RNR timer. */
+  RNR: 2,
+  /** Nobody answers, or not for this connection (RC): wait for the ACK timeout. */
+  NO_ANSWER: 3,
+  /** The request was not accepted; `Syndrome` in the QP says why. */
+  ERROR: 4,
+} as const;
