@@ -1,0 +1,53 @@
+// Commands that back the HCA's context memory with guest pages. Docs "infinihost" 2.8.3-2.8.5, 3.3, P-13, P-22.
+
+import { PAGE_BYTES } from "../../base/address-space.ts";
+import { Command, CommandStatus, MAP_ENTRIES_MAX, MapEntry } from "../../spec/hca/commands.ts";
+import type { CommandCall } from "../command-call.ts";
+import type { Hca } from "../hca.ts";
+import type { CommandTable } from "./handler.ts";
+
+const SIZE_MASK = 0x3f;
+/** Largest block of one entry: 2^20 pages, 4 GiB. */
+const LOG_PAGES_MAX = 20;
+
+const wide = (hi: number, lo: number): number => hi * 2 ** 32 + lo;
+
+function mapIcm(hca: Hca, call: CommandCall): number {
+  const count = call.modifier;
+  if (count === 0 || count > MAP_ENTRIES_MAX) return CommandStatus.BAD_PARAM;
+  if (!call.readInput(count * MapEntry.byteLength)) return CommandStatus.BAD_PARAM;
+  const view = call.input.view;
+  for (let i = 0; i < count; i++) {
+    const at = i * MapEntry.byteLength;
+    const icmPage = Math.floor(wide(MapEntry.icmAddress.hi.get(view, at), MapEntry.icmAddress.lo.get(view, at)) / PAGE_BYTES);
+    const dmaLo = MapEntry.dmaAddress.lo.get(view, at);
+    const logPages = dmaLo & SIZE_MASK;
+    const pfn = Math.floor(wide(MapEntry.dmaAddress.hi.get(view, at), dmaLo) / PAGE_BYTES);
+    if (logPages > LOG_PAGES_MAX) return CommandStatus.BAD_PARAM;
+    if (!hca.adapter.icm.map(icmPage, pfn, 2 ** logPages)) return CommandStatus.EXCEED_LIM;
+  }
+  return CommandStatus.OK;
+}
+
+function unmapIcm(hca: Hca, call: CommandCall): number {
+  hca.adapter.icm.unmap(Math.floor(wide(call.inHi, call.inLo) / PAGE_BYTES), call.modifier);
+  return CommandStatus.OK;
+}
+
+/** No auxiliary pages are wanted, so MAP_ICM_AUX is never sent. */
+function setIcmSize(_hca: Hca, call: CommandCall): number {
+  call.setResult(0, 0);
+  return CommandStatus.OK;
+}
+
+const ok = (): number => CommandStatus.OK;
+
+export const icmCommands: CommandTable = [
+  [Command.SET_ICM_SIZE, setIcmSize],
+  [Command.MAP_ICM, mapIcm],
+  [Command.UNMAP_ICM, unmapIcm],
+  [Command.MAP_ICM_AUX, ok],
+  [Command.UNMAP_ICM_AUX, ok],
+  [Command.MAP_FA, ok],
+  [Command.UNMAP_FA, ok],
+];

@@ -1,0 +1,55 @@
+// Memory regions: SW2HW_MPT and HW2SW_MPT. Docs "infinihost" 4.5, P-25, P-29.
+
+import { Command, CommandStatus } from "../../spec/hca/commands.ts";
+import { Mpt, MTT_BYTES } from "../../spec/hca/contexts.ts";
+import { ICM_PAGES_MAX } from "../../transport/icm.ts";
+import { LOG_REGION_PAGE_MAX, MemoryRegion } from "../../transport/memory.ts";
+import type { CommandCall } from "../command-call.ts";
+import type { Hca } from "../hca.ts";
+import type { CommandTable } from "./handler.ts";
+
+const ICM_BYTES_MAX = ICM_PAGES_MAX * 4096;
+
+function sw2hwMpt(hca: Hca, call: CommandCall): number {
+  const table = hca.adapter.regions;
+  const index = call.modifier;
+  if (index >= table.size) return CommandStatus.BAD_INDEX;
+  if (!call.readInput(Mpt.byteLength)) return CommandStatus.BAD_PARAM;
+  const view = call.input.view;
+  const key = Mpt.key.get(view, 0);
+  if ((key & (table.size - 1)) >>> 0 !== index) return CommandStatus.BAD_INDEX;
+  if (table.at(index) !== undefined) return CommandStatus.BAD_RES_STATE;
+  if (Mpt.region.get(view, 0) !== 1) return CommandStatus.BAD_PARAM;
+  const logPageBytes = 12 + Mpt.logPageSize.get(view, 0);
+  const mttAddress = Mpt.mttAddress.hi.get(view, 0) * 2 ** 32 + Mpt.mttAddress.lo.get(view, 0);
+  const isPhysical = Mpt.physical.get(view, 0) === 1;
+  if (!isPhysical && (logPageBytes > LOG_REGION_PAGE_MAX || mttAddress % MTT_BYTES !== 0 || mttAddress >= ICM_BYTES_MAX)) {
+    return CommandStatus.BAD_PARAM;
+  }
+  table.set(
+    index,
+    new MemoryRegion({
+      key,
+      access: view.getInt32(0, false),
+      pd: Mpt.pd.get(view, 0),
+      startHi: Mpt.start.hi.get(view, 0),
+      startLo: Mpt.start.lo.get(view, 0),
+      length: Mpt.length.hi.get(view, 0) * 2 ** 32 + Mpt.length.lo.get(view, 0),
+      isPhysical,
+      logPageBytes: isPhysical ? 12 : logPageBytes,
+      mttAddress,
+    }),
+  );
+  return CommandStatus.OK;
+}
+
+function hw2swMpt(hca: Hca, call: CommandCall): number {
+  const table = hca.adapter.regions;
+  if (call.modifier >= table.size) return CommandStatus.BAD_INDEX;
+  return table.remove(call.modifier) ? CommandStatus.OK : CommandStatus.BAD_RES_STATE;
+}
+
+export const memoryCommands: CommandTable = [
+  [Command.SW2HW_MPT, sw2hwMpt],
+  [Command.HW2SW_MPT, hw2swMpt],
+];

@@ -1,0 +1,175 @@
+// UAR pages. A doorbell word is a hint, the doorbell records are the truth: a hint names the QP or CQ to look at first, and a
+// sweep of the records finds what two hints that overwrote each other have lost. Docs "infinihost" 3.5, 5.1, 5.3, P-34.
+
+import type { Memory } from "../base/bytes.ts";
+import { UAR_PAGE_BYTES, UarDoorbell } from "../spec/hca/registers.ts";
+import { QpState } from "../spec/ib/numbers.ts";
+import type { Adapter } from "../transport/adapter.ts";
+import type { CompletionQueue } from "../transport/completion-queue.ts";
+import { AdapterCounter } from "../transport/counters.ts";
+import type { QueuePair } from "../transport/queue-pair.ts";
+
+/** Records looked at per UAR and poll, so that a lost hint costs little and is found soon. */
+const SWEEP_PER_POLL = 8;
+const WORDS_PER_PAGE_SHIFT = 10;
+const SEND_WORD = UarDoorbell.SEND >> 2;
+const CQ_WORD = UarDoorbell.CQ >> 2;
+
+/** Who uses one UAR page. */
+class Uar {
+  readonly index: number;
+  readonly qps: QueuePair[] = [];
+  readonly cqs: CompletionQueue[] = [];
+  qpCursor = 0;
+  cqCursor = 0;
+
+  constructor(index: number) {
+    this.index = index;
+  }
+}
+
+/** Swaps the 4 bytes of a word read in host order. */
+const swap32 = (word: number): number => (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
+
+export class Doorbells {
+  readonly #memory: Memory;
+  readonly #adapter: Adapter;
+  readonly #uars: Uar[] = [];
+
+  constructor(memory: Memory, adapter: Adapter) {
+    this.#memory = memory;
+    this.#adapter = adapter;
+  }
+
+  /** How many UAR pages the memory holds. */
+  get pageCount(): number {
+    return Math.floor(this.#memory.bytes.length / UAR_PAGE_BYTES);
+  }
+
+  reset(): void {
+    for (const uar of this.#uars) {
+      const at = uar.index * UAR_PAGE_BYTES;
+      this.#memory.bytes.fill(0, at, at + UarDoorbell.CQ + 8);
+    }
+    this.#uars.length = 0;
+  }
+
+  watchQp(qp: QueuePair): void {
+    this.#uarOf(qp.setup.uar).qps.push(qp);
+  }
+
+  unwatchQp(qp: QueuePair): void {
+    const uar = this.#uarOf(qp.setup.uar);
+    remove(uar.qps, qp);
+    this.#dropIfUnused(uar);
+  }
+
+  watchCq(cq: CompletionQueue): void {
+    this.#uarOf(cq.uar).cqs.push(cq);
+  }
+
+  unwatchCq(cq: CompletionQueue): void {
+    const uar = this.#uarOf(cq.uar);
+    remove(uar.cqs, cq);
+    this.#dropIfUnused(uar);
+  }
+
+  /** Looks at the hints and at some records of every UAR in use. Returns how many hints there were. */
+  poll(): number {
+    let hints = 0;
+    for (let i = 0; i < this.#uars.length; i++) {
+      const uar = this.#uars[i]!;
+      hints += this.#pollHints(uar);
+      this.#sweepQps(uar);
+      this.#sweepCqs(uar);
+    }
+    return hints;
+  }
+
+  #pollHints(uar: Uar): number {
+    const { words } = this.#memory;
+    const base = uar.index << WORDS_PER_PAGE_SHIFT;
+    const send = base + SEND_WORD;
+    const cq = base + CQ_WORD;
+    let hints = 0;
+    if (words[send] !== 0 || words[send + 1] !== 0) {
+      // The exchange is also the fence: records stored before the doorbell are visible after it.
+      Atomics.exchange(words, send, 0);
+      const low = swap32(Atomics.exchange(words, send + 1, 0));
+      this.#hintSend(uar, low >>> 8);
+      hints++;
+    }
+    if (words[cq] !== 0 || words[cq + 1] !== 0) {
+      const high = swap32(Atomics.exchange(words, cq, 0));
+      Atomics.exchange(words, cq + 1, 0);
+      this.#hintCq(uar, high & 0xffffff);
+      hints++;
+    }
+    return hints;
+  }
+
+  /** A doorbell works only from the UAR page of its QP. */
+  #hintSend(uar: Uar, qpn: number): void {
+    const qp = this.#adapter.qps.find(qpn);
+    const counters = this.#adapter.counters;
+    counters[AdapterCounter.doorbells]! += 1;
+    if (qp !== undefined && qp.setup.uar === uar.index) this.#look(qp);
+    else counters[AdapterCounter.doorbellsIgnored]! += 1;
+  }
+
+  #hintCq(uar: Uar, cqn: number): void {
+    const cq = this.#adapter.cqs.find(cqn);
+    const counters = this.#adapter.counters;
+    counters[AdapterCounter.doorbells]! += 1;
+    if (cq !== undefined && cq.uar === uar.index) cq.checkArm();
+    else counters[AdapterCounter.doorbellsIgnored]! += 1;
+  }
+
+  #look(qp: QueuePair): boolean {
+    if (qp.isActive || qp.waitingIndex >= 0) return false;
+    if (qp.state !== QpState.RTS && qp.state !== QpState.SQE) return false;
+    if (!qp.refreshPosted()) return false;
+    this.#adapter.activate(qp);
+    return true;
+  }
+
+  #sweepQps(uar: Uar): void {
+    const { qps } = uar;
+    const count = Math.min(qps.length, SWEEP_PER_POLL);
+    for (let i = 0; i < count; i++) {
+      if (uar.qpCursor >= qps.length) uar.qpCursor = 0;
+      const qp = qps[uar.qpCursor]!;
+      uar.qpCursor++;
+      if (this.#look(qp)) this.#adapter.counters[AdapterCounter.recordSweepHits]! += 1;
+    }
+  }
+
+  #sweepCqs(uar: Uar): void {
+    const { cqs } = uar;
+    const count = Math.min(cqs.length, SWEEP_PER_POLL);
+    for (let i = 0; i < count; i++) {
+      if (uar.cqCursor >= cqs.length) uar.cqCursor = 0;
+      const cq = cqs[uar.cqCursor]!;
+      uar.cqCursor++;
+      cq.checkArm();
+    }
+  }
+
+  #uarOf(index: number): Uar {
+    let uar = this.#uars.find((u) => u.index === index);
+    if (uar === undefined) {
+      uar = new Uar(index);
+      this.#uars.push(uar);
+    }
+    return uar;
+  }
+
+  #dropIfUnused(uar: Uar): void {
+    if (uar.qps.length === 0 && uar.cqs.length === 0) remove(this.#uars, uar);
+  }
+}
+
+function remove<T>(list: T[], item: T): void {
+  const index = list.indexOf(item);
+  if (index >= 0) list.splice(index, 1);
+}
