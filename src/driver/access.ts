@@ -1,0 +1,32 @@
+// What the driver needs from the machine it runs on: register access, interrupts, and memory that the device can reach.
+// One implementation talks to a device object in the same process; another can go through a vfio-user socket.
+
+import type { Memory } from "../base/bytes.ts";
+
+/** A PCI function as a driver sees it. */
+export interface DeviceAccess {
+  /** Memory for DMA; a byte's DMA address is `dmaBase` plus its offset. */
+  readonly memory: Memory;
+  readonly dmaBase: number;
+  /** Reads the big-endian dword at a BAR 0 offset. */
+  readRegister(offset: number): number;
+  /** Writes the big-endian dword at a BAR 0 offset. */
+  writeRegister(offset: number, value: number): void;
+  /** Stores a 64-bit doorbell, high dword first, to a UAR page of BAR 2. */
+  writeDoorbell(page: number, offset: number, hi: number, lo: number): void;
+  /** Lets the device work; returns once it has nothing to do at the moment. */
+  settle(): void;
+  /** Calls `handler` for MSI-X vector `vector` from then on. */
+  onInterrupt(vector: number, handler: () => void): void;
+}
+
+/** Something the device refused, or that the caller may not ask for. */
+export class DriverError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = "DriverError";
+    this.code = code;
+  }
+}

@@ -1,0 +1,175 @@
+// The driver's side of a completion queue. Docs "infinihost" 4.2, 5.6, 5.7.
+
+import { Command, ResizeCq } from "../spec/hca/commands.ts";
+import { Access, CqContext } from "../spec/hca/contexts.ts";
+import { CQE_BYTES, Cqe, CqeError, CqeErrorOpcode } from "../spec/hca/queues.ts";
+import { CqArm, CqArmDbRecord, DbRecordType, UarDoorbell } from "../spec/hca/registers.ts";
+import type { DoorbellRecordSlot } from "./context-memory.ts";
+import type { Device } from "./device.ts";
+import { Region } from "./memory-region.ts";
+
+const OWNER_AT = 31;
+const HARDWARE_OWNED = 0x80;
+
+/** One work completion. */
+export interface Completion {
+  qpn: number;
+  isSend: boolean;
+  /** Send opcode, or BTH opcode of the last packet received. */
+  opcode: number;
+  /** 0, or the syndrome of an error completion. */
+  syndrome: number;
+  byteCount: number;
+  immediate: number;
+  wqe: number;
+  remoteQpn: number;
+  rlid: number;
+  sl: number;
+  hasGrh: boolean;
+}
+
+export class DriverCompletionQueue {
+  readonly number: number;
+  readonly uar: number;
+  /** Completion events seen. */
+  events = 0;
+  /** Called for each event, from the interrupt handler: note it and return. */
+  onEvent: () => void = () => {};
+  readonly #device: Device;
+  readonly #pd: number;
+  readonly #ci: DoorbellRecordSlot;
+  readonly #arm: DoorbellRecordSlot;
+  #region: Region;
+  #size: number;
+  #consumer = 0;
+  #armSequence = 1;
+
+  constructor(device: Device, entries: number, pd: number) {
+    this.#device = device;
+    this.#pd = pd;
+    this.uar = device.uar;
+    this.#size = 2 ** Math.ceil(Math.log2(entries + 1));
+    this.#region = this.#newBuffer(this.#size);
+    this.#ci = device.icm.allocateRecord(this.uar, false);
+    this.#arm = device.icm.allocateRecord(this.uar, true);
+    this.number = device.cqNumbers.allocate();
+    const { view } = device.access.memory;
+    view.setUint32(this.#ci.at + 4, ((this.number << 8) | (DbRecordType.CQ_CI << 5)) >>> 0);
+    view.setUint32(this.#arm.at + 4, ((this.number << 8) | (DbRecordType.CQ_ARM << 5)) >>> 0);
+    device.commands.run(Command.SW2HW_CQ, {
+      modifier: this.number,
+      input: (_view, at) => {
+        CqContext.translation.set(view, at, 1);
+        CqContext.logSize.set(view, at, Math.log2(this.#size));
+        CqContext.usrPage.set(view, at, this.uar);
+        CqContext.completionEqn.set(view, at, device.completionEqn);
+        CqContext.pd.set(view, at, pd);
+        CqContext.lkey.set(view, at, this.#region.lkey);
+        CqContext.cqn.set(view, at, this.number);
+        CqContext.ciRecord.set(view, at, this.#ci.index);
+        CqContext.armRecord.set(view, at, this.#arm.index);
+      },
+    });
+    device.cqs.set(this.number, this);
+  }
+
+  /** Takes at most `limit` completions, oldest first, and publishes the consumer index. */
+  poll(limit = Number.POSITIVE_INFINITY): Completion[] {
+    const { memory } = this.#device.access;
+    const completions: Completion[] = [];
+    while (completions.length < limit) {
+      const at = this.#region.block.at + (this.#consumer % this.#size) * CQE_BYTES;
+      if ((memory.bytes[at + OWNER_AT]! & HARDWARE_OWNED) !== 0) break;
+      completions.push(decodeCompletion(memory.view, at));
+      memory.bytes[at + OWNER_AT] = HARDWARE_OWNED;
+      this.#consumer = (this.#consumer + 1) >>> 0;
+    }
+    if (completions.length > 0) memory.view.setUint32(this.#ci.at, this.#consumer, false);
+    return completions;
+  }
+
+  /** Asks for an event at the next (or next solicited) completion. */
+  arm(solicitedOnly = false): void {
+    const { view } = this.#device.access.memory;
+    const command = solicitedOnly ? CqArm.SOLICITED : CqArm.NEXT;
+    const sequence = this.#armSequence & 3;
+    view.setUint32(this.#arm.at, this.#consumer, false);
+    CqArmDbRecord.sequence.set(view, this.#arm.at, sequence);
+    CqArmDbRecord.command.set(view, this.#arm.at, command);
+    const hi = ((sequence << 28) | (command << 24) | this.number) >>> 0;
+    this.#device.access.writeDoorbell(this.uar, UarDoorbell.CQ, hi, this.#consumer);
+  }
+
+  /** The completion EQ's handler reports an event here. */
+  noteEvent(): void {
+    this.events++;
+    this.#armSequence++;
+    this.onEvent();
+  }
+
+  /** Moves to a buffer of at least `entries`; completions not yet polled are kept. */
+  resize(entries: number): void {
+    const size = 2 ** Math.ceil(Math.log2(entries + 1));
+    const region = this.#newBuffer(size);
+    this.#device.commands.run(Command.RESIZE_CQ, {
+      modifier: this.number,
+      opcodeModifier: 1,
+      input: (view, at) => {
+        ResizeCq.logSize.set(view, at, Math.log2(size));
+        ResizeCq.lkey.set(view, at, region.lkey);
+      },
+    });
+    this.#copyLeft(region, size);
+    this.#release();
+    this.#region = region;
+    this.#size = size;
+  }
+
+  destroy(): void {
+    this.#device.commands.run(Command.HW2SW_CQ, { modifier: this.number, outputBytes: CqContext.byteLength });
+    this.#device.cqs.delete(this.number);
+    this.#device.icm.freeRecord(this.#ci);
+    this.#device.icm.freeRecord(this.#arm);
+    this.#device.cqNumbers.free(this.number);
+    this.#release();
+  }
+
+  #copyLeft(region: Region, size: number): void {
+    const { bytes } = this.#device.access.memory;
+    for (let i = this.#consumer; ; i++) {
+      const from = this.#region.block.at + (i % this.#size) * CQE_BYTES;
+      if ((bytes[from + OWNER_AT]! & HARDWARE_OWNED) !== 0) return;
+      bytes.copy(bytes, region.block.at + (i % size) * CQE_BYTES, from, from + CQE_BYTES);
+    }
+  }
+
+  #newBuffer(size: number): Region {
+    const { heap, access } = this.#device;
+    const block = heap.allocate(size * CQE_BYTES);
+    for (let i = 0; i < size; i++) access.memory.bytes[block.at + i * CQE_BYTES + OWNER_AT] = HARDWARE_OWNED;
+    return new Region(this.#device, block, { pd: this.#pd, access: Access.LOCAL_WRITE, virtualAddress: 0n });
+  }
+
+  #release(): void {
+    this.#region.deregister();
+    this.#device.heap.free(this.#region.block);
+  }
+}
+
+function decodeCompletion(view: DataView, at: number): Completion {
+  const opcode = Cqe.opcode.get(view, at);
+  const isError = opcode === CqeErrorOpcode.SEND || opcode === CqeErrorOpcode.RECEIVE;
+  return {
+    qpn: Cqe.qpn.get(view, at),
+    isSend: isError ? opcode === CqeErrorOpcode.SEND : Cqe.isSend.get(view, at) === 1,
+    opcode,
+    syndrome: isError ? CqeError.syndrome.get(view, at) : 0,
+    byteCount: Cqe.byteCount.get(view, at),
+    immediate: Cqe.immediate.get(view, at),
+    wqe: Cqe.wqe.get(view, at),
+    remoteQpn: Cqe.remoteQpn.get(view, at),
+    rlid: Cqe.rlid.get(view, at),
+    sl: Cqe.sl.get(view, at),
+    hasGrh: Cqe.grh.get(view, at) === 1,
+  };
+}

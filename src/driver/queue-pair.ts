@@ -1,0 +1,407 @@
+// The driver's side of a queue pair: transitions, posting, doorbells. Docs "infinihost" 4.1, 5.1-5.3.
+
+import { Command, QP_CONTEXT_AT, QpTransition } from "../spec/hca/commands.ts";
+import { AddressPath, PathMigration, PRIMARY_PATH_AT, QpContext, QpOptional } from "../spec/hca/contexts.ts";
+import {
+  AddressVector,
+  ATOMIC_SEGMENT_BYTES,
+  AtomicSegment,
+  DATA_SEGMENT_BYTES,
+  INLINE_FLAG,
+  REMOTE_ADDRESS_BYTES,
+  RemoteAddressSegment,
+  SendOpcode,
+  UD_SEGMENT_BYTES,
+  UdSegment,
+  WQE_NEXT_BYTES,
+  WQE_UNIT_BYTES,
+} from "../spec/hca/queues.ts";
+import { DbRecordType, UarDoorbell, WqDbRecord } from "../spec/hca/registers.ts";
+import { ICRC_BYTES } from "../spec/ib/headers.ts";
+import { QpState, Service } from "../spec/ib/numbers.ts";
+import { DriverError } from "./access.ts";
+import type { DriverCompletionQueue } from "./completion-queue.ts";
+import type { DoorbellRecordSlot } from "./context-memory.ts";
+import type { Device } from "./device.ts";
+import { Region } from "./memory-region.ts";
+import { type DriverSharedReceiveQueue, writeSge } from "./shared-receive-queue.ts";
+
+/** A data segment. */
+export interface Sge {
+  address: bigint;
+  length: number;
+  lkey: number;
+}
+
+/** Where a datagram goes. */
+export interface AddressHandle {
+  dlid: number;
+  sl?: number;
+  /** Global routing: destination GID and the index of the source GID. */
+  dgid?: Uint8Array;
+  sgidIndex?: number;
+  hopLimit?: number;
+}
+
+export interface SendRequest {
+  opcode: number;
+  sges?: readonly Sge[];
+  /** Data copied into the WQE instead of SGEs. */
+  inline?: Uint8Array;
+  isSignaled?: boolean;
+  isSolicited?: boolean;
+  isFenced?: boolean;
+  immediate?: number;
+  /** RDMA and atomics. */
+  remoteAddress?: bigint;
+  rkey?: number;
+  swapAdd?: bigint;
+  compare?: bigint;
+  /** UD. */
+  address?: AddressHandle;
+  remoteQpn?: number;
+  qkey?: number;
+  /** MLX: flags of the control dword (`WqeMlx`) and the destination LID; the SGEs are headers and payload. */
+  management?: { vl15: boolean; isPermissive: boolean; sl: number; dlid: number };
+}
+
+export interface QueuePairOptions {
+  service: number;
+  pd: number;
+  sendCq: DriverCompletionQueue;
+  receiveCq: DriverCompletionQueue;
+  sendWqes?: number;
+  receiveWqes?: number;
+  sges?: number;
+  inlineBytes?: number;
+  signalAll?: boolean;
+  srq?: DriverSharedReceiveQueue;
+  /** Internal number of a special QP. */
+  number?: number;
+}
+
+export interface ConnectOptions {
+  remoteQpn: number;
+  dlid: number;
+  sendPsn?: number;
+  receivePsn?: number;
+  mtuCode?: number;
+  ackTimeout?: number;
+  retryCount?: number;
+  rnrRetry?: number;
+  minRnrTimer?: number;
+  allowsRemoteRead?: boolean;
+  allowsRemoteWrite?: boolean;
+  allowsRemoteAtomic?: boolean;
+}
+
+export const RTR_MASK =
+  QpOptional.PRIMARY_PATH |
+  QpOptional.RESPONDER_READS |
+  QpOptional.REMOTE_READ |
+  QpOptional.REMOTE_WRITE |
+  QpOptional.REMOTE_ATOMIC |
+  QpOptional.RNR_TIMER |
+  QpOptional.SCHEDULE_QUEUE;
+const RTS_MASK =
+  QpOptional.ACK_TIMEOUT |
+  QpOptional.RETRY_COUNT |
+  QpOptional.RNR_RETRY |
+  QpOptional.ALTERNATE_RNR_RETRY |
+  QpOptional.REQUESTER_READS;
+const CONTROL_ALWAYS = 1;
+const CONTROL_SOLICITED = 2;
+const CONTROL_SIGNALED = 8;
+const MLX_VL15 = 1 << 17;
+const MLX_SLR = 1 << 16;
+const DOORBELL_DONE = 0x80;
+const logOf = (n: number): number => Math.ceil(Math.log2(n));
+
+export class DriverQueuePair {
+  readonly number: number;
+  readonly service: number;
+  readonly pd: number;
+  readonly logSqStride: number;
+  readonly logRqStride: number;
+  readonly logSqSize: number;
+  readonly logRqSize: number;
+  readonly sqBase: number;
+  readonly region: Region;
+  readonly sqRecord: DoorbellRecordSlot;
+  readonly rqRecord: DoorbellRecordSlot;
+  sendPosted = 0;
+  receivePosted = 0;
+  readonly #device: Device;
+  readonly #options: QueuePairOptions;
+  readonly #ownsNumber: boolean;
+
+  constructor(device: Device, options: QueuePairOptions) {
+    this.#device = device;
+    this.#options = options;
+    this.service = options.service;
+    this.pd = options.pd;
+    const segments = options.service === Service.UD ? UD_SEGMENT_BYTES : REMOTE_ADDRESS_BYTES + ATOMIC_SEGMENT_BYTES;
+    const data = Math.max((options.sges ?? 4) * DATA_SEGMENT_BYTES, (options.inlineBytes ?? 0) + 4);
+    this.logSqStride = Math.max(6, logOf(WQE_NEXT_BYTES + segments + data));
+    this.logRqStride = Math.max(6, logOf(WQE_NEXT_BYTES + (options.sges ?? 4) * DATA_SEGMENT_BYTES));
+    this.logSqSize = logOf(options.sendWqes ?? 64);
+    this.logRqSize = logOf(options.receiveWqes ?? 64);
+    const rqBytes = options.srq === undefined ? 1 << (this.logRqSize + this.logRqStride) : 0;
+    this.sqBase = Math.ceil(rqBytes / (1 << this.logSqStride)) * (1 << this.logSqStride);
+    const block = device.heap.allocate(this.sqBase + (1 << (this.logSqSize + this.logSqStride)));
+    this.region = new Region(device, block, { pd: options.pd, access: 0, virtualAddress: 0n });
+    this.sqRecord = device.icm.allocateRecord(device.uar, true);
+    this.rqRecord = device.icm.allocateRecord(device.uar, false);
+    this.#ownsNumber = options.number === undefined;
+    this.number = options.number ?? device.qpNumbers.allocate();
+    const { view } = device.access.memory;
+    view.setUint32(this.sqRecord.at + 4, ((this.number << 8) | (DbRecordType.SQ << 5)) >>> 0);
+    view.setUint32(this.rqRecord.at + 4, ((this.number << 8) | (DbRecordType.RQ << 5)) >>> 0);
+    this.#presetRings();
+  }
+
+  /** Fresh rings: send slots link to their successors, receive lists are empty (5.2.2, 5.2.4). */
+  #presetRings(): void {
+    const { view } = this.#device.access.memory;
+    for (let i = 0; i < 1 << this.logSqSize; i++) {
+      view.setUint32(this.#sendAt(i), this.#sendOffset(i + 1));
+      view.setUint32(this.#sendAt(i) + 4, 0);
+    }
+    if (this.#options.srq !== undefined) return;
+    for (let i = 0; i < 1 << this.logRqSize; i++) {
+      for (let at = WQE_NEXT_BYTES; at < 1 << this.logRqStride; at += DATA_SEGMENT_BYTES) {
+        writeSge(view, this.region.block.at + (i << this.logRqStride) + at, undefined);
+      }
+    }
+  }
+
+  // ---- transitions ----------------------------------------------------------------------------------------------------
+
+  /** RESET → INIT. */
+  init(options: { port?: number; pkeyIndex?: number; qkey?: number; access?: ConnectOptions } = {}): void {
+    const { sendCq, receiveCq, srq, signalAll } = this.#options;
+    const access = options.access ?? {};
+    this.transition(Command.RST2INIT_QP, QpState.INIT, QpOptional.PORT | QpOptional.PKEY_INDEX, (view, at) => {
+      QpContext.mtu.set(view, at, this.service === Service.UD || this.service === Service.MLX ? 4 : 0);
+      AddressPath.port.set(view, at + PRIMARY_PATH_AT, options.port ?? 1);
+      AddressPath.pkeyIndex.set(view, at + PRIMARY_PATH_AT, options.pkeyIndex ?? 0);
+      QpContext.sendCqn.set(view, at, sendCq.number);
+      QpContext.receiveCqn.set(view, at, receiveCq.number);
+      QpContext.signalAll.set(view, at, signalAll === true ? 1 : 0);
+      QpContext.qkey.set(view, at, options.qkey ?? 0);
+      QpContext.remoteRead.set(view, at, "allowsRemoteRead" in access && access.allowsRemoteRead === true ? 1 : 0);
+      QpContext.remoteWrite.set(view, at, "allowsRemoteWrite" in access && access.allowsRemoteWrite === true ? 1 : 0);
+      QpContext.srqAttached.set(view, at, srq === undefined ? 0 : 1);
+      QpContext.srqn.set(view, at, srq?.number ?? 0);
+    });
+  }
+
+  /** INIT → RTR. Datagram QPs need no options. */
+  readyToReceive(options?: ConnectOptions): void {
+    const isConnected = this.service === Service.RC || this.service === Service.UC;
+    this.transition(Command.INIT2RTR_QP, QpState.RTR, isConnected ? RTR_MASK : 0, (view, at) => {
+      QpContext.mtu.set(view, at, options?.mtuCode ?? 4);
+      QpContext.logMaxMessage.set(view, at, 31);
+      if (options === undefined) return;
+      QpContext.remoteQpn.set(view, at, options.remoteQpn);
+      QpContext.nextReceivePsn.set(view, at, options.receivePsn ?? 0);
+      QpContext.minRnrTimer.set(view, at, options.minRnrTimer ?? 12);
+      QpContext.logResponderReads.set(view, at, 2);
+      QpContext.remoteRead.set(view, at, options.allowsRemoteRead === false ? 0 : 1);
+      QpContext.remoteWrite.set(view, at, options.allowsRemoteWrite === false ? 0 : 1);
+      QpContext.remoteAtomic.set(view, at, options.allowsRemoteAtomic === false ? 0 : 1);
+      AddressPath.rlid.set(view, at + PRIMARY_PATH_AT, options.dlid);
+    });
+  }
+
+  /** RTR → RTS. */
+  readyToSend(options?: ConnectOptions): void {
+    const isConnected = this.service === Service.RC || this.service === Service.UC;
+    this.transition(Command.RTR2RTS_QP, QpState.RTS, isConnected ? RTS_MASK : 0, (view, at) => {
+      if (options === undefined) return;
+      QpContext.nextSendPsn.set(view, at, options.sendPsn ?? 0);
+      QpContext.retryCount.set(view, at, options.retryCount ?? 7);
+      QpContext.logRequesterReads.set(view, at, 2);
+      AddressPath.ackTimeout.set(view, at + PRIMARY_PATH_AT, options.ackTimeout ?? 14);
+      AddressPath.rnrRetry.set(view, at + PRIMARY_PATH_AT, options.rnrRetry ?? 7);
+    });
+  }
+
+  toError(): void {
+    this.#device.commands.run(Command.ANY2ERR_QP, { modifier: this.number });
+  }
+
+  /** Any state → RESET; the rings start afresh. */
+  reset(): void {
+    this.#device.commands.run(Command.ANY2RST_QP, { modifier: this.number, opcodeModifier: 3 });
+    const { view } = this.#device.access.memory;
+    view.setUint32(this.sqRecord.at, 0);
+    view.setUint32(this.rqRecord.at, 0);
+    this.sendPosted = 0;
+    this.receivePosted = 0;
+    this.#presetRings();
+  }
+
+  /** The context as the device has it now. */
+  query(): DataView {
+    const bytes = QP_CONTEXT_AT + QpContext.byteLength;
+    const { output } = this.#device.commands.run(Command.QUERY_QP, { modifier: this.number, outputBytes: bytes });
+    return new DataView(output.buffer, QP_CONTEXT_AT);
+  }
+
+  /** Any modify command: a fresh context with what the driver always fills in, plus what `fill` writes (4.1.3). */
+  transition(opcode: number, state: number, mask: number, fill: (view: DataView, at: number) => void = () => {}): void {
+    this.#device.commands.run(opcode, {
+      modifier: this.number,
+      input: (view, mailbox) => {
+        const at = mailbox + QP_CONTEXT_AT;
+        QpTransition.optionalMask.set(view, mailbox, mask);
+        QpContext.state.set(view, at, state);
+        QpContext.service.set(view, at, this.service);
+        QpContext.pathMigration.set(view, at, PathMigration.MIGRATED);
+        QpContext.descriptorEvent.set(view, at, 1);
+        QpContext.logRqSize.set(view, at, this.#options.srq === undefined ? this.logRqSize : 0);
+        QpContext.logRqStride.set(view, at, this.logRqStride - 4);
+        QpContext.logSqSize.set(view, at, this.logSqSize);
+        QpContext.logSqStride.set(view, at, this.logSqStride - 4);
+        QpContext.usrPage.set(view, at, this.#device.uar);
+        QpContext.localQpn.set(view, at, this.number);
+        QpContext.pd.set(view, at, this.pd);
+        QpContext.wqeLkey.set(view, at, this.region.lkey);
+        QpContext.sqBase.set(view, at, this.sqBase);
+        QpContext.sqRecord.set(view, at, this.sqRecord.index);
+        QpContext.rqRecord.set(view, at, this.rqRecord.index);
+        QpContext.sendWrites.set(view, at, 1);
+        QpContext.receiveSignalAll.set(view, at, 1);
+        fill(view, at);
+      },
+    });
+  }
+
+  // ---- posting --------------------------------------------------------------------------------------------------------
+
+  /** Posts one send and rings the doorbell; returns the WQE's address, as its completion will name it. */
+  postSend(request: SendRequest): number {
+    const offset = this.writeSend(request);
+    this.publishSends();
+    this.#device.access.writeDoorbell(
+      this.#device.uar,
+      UarDoorbell.SEND,
+      ((1 << 24) | (((this.sendPosted - 1) & 0xffff) << 8) | request.opcode) >>> 0,
+      (this.number << 8) >>> 0,
+    );
+    return offset;
+  }
+
+  /** Writes the WQE and links it, but tells nobody yet. */
+  writeSend(request: SendRequest): number {
+    const { view } = this.#device.access.memory;
+    const slot = this.sendPosted;
+    const at = this.#sendAt(slot);
+    const end = this.#writeSegments(view, at, request);
+    if (end - at > 1 << this.logSqStride)
+      throw new DriverError("EINVAL", `QP ${this.number}: WQE of ${end - at} bytes does not fit`);
+    view.setUint32(at + 8, controlOf(request));
+    view.setUint32(at + 12, request.management === undefined ? (request.immediate ?? 0) : (request.management.dlid << 16) >>> 0);
+    const previous = this.#sendAt(slot - 1);
+    view.setUint32(previous, this.#sendOffset(slot) | request.opcode);
+    const size = Math.ceil((end - at) / WQE_UNIT_BYTES);
+    view.setUint32(previous + 4, DOORBELL_DONE | (request.isFenced === true ? 0x40 : 0) | size);
+    this.sendPosted = (this.sendPosted + 1) & 0xffff;
+    return this.#sendOffset(slot);
+  }
+
+  /** Stores the send doorbell record. */
+  publishSends(): void {
+    WqDbRecord.counter.set(this.#device.access.memory.view, this.sqRecord.at, this.sendPosted);
+  }
+
+  /** Posts one receive; returns the WQE's address. */
+  postReceive(sges: readonly Sge[]): number {
+    const { view } = this.#device.access.memory;
+    const offset = (this.receivePosted & ((1 << this.logRqSize) - 1)) << this.logRqStride;
+    const at = this.region.block.at + offset;
+    const capacity = ((1 << this.logRqStride) - WQE_NEXT_BYTES) / DATA_SEGMENT_BYTES;
+    for (let i = 0; i < capacity; i++) writeSge(view, at + WQE_NEXT_BYTES + i * DATA_SEGMENT_BYTES, sges[i]);
+    this.receivePosted = (this.receivePosted + 1) & 0xffff;
+    WqDbRecord.counter.set(view, this.rqRecord.at, this.receivePosted);
+    return offset;
+  }
+
+  /** Where a send slot lies in DMA memory, for tests that tamper with it. */
+  sendSlotAt(slot: number): number {
+    return this.#sendAt(slot);
+  }
+
+  #sendOffset(slot: number): number {
+    return this.sqBase + ((slot & ((1 << this.logSqSize) - 1)) << this.logSqStride);
+  }
+
+  #sendAt(slot: number): number {
+    return this.region.block.at + this.#sendOffset(slot);
+  }
+
+  #writeSegments(view: DataView, start: number, request: SendRequest): number {
+    let at = start + WQE_NEXT_BYTES;
+    if (this.service === Service.UD) {
+      this.#writeUdSegment(view, at, request);
+      at += UD_SEGMENT_BYTES;
+    } else if (request.remoteAddress !== undefined) {
+      RemoteAddressSegment.address.setBig(view, at, request.remoteAddress);
+      RemoteAddressSegment.rkey.set(view, at, request.rkey ?? 0);
+      view.setUint32(at + 12, 0);
+      at += REMOTE_ADDRESS_BYTES;
+    }
+    if (request.opcode === SendOpcode.ATOMIC_CS || request.opcode === SendOpcode.ATOMIC_FA) {
+      AtomicSegment.swapAdd.setBig(view, at, request.swapAdd ?? 0n);
+      AtomicSegment.compare.setBig(view, at, request.compare ?? 0n);
+      at += ATOMIC_SEGMENT_BYTES;
+    }
+    if (request.inline !== undefined) {
+      view.setUint32(at, (INLINE_FLAG | request.inline.length) >>> 0);
+      this.#device.access.memory.bytes.set(request.inline, at + 4);
+      return at + Math.ceil((4 + request.inline.length) / WQE_UNIT_BYTES) * WQE_UNIT_BYTES;
+    }
+    for (const sge of request.sges ?? []) {
+      writeSge(view, at, sge);
+      at += DATA_SEGMENT_BYTES;
+    }
+    if (request.management === undefined) return at;
+    // The placeholder for the ICRC, which the device computes (6.1).
+    view.setUint32(at, (INLINE_FLAG | ICRC_BYTES) >>> 0);
+    view.setUint32(at + 4, 0);
+    return at + DATA_SEGMENT_BYTES;
+  }
+
+  #writeUdSegment(view: DataView, at: number, request: SendRequest): void {
+    const address = request.address ?? { dlid: 0 };
+    this.#device.access.memory.bytes.fill(0, at, at + UD_SEGMENT_BYTES);
+    AddressVector.port.set(view, at, 1);
+    AddressVector.pd.set(view, at, this.pd);
+    AddressVector.grh.set(view, at, address.dgid === undefined ? 0 : 1);
+    AddressVector.dlid.set(view, at, address.dlid);
+    AddressVector.gidIndex.set(view, at, address.sgidIndex ?? 0);
+    AddressVector.hopLimit.set(view, at, address.hopLimit ?? 0);
+    AddressVector.sl.set(view, at, address.sl ?? 0);
+    if (address.dgid !== undefined) AddressVector.dgid.set(view, at, address.dgid);
+    UdSegment.destQpn.set(view, at, request.remoteQpn ?? 0);
+    UdSegment.qkey.set(view, at, request.qkey ?? 0);
+  }
+
+  destroy(): void {
+    this.#device.commands.run(Command.ANY2RST_QP, { modifier: this.number, opcodeModifier: 3 });
+    this.#device.icm.freeRecord(this.sqRecord);
+    this.#device.icm.freeRecord(this.rqRecord);
+    if (this.#ownsNumber) this.#device.qpNumbers.free(this.number);
+    this.region.deregister();
+    this.#device.heap.free(this.region.block);
+  }
+}
+
+/** The control dword of a send WQE (5.2.1), or of an MLX one (6.1). */
+function controlOf(request: SendRequest): number {
+  const signaled = request.isSignaled === false ? 0 : CONTROL_SIGNALED;
+  const { management } = request;
+  if (management === undefined) return CONTROL_ALWAYS | (request.isSolicited === true ? CONTROL_SOLICITED : 0) | signaled;
+  return (management.vl15 ? MLX_VL15 : 0) | (management.isPermissive ? MLX_SLR : 0) | (management.sl << 8) | signaled;
+}
