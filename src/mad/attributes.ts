@@ -1,0 +1,186 @@
+// What the management agents know of a node: its ports as attribute images, and what an accepted Set asks of the owner.
+// PortInfo and SwitchInfo are kept as the bytes that go on the wire (IBA vol 1, 14.2.5), so a Get is a copy and a Set is a
+// list of writable fields; everything else reads them through the layout or through the getters here.
+
+import { newCounters } from "../base/counters.ts";
+import { writeAll } from "../base/layout.ts";
+import { DEFAULT_PKEY, PortState } from "../spec/ib/numbers.ts";
+import { PortCounter } from "../spec/ib/port-counters.ts";
+import { DEFAULT_GID_PREFIX, type NodeType, VL_ARB_BLOCK } from "../spec/mad/numbers.ts";
+import { PortInfo } from "../spec/mad/sm-attributes.ts";
+import type { LinearForwardingTable, MulticastForwardingTable } from "./forwarding-tables.ts";
+
+/** What a port is; it decides which PortInfo fields mean something (14.2.5.6, "applicability"). */
+export const PortKind = { CA: 0, SWITCH_BASE: 1, SWITCH_EXTERNAL: 2 } as const;
+
+/** Values of `PortInfo` fields, by field name. */
+export type PortInfoValues = { readonly [K in keyof typeof PortInfo]?: number | bigint };
+
+export interface PortOptions {
+  readonly number: number;
+  readonly kind: number;
+  /** Port GUID; 0n for a switch's external ports, which have none. */
+  readonly guid: bigint;
+  readonly pkeyCount: number;
+  readonly guidCount: number;
+  /** PortInfo after power-up. */
+  readonly powerUp: PortInfoValues;
+}
+
+const MAX_COUNT16 = 0xffff;
+/** SL n travels on VL n modulo 8. */
+const DEFAULT_SL_TO_VL = Uint8Array.of(0x01, 0x23, 0x45, 0x67, 0x01, 0x23, 0x45, 0x67);
+
+/** One port's management state. Fabrics extend it with a link. */
+export class PortAttributes {
+  readonly number: number;
+  readonly kind: number;
+  readonly guid: bigint;
+  /** PortInfo as Get returns it, except LocalPortNum and what the M_Key hides. */
+  readonly info: DataView = new DataView(new ArrayBuffer(PortInfo.byteLength));
+  readonly counters: Float64Array = newCounters(PortCounter);
+  readonly pkeys: Uint16Array;
+  /** GID table, 16 bytes each: GID prefix and GUID; all zero where no GUID is set. */
+  readonly gids: Uint8Array;
+  readonly gidCount: number;
+  /** SLtoVL tables by input port (0 on a CA), made when first set. */
+  readonly slToVl: Map<number, Uint8Array> = new Map();
+  /** VLArbitration blocks 1..4, made when first set. */
+  readonly vlArbitration: Map<number, Uint8Array> = new Map();
+  /** When the protect bits fall, if a M_Key violation has started the lease (14.2.4.2). */
+  mkeyLeaseEndNs: number = Number.POSITIVE_INFINITY;
+
+  readonly #powerUp: PortInfoValues;
+
+  constructor(options: PortOptions) {
+    this.number = options.number;
+    this.kind = options.kind;
+    this.guid = options.guid;
+    this.#powerUp = options.powerUp;
+    this.gidCount = options.guidCount;
+    this.pkeys = new Uint16Array(options.pkeyCount);
+    this.gids = new Uint8Array(options.guidCount * 16);
+    this.resetAttributes();
+  }
+
+  /** Back to power-up values; counters stay. */
+  resetAttributes(): void {
+    new Uint8Array(this.info.buffer).fill(0);
+    PortInfo.gidPrefix.setBig(this.info, 0, this.kind === PortKind.SWITCH_EXTERNAL ? 0n : DEFAULT_GID_PREFIX);
+    PortInfo.guidCap.set(this.info, 0, this.gidCount);
+    writeAll(PortInfo, this.info, 0, this.#powerUp as Record<string, number | bigint>);
+    this.pkeys.fill(0);
+    if (this.pkeys.length > 0) this.pkeys[0] = DEFAULT_PKEY;
+    this.gids.fill(0);
+    if (this.gidCount > 0) this.setGuid(0, this.guid);
+    this.slToVl.clear();
+    this.vlArbitration.clear();
+    this.mkeyLeaseEndNs = Number.POSITIVE_INFINITY;
+  }
+
+  get lid(): number {
+    return PortInfo.lid.get(this.info, 0);
+  }
+  get lmc(): number {
+    return PortInfo.lmc.get(this.info, 0);
+  }
+  get smLid(): number {
+    return PortInfo.smLid.get(this.info, 0);
+  }
+  get state(): number {
+    return PortInfo.portState.get(this.info, 0);
+  }
+  set state(state: number) {
+    PortInfo.portState.set(this.info, 0, state);
+  }
+  get physState(): number {
+    return PortInfo.physState.get(this.info, 0);
+  }
+  set physState(physState: number) {
+    PortInfo.physState.set(this.info, 0, physState);
+  }
+  get mtuCode(): number {
+    return PortInfo.neighborMtu.get(this.info, 0);
+  }
+  get isActive(): boolean {
+    return this.state === PortState.ACTIVE;
+  }
+  /** True for ports with a LID of their own: CA ports and a switch's port 0. */
+  get isEndPort(): boolean {
+    return this.kind !== PortKind.SWITCH_EXTERNAL;
+  }
+
+  /** Whether a packet to unicast `dlid` is for this end port (its base LID and the 2^LMC - 1 that follow). */
+  ownsLid(dlid: number): boolean {
+    const lid = this.lid;
+    return lid !== 0 && dlid >= lid && dlid < lid + (1 << this.lmc);
+  }
+
+  /** GUID in entry `index` of GUIDInfo. */
+  guidAt(index: number): bigint {
+    return new DataView(this.gids.buffer).getBigUint64(index * 16 + 8);
+  }
+
+  /** Writes entry `index` of GUIDInfo and the GID that follows from it. */
+  setGuid(index: number, guid: bigint): void {
+    const view = new DataView(this.gids.buffer);
+    view.setBigUint64(index * 16, guid === 0n ? 0n : PortInfo.gidPrefix.getBig(this.info, 0));
+    view.setBigUint64(index * 16 + 8, guid);
+  }
+
+  /** Writes the current GID prefix into every GID that exists. */
+  refreshGids(): void {
+    for (let index = 0; index < this.gidCount; index++) this.setGuid(index, this.guidAt(index));
+  }
+
+  /** Counts a violation in one of PortInfo's 16-bit counters, which stick at their highest value. */
+  countViolation(field: "mkeyViolations" | "pkeyViolations" | "qkeyViolations"): void {
+    const count = PortInfo[field].get(this.info, 0);
+    if (count < MAX_COUNT16) PortInfo[field].set(this.info, 0, count + 1);
+  }
+
+  /** SLtoVL table for packets from `inputPort`; unset, SL n maps to VL n modulo 8. */
+  slToVlFrom(inputPort: number): Uint8Array {
+    return this.slToVl.get(inputPort) ?? DEFAULT_SL_TO_VL;
+  }
+
+  vlArbitrationBlock(block: number): Uint8Array {
+    return this.vlArbitration.get(block) ?? new Uint8Array(VL_ARB_BLOCK * 2);
+  }
+}
+
+/** Attributes only a switch has. */
+export interface SwitchAttributes {
+  /** SwitchInfo as Get returns it. */
+  readonly info: DataView;
+  readonly linear: LinearForwardingTable;
+  readonly multicast: MulticastForwardingTable;
+}
+
+/** A node as its agents see it, and what they ask of it. */
+export interface ManagedNode {
+  readonly type: (typeof NodeType)[keyof typeof NodeType];
+  readonly guid: bigint;
+  readonly systemImageGuid: bigint;
+  readonly deviceId: number;
+  readonly revision: number;
+  readonly vendorId: number;
+  readonly partitionCap: number;
+  /** NodeDescription: 64 bytes, padded with zeros. */
+  readonly description: Uint8Array;
+  /** By port number: 1… on a CA (entry 0 is empty), 0… on a switch. */
+  readonly ports: readonly (PortAttributes | undefined)[];
+  readonly switch?: SwitchAttributes;
+
+  /** Set(PortInfo) asks for logical state DOWN, ARMED or ACTIVE; the transition has been checked. */
+  setPortState(port: number, state: number): void;
+  /** Set(PortInfo) asks for physical state POLLING or DISABLED. */
+  setPhysState(port: number, physState: number): void;
+  /** A LID, P_Key, GID or forwarding table changed: answers of `resolve` may have become wrong. */
+  attributesChanged(): void;
+  /** TrapRepress for the trap with this transaction id. */
+  trapRepressed(tidHi: number, tidLo: number): void;
+}
+
+/** Number of physical ports, as NodeInfo.NumPorts says. */
+export const portCountOf = (node: ManagedNode): number => node.ports.length - 1;
