@@ -1,0 +1,156 @@
+// A CA's port: what the HCA sees of the fabric. The class has the shape of the transport's `Wire`; the two rooms do not
+// import each other (ca-port.test.ts holds them together).
+
+import { isForPma, processPerf } from "../mad/agents/pma.ts";
+import { isForSma, processSmp } from "../mad/agents/sma.ts";
+import type { PortOptions } from "../mad/attributes.ts";
+import { bytesOf, copyMad, isSmpClass, Verdict } from "../mad/mad.ts";
+import { hasSoundLrh, SMP_VL } from "../mad/packet.ts";
+import { Lrh } from "../spec/ib/headers.ts";
+import { isMulticastLid, Lid, PhysState } from "../spec/ib/numbers.ts";
+import { MadHeader } from "../spec/mad/headers.ts";
+import { MAD_BYTES, MgmtClass } from "../spec/mad/numbers.ts";
+import { PortInfo } from "../spec/mad/sm-attributes.ts";
+import { MAX_PACKET_BYTES } from "./limits.ts";
+import type { FabricNode } from "./node.ts";
+import { Port } from "./port.ts";
+import { NOWHERE, traceUnicast } from "./trace.ts";
+
+/** The HCA behind a port. */
+export interface CaClient {
+  receive(packet: Uint8Array): void;
+  portStateChanged(active: boolean): void;
+}
+
+/** Answers of `resolve` kept per port; a power of two. */
+const CACHE_SLOTS = 256;
+const NO_KEY = -1;
+
+export class CaPort extends Port {
+  #client: CaClient | undefined = undefined;
+  #cacheKeys: Int32Array | undefined = undefined;
+  #cacheValues: Int32Array | undefined = undefined;
+  #cacheEpoch = -1;
+
+  constructor(node: FabricNode, options: PortOptions, index: number) {
+    super(node, options, false, index);
+  }
+
+  /** Connects the HCA; undefined takes it away. */
+  attach(client: CaClient | undefined): void {
+    this.#client = client;
+  }
+
+  get epoch(): number {
+    return this.node.fabric.epoch;
+  }
+
+  resolve(dlid: number): number {
+    const epoch = this.node.fabric.epoch;
+    if (this.#cacheKeys === undefined || this.#cacheValues === undefined) {
+      this.#cacheKeys = new Int32Array(CACHE_SLOTS);
+      this.#cacheValues = new Int32Array(CACHE_SLOTS);
+    }
+    if (this.#cacheEpoch !== epoch) {
+      this.#cacheKeys.fill(NO_KEY);
+      this.#cacheEpoch = epoch;
+    }
+    const slot = dlid & (CACHE_SLOTS - 1);
+    if (this.#cacheKeys[slot] === dlid) return this.#cacheValues[slot] ?? NOWHERE;
+    const answer = traceUnicast(this, dlid);
+    this.#cacheKeys[slot] = dlid;
+    this.#cacheValues[slot] = answer;
+    return answer;
+  }
+
+  resolveMulticast(dlid: number, out: Int32Array): number {
+    return this.node.fabric.multicastTracer.trace(this, dlid, out);
+  }
+
+  transmit(packet: Uint8Array): void {
+    const { fabric } = this.node;
+    const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+    if (!this.isEnabled || packet.length > MAX_PACKET_BYTES || !hasSoundLrh(view)) {
+      fabric.counts.malformed++;
+      return;
+    }
+    const isVl15 = Lrh.vl.get(view, 0) === SMP_VL;
+    const copy = new Uint8Array(packet);
+    if (this.ownsLid(Lrh.dlid.get(view, 0))) {
+      if (isVl15 || this.isActive) fabric.enqueueLocal(this, copy, isVl15);
+      return;
+    }
+    fabric.transmitFrom(this, copy, 0, undefined);
+  }
+
+  enable(): void {
+    if (this.isEnabled) return;
+    this.isEnabled = true;
+    this.physState = PhysState.POLLING;
+    this.link?.train();
+  }
+
+  disable(): void {
+    if (!this.isEnabled) return;
+    this.isEnabled = false;
+    this.link?.goDown();
+    this.resetAttributes();
+    this.node.fabric.bumpEpoch();
+  }
+
+  setCapabilityMask(mask: number): void {
+    PortInfo.capabilityMask.set(this.info, 0, mask);
+  }
+
+  resetQkeyViolations(): void {
+    PortInfo.qkeyViolations.set(this.info, 0, 0);
+  }
+
+  countQkeyViolation(): void {
+    this.countViolation("qkeyViolations");
+  }
+
+  countPkeyViolation(): void {
+    this.countViolation("pkeyViolations");
+  }
+
+  processMad(
+    request: Uint8Array,
+    response: Uint8Array,
+    context: { readonly slid: number; readonly ignoreMkey: boolean },
+  ): boolean {
+    if (request.length < MAD_BYTES || response.length < MAD_BYTES) return false;
+    const mad = copyMad(request);
+    const verdict = this.#execute(mad, context.ignoreMkey);
+    if (verdict === Verdict.DROP) return false;
+    response.set(bytesOf(mad));
+    return true;
+  }
+
+  #execute(mad: DataView, ignoreMkey: boolean): number {
+    const mgmtClass = MadHeader.mgmtClass.get(mad, 0);
+    if (isSmpClass(mgmtClass) && isForSma(mad)) {
+      return processSmp(this.node, mad, { port: this.number, ignoreMkey, nowNs: this.node.fabric.nowNs });
+    }
+    return mgmtClass === MgmtClass.PERF && isForPma(mad) ? processPerf(this.node, mad) : Verdict.DROP;
+  }
+
+  /** A packet has arrived over the link, or from this port itself. */
+  receive(packet: Uint8Array): void {
+    const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+    const dlid = Lrh.dlid.get(view, 0);
+    const isMine = dlid === Lid.PERMISSIVE ? Lrh.vl.get(view, 0) === SMP_VL : isMulticastLid(dlid) || this.ownsLid(dlid);
+    if (isMine && this.#client !== undefined) this.#client.receive(packet);
+    else this.node.fabric.counts.unclaimed++;
+  }
+
+  /** Tells the HCA, after what is in the queue now, that the port became ACTIVE or the link went down. */
+  announce(isActive: boolean): void {
+    if (this.#client !== undefined) this.node.fabric.enqueueEvent(this, isActive);
+  }
+
+  /** Delivers an announcement. */
+  deliverEvent(isActive: boolean): void {
+    this.#client?.portStateChanged(isActive);
+  }
+}

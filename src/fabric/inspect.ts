@@ -1,0 +1,93 @@
+// The fabric as plain objects, for printing and for the dashboard.
+
+import { countersObject } from "../base/counters.ts";
+import { guidText, nameOf } from "../base/names.ts";
+import { PhysState, PortState } from "../spec/ib/numbers.ts";
+import { PortCounter } from "../spec/ib/port-counters.ts";
+import { NodeType } from "../spec/mad/numbers.ts";
+import { PortInfo } from "../spec/mad/sm-attributes.ts";
+import type { Fabric, FabricCounts } from "./fabric.ts";
+import type { FabricNode } from "./node.ts";
+import type { Port } from "./port.ts";
+
+export interface PortView {
+  readonly number: number;
+  readonly state: string;
+  readonly physState: string;
+  readonly lid: number;
+  readonly smLid: number;
+  /** Lanes × bit rate of the active link, as `4X DDR`. */
+  readonly link: string;
+  /** GUID and port of the other end. */
+  readonly peer: { readonly node: string; readonly port: number } | undefined;
+  /** Counters that are not zero. */
+  readonly counters: Record<string, number>;
+}
+
+export interface NodeView {
+  readonly type: string;
+  readonly guid: string;
+  readonly description: string;
+  /** Ports that have a cable, a LID or are enabled. */
+  readonly ports: PortView[];
+}
+
+export interface FabricView {
+  readonly nodes: NodeView[];
+  readonly links: {
+    readonly a: string;
+    readonly aPort: number;
+    readonly b: string;
+    readonly bPort: number;
+    readonly isUp: boolean;
+  }[];
+  readonly counts: FabricCounts;
+  readonly queued: number;
+  readonly epoch: number;
+}
+
+const LANES: Readonly<Record<number, string>> = { 1: "1X", 2: "4X", 4: "8X", 8: "12X" };
+const SPEEDS: Readonly<Record<number, string>> = { 1: "SDR", 2: "DDR", 4: "QDR" };
+
+/** Everything that can be seen of the fabric. */
+export function inspectFabric(fabric: Fabric): FabricView {
+  return {
+    nodes: [...fabric.nodes].map(inspectNode),
+    links: [...fabric.links].map(({ a, b }) => ({
+      a: guidText(a.node.guid),
+      aPort: a.number,
+      b: guidText(b.node.guid),
+      bPort: b.number,
+      isUp: a.isLinkUp,
+    })),
+    counts: { ...fabric.counts },
+    queued: fabric.queued,
+    epoch: fabric.epoch,
+  };
+}
+
+function inspectNode(node: FabricNode): NodeView {
+  const ports = node.ports.filter((port) => port !== undefined && (port.link !== undefined || port.isEndPort));
+  return {
+    type: nameOf(NodeType, node.type),
+    guid: guidText(node.guid),
+    description: node.name,
+    ports: ports.flatMap((port) => (port === undefined ? [] : [inspectPort(port)])),
+  };
+}
+
+function inspectPort(port: Port): PortView {
+  const width = PortInfo.linkWidthActive.get(port.info, 0);
+  const speed = PortInfo.linkSpeedActive.get(port.info, 0);
+  const { peer } = port;
+  return {
+    number: port.number,
+    state: nameOf(PortState, port.state),
+    physState: nameOf(PhysState, port.physState),
+    lid: port.lid,
+    smLid: port.smLid,
+    link: port.isLinkUp ? `${LANES[width] ?? width} ${SPEEDS[speed] ?? speed}` : "",
+    peer: peer === undefined ? undefined : { node: guidText(peer.node.guid), port: peer.number },
+    counters: countersObject(PortCounter, port.counters, false),
+  };
+}

@@ -1,0 +1,88 @@
+// A cable between two ports and its link state machine. IBA vol 1, 7.2 (logical states) and vol 2 5.7 (physical states),
+// without the time training takes: when both ends can train, the link is up at once and both ports are in INIT.
+
+import type { Field } from "../base/layout.ts";
+import { PhysState, PortState } from "../spec/ib/numbers.ts";
+import { PortCounter } from "../spec/ib/port-counters.ts";
+import { PortInfo } from "../spec/mad/sm-attributes.ts";
+import type { Port } from "./port.ts";
+
+/** Decides whether a packet that leaves `from` is lost on the way. */
+export type Impairment = (packet: Uint8Array, from: Port) => boolean;
+
+export class Link {
+  readonly a: Port;
+  readonly b: Port;
+  /** Loses packets on purpose; for tests and faults. */
+  impairment: Impairment | undefined = undefined;
+  /** Packets lost to the impairment. */
+  lost = 0;
+  /** False while somebody has pulled the cable. */
+  #isPlugged = true;
+
+  constructor(a: Port, b: Port) {
+    this.a = a;
+    this.b = b;
+    a.link = this;
+    b.link = this;
+  }
+
+  other(port: Port): Port {
+    return port === this.a ? this.b : this.a;
+  }
+
+  get isPlugged(): boolean {
+    return this.#isPlugged;
+  }
+
+  /** Plugs the cable in or pulls it. */
+  setPlugged(isPlugged: boolean): void {
+    this.#isPlugged = isPlugged;
+    if (isPlugged) this.train();
+    else this.goDown();
+  }
+
+  /** Brings the link up if both ends can; does nothing if it is up already. */
+  train(): void {
+    const { a, b } = this;
+    if (!this.#isPlugged || a.isLinkUp || b.isLinkUp || !canTrain(a) || !canTrain(b)) return;
+    const width = highestCommon(a, b, PortInfo.linkWidthEnabled);
+    const speed = highestCommon(a, b, PortInfo.linkSpeedEnabled);
+    if (width === 0 || speed === 0) return;
+    for (const port of [a, b]) {
+      PortInfo.linkWidthActive.set(port.info, 0, width);
+      PortInfo.linkSpeedActive.set(port.info, 0, speed);
+      port.physState = PhysState.LINK_UP;
+      port.state = PortState.INIT;
+    }
+    for (const port of [a, b]) port.node.linkChanged(port, true);
+  }
+
+  /** Takes the link down at both ends; each goes to the state its LinkDownDefault says. */
+  goDown(): void {
+    const { a, b } = this;
+    if (!a.isLinkUp && !b.isLinkUp) return;
+    for (const port of [a, b]) {
+      port.state = PortState.DOWN;
+      port.physState = PortInfo.linkDownDefault.get(port.info, 0) === PhysState.SLEEP ? PhysState.SLEEP : PhysState.POLLING;
+      port.counters[PortCounter.linkDowned] = (port.counters[PortCounter.linkDowned] ?? 0) + 1;
+    }
+    for (const port of [a, b]) port.node.linkChanged(port, false);
+  }
+
+  /** Down and, if both ends still can, up again. */
+  retrain(): void {
+    this.goDown();
+    this.train();
+  }
+}
+
+function canTrain(port: Port): boolean {
+  return port.isEnabled && (port.physState === PhysState.POLLING || port.physState === PhysState.TRAINING);
+}
+
+/** Widths and speeds are bit masks; the highest bit both ends have enabled wins. */
+function highestCommon(a: Port, b: Port, field: Field): number {
+  const common = field.get(a.info, 0) & field.get(b.info, 0);
+  return common === 0 ? 0 : 1 << (31 - Math.clz32(common));
+}

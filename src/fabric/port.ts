@@ -1,0 +1,39 @@
+// A port of the fabric: its management attributes, its node, and the link it hangs on.
+
+import { PortAttributes, type PortOptions } from "../mad/attributes.ts";
+import { PhysState, PortState } from "../spec/ib/numbers.ts";
+import type { Link } from "./link.ts";
+import type { FabricNode } from "./node.ts";
+
+export class Port extends PortAttributes {
+  readonly node: FabricNode;
+  /** Dense number among the fabric's CA ports, in which `resolve` answers; -1 on a switch. */
+  readonly index: number;
+  link: Link | undefined = undefined;
+  /** A CA port is enabled by its driver (INIT_IB); a switch port always is. */
+  isEnabled: boolean;
+  /** Packets in the fabric's queue that arrive here. */
+  queuedVl15 = 0;
+  queuedData = 0;
+
+  constructor(node: FabricNode, options: PortOptions, isEnabled: boolean, index = -1) {
+    super(options);
+    this.node = node;
+    this.isEnabled = isEnabled;
+    this.index = index;
+  }
+
+  /** The port at the other end of the link. */
+  get peer(): Port | undefined {
+    return this.link?.other(this);
+  }
+
+  get isLinkUp(): boolean {
+    return this.physState === PhysState.LINK_UP;
+  }
+
+  /** Whether packets of virtual lanes other than 15 may arrive: ARMED ports receive, only ACTIVE ones send (7.2.7). */
+  get canReceiveData(): boolean {
+    return this.state >= PortState.ARMED;
+  }
+}
