@@ -1,0 +1,61 @@
+// What the subnet manager can be told, and what it does if nobody says anything.
+
+import { NS_PER_MS, NS_PER_S } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { Random } from "../base/random.ts";
+import { Mtu } from "../spec/ib/numbers.ts";
+import { DEFAULT_GID_PREFIX } from "../spec/mad/numbers.ts";
+
+export interface SubnetManagerOptions {
+  readonly random: Random;
+  readonly log?: Log;
+  /** SMInfo.Priority 0..15; an OpenSM with its default 0 stays standby. */
+  readonly priority?: number;
+  /** SA requests that carry it may see and change what belongs to others; OpenSM's default is 1. */
+  readonly smKey?: bigint;
+  readonly gidPrefix?: bigint;
+  /** Highest NeighborMTU given to a link. */
+  readonly mtuCode?: number;
+  /** PortInfo.SubnetTimeOut and the packet lifetime of paths: 4.096 µs × 2^value. */
+  readonly subnetTimeout?: number;
+  /** Time between light sweeps. */
+  readonly sweepIntervalNs?: number;
+  readonly smpTimeoutNs?: number;
+  readonly smpTries?: number;
+  readonly maxOutstanding?: number;
+  /**
+   * The manager's own switch is the only one: whatever else says it is a switch is lying, and is left out. Hosts answer SMPs
+   * themselves, so without this a hostile guest can invent a subnet behind its port.
+   */
+  readonly isSingleSwitch?: boolean;
+}
+
+export type Settings = Required<Omit<SubnetManagerOptions, "random" | "log">>;
+
+/** About one second: 4.096 µs × 2^18. */
+const SUBNET_TIMEOUT = 18;
+
+export const DEFAULT_SETTINGS: Settings = {
+  priority: 5,
+  smKey: 1n,
+  gidPrefix: DEFAULT_GID_PREFIX,
+  mtuCode: Mtu.MTU_2048,
+  subnetTimeout: SUBNET_TIMEOUT,
+  sweepIntervalNs: 10 * NS_PER_S,
+  // A port is in INIT before its driver has posted receives, so the first SMP is often lost: ask again soon, then less often
+  // (20, 40, … 1280 ms).
+  smpTimeoutNs: 20 * NS_PER_MS,
+  smpTries: 7,
+  maxOutstanding: 256,
+  isSingleSwitch: false,
+};
+
+/** Bounds of what guests can make the subnet manager remember; each is counted when reached. */
+export const SaLimits = {
+  GROUPS: 1024,
+  GROUPS_PER_PORT: 256,
+  SERVICES: 4096,
+  SERVICES_PER_PORT: 64,
+  /** Records in one table response. */
+  TABLE_BYTES: 1 << 24,
+} as const;

@@ -1,0 +1,632 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Random } from "../../base/random.ts";
+import { SimulatedSubnet, type SimulatedSubnetOptions } from "../../fabric/simulated-subnet.ts";
+import { bytesOf, newMad, newRequest } from "../../mad/mad.ts";
+import type { MadPacket } from "../../mad/packet.ts";
+import { McComponent as M, PathComponent as P } from "../../spec/mad/components.ts";
+import { MadHeader, Rmpp, SA_DATA_AT, SA_DATA_BYTES, SaHeader } from "../../spec/mad/headers.ts";
+import {
+  JoinState,
+  MadStatus,
+  Method,
+  MgmtClass,
+  RmppFlag,
+  RmppType,
+  SaAttribute,
+  SaCapability2,
+  SaStatus,
+} from "../../spec/mad/numbers.ts";
+import { ClassPortInfo } from "../../spec/mad/pm-attributes.ts";
+import {
+  LinkRecord,
+  McMemberRecord,
+  NODE_RECORD_INFO_AT,
+  NodeRecord,
+  PathRecord,
+  PORT_INFO_RECORD_INFO_AT,
+  ServiceRecord,
+} from "../../spec/mad/sa-records.ts";
+import { NodeInfo, PortInfo } from "../../spec/mad/sm-attributes.ts";
+import { SaLimits } from "../options.ts";
+import { type SubnetManager, subnetManager } from "../subnet-manager.ts";
+import { IPOIB_BROADCAST } from "./mcmember.ts";
+
+const S = 1e9;
+const AT = SA_DATA_AT;
+
+function running(options: Partial<SimulatedSubnetOptions> = {}) {
+  const subnet = new SimulatedSubnet({ hosts: 3, ...options, endpoint: subnetManager({ random: new Random(2) }) });
+  subnet.enableAll();
+  assert.ok(subnet.run(() => subnet.hosts.every(({ port }) => port.isActive), S));
+  return { subnet, manager: subnet.endpoint as SubnetManager };
+}
+
+const bit = (...bits: number[]): bigint => bits.reduce((mask, n) => mask | (1n << BigInt(n)), 0n);
+const statusOf = (packet: MadPacket): number => MadHeader.status.get(packet.view, packet.madAt);
+
+/** Sends a request from a host and returns the one answer. */
+function ask(subnet: SimulatedSubnet, host: number, mad: DataView): MadPacket {
+  subnet.host(host).sendGmp(subnet.port(host).smLid, mad);
+  subnet.runFor(0);
+  const answers = subnet.host(host).received.splice(0);
+  assert.equal(answers.length, 1);
+  const answer = answers[0]!;
+  assert.equal(MadHeader.tid.getBig(answer.view, answer.madAt), MadHeader.tid.getBig(mad, 0));
+  assert.equal(answer.destQp, 1);
+  return answer;
+}
+
+function request(
+  method: number,
+  attribute: number,
+  mask: bigint,
+  fill: (mad: DataView) => void = () => {},
+  smKey = 0n,
+): DataView {
+  const mad = newRequest(MgmtClass.SUBN_ADM, method, attribute);
+  MadHeader.tid.setBig(mad, 0, 0x5500000077n);
+  SaHeader.componentMask.setBig(mad, 0, mask);
+  SaHeader.smKey.setBig(mad, 0, smKey);
+  fill(mad);
+  return mad;
+}
+
+/** GID of a host's port, as the guest has it in its table. */
+const gidOf = (subnet: SimulatedSubnet, host: number): Uint8Array => subnet.port(host).gids.slice(0, 16);
+
+/** The bytes of a MAD written as text, padded with zeros. */
+function madOf(text: string): DataView {
+  const mad = newMad();
+  bytesOf(mad).set(Buffer.from(text.replaceAll(/\s/g, ""), "hex"));
+  return mad;
+}
+const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+/** Receives a table as the kernel does: acknowledges segments, returns records of `stride` bytes. */
+function askTable(subnet: SimulatedSubnet, host: number, mad: DataView): { records: DataView[]; segments: number } {
+  const driver = subnet.host(host);
+  driver.sendGmp(subnet.port(host).smLid, mad);
+  const parts: Uint8Array[] = [];
+  let stride = 0;
+  for (let window = 1, isLast = false; !isLast; ) {
+    subnet.runFor(0);
+    const segments = driver.received.splice(0);
+    assert.ok(segments.length > 0);
+    for (const { view, madAt, bytes } of segments) {
+      assert.equal(MadHeader.method.get(view, madAt), Method.GET_TABLE_RESP);
+      assert.equal(MadHeader.status.get(view, madAt), 0);
+      assert.equal(Rmpp.type.get(view, madAt), RmppType.DATA);
+      assert.equal(Rmpp.segment.get(view, madAt), parts.length + 1, "in order");
+      isLast = (Rmpp.flags.get(view, madAt) & RmppFlag.LAST) !== 0;
+      stride = SaHeader.attributeOffset.get(view, madAt) * 8;
+      const length = isLast ? Rmpp.payloadOrWindow.get(view, madAt) - 20 : SA_DATA_BYTES;
+      parts.push(bytes.slice(madAt + AT, madAt + AT + length));
+    }
+    assert.ok(parts.length <= window);
+    window += 64;
+    const ack = newMad();
+    bytesOf(ack).set(segments[0]!.bytes.subarray(segments[0]!.madAt, segments[0]!.madAt + 56));
+    MadHeader.method.set(ack, 0, Method.GET_TABLE);
+    Rmpp.type.set(ack, 0, RmppType.ACK);
+    Rmpp.flags.set(ack, 0, RmppFlag.ACTIVE);
+    Rmpp.segment.set(ack, 0, parts.length);
+    Rmpp.payloadOrWindow.set(ack, 0, window);
+    driver.sendGmp(subnet.port(host).smLid, ack);
+  }
+  subnet.runFor(0);
+  const all = Buffer.concat(parts);
+  const records: DataView[] = [];
+  for (let at = 0; stride > 0 && at < all.length; at += stride)
+    records.push(new DataView(all.buffer, all.byteOffset + at, stride));
+  return { records, segments: parts.length };
+}
+
+test("IPoIB joins the broadcast group: the bytes of the request, and the whole record back", () => {
+  const { subnet } = running();
+  const gid = hexOf(gidOf(subnet, 0));
+  const answer = ask(
+    subnet,
+    0,
+    madOf(`01030202 00000000 0000000200000001 00380000 00000000
+      000000000000000000000000 0000000000000000 0000 0000 0000000000010083
+      ff12401bffff000000000000ffffffff ${gid} 00000000 0000 00 00 ffff 00 00 00000000 01 00 0000`),
+  );
+  assert.equal(MadHeader.method.get(answer.view, answer.madAt), Method.GET_RESP);
+  assert.equal(statusOf(answer), 0);
+  const record = hexOf(answer.bytes.subarray(answer.madAt + AT, answer.madAt + AT + 52));
+  assert.equal(
+    record,
+    "ff12401bffff000000000000ffffffff" +
+      gid +
+      "00000b1b" +
+      "c000" +
+      "84" +
+      "00" +
+      "ffff" +
+      "83" +
+      "92" +
+      "00000000" +
+      "21" +
+      "000000",
+  );
+});
+
+test("IPoIB makes its IPv6 and all-nodes groups by joining with the broadcast group's parameters", () => {
+  const { subnet, manager } = running();
+  const join = (mgid: string, qkey = "00000b1b", mtu = "84", rate = "83") =>
+    ask(
+      subnet,
+      0,
+      madOf(`01030202 00000000 0000000200000009 00380000 00000000
+        000000000000000000000000 0000000000000000 0000 0000 00000000000173f7
+        ${mgid} ${hexOf(gidOf(subnet, 0))} ${qkey} 0000 ${mtu} 00 ffff ${rate} 00 00000000 01 00 0000`),
+    );
+  const allNodes = join("ff12401bffff00000000000000000001");
+  const mldv2 = join("ff12601bffff00000000000000000016");
+  assert.deepEqual([statusOf(allNodes), statusOf(mldv2)], [0, 0]);
+  const mlids = [allNodes, mldv2].map((answer) => McMemberRecord.mlid.get(answer.view, answer.madAt + AT));
+  assert.deepEqual(mlids, [0xc001, 0xc002]);
+  assert.equal(manager.groups.size, 3);
+  const other = join("ff12401bffff00000000000000000001", "00000b1c");
+  assert.equal(statusOf(other), SaStatus.REQ_INVALID, "another Q_Key");
+  assert.equal(statusOf(join("ff12401bffff00000000000000000001", "00000b1b", "83")), SaStatus.REQ_INVALID, "another MTU");
+  assert.equal(statusOf(join("fe80000000000000000000000000beef")), SaStatus.REQ_INVALID, "not a multicast GID");
+  assert.equal(statusOf(join("ff12401bffff00000000000000000077", "00000b1b", "85")), SaStatus.REQ_INVALID, "MTU of 4096");
+});
+
+/** Joins or leaves a group by its MGID. */
+function member(
+  subnet: SimulatedSubnet,
+  host: number,
+  mgid: Uint8Array,
+  options: { method?: number; joinState?: number; forHost?: number; smKey?: bigint; creates?: boolean } = {},
+): MadPacket {
+  let mask = bit(M.MGID, M.PORT_GID, M.JOIN_STATE);
+  if (options.creates !== false) mask |= bit(M.P_KEY, M.Q_KEY, M.SL, M.FLOW_LABEL, M.TRAFFIC_CLASS);
+  return ask(
+    subnet,
+    host,
+    request(
+      options.method ?? Method.SET,
+      SaAttribute.MC_MEMBER_RECORD,
+      mask,
+      (mad) => {
+        McMemberRecord.mgid.set(mad, AT, mgid);
+        McMemberRecord.portGid.set(mad, AT, gidOf(subnet, options.forHost ?? host));
+        McMemberRecord.joinState.set(mad, AT, options.joinState ?? JoinState.FULL);
+        McMemberRecord.pkey.set(mad, AT, 0xffff);
+        McMemberRecord.qkey.set(mad, AT, 0x0b1b);
+      },
+      options.smKey ?? 0n,
+    ),
+  );
+}
+
+const group = (n: number): Uint8Array =>
+  Uint8Array.from([0xff, 0x12, 0x40, 0x1b, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, n >> 8, n & 255]);
+const reached = (subnet: SimulatedSubnet, from: number, mlid: number): number[] => {
+  const out = new Int32Array(64);
+  return [...out.subarray(0, subnet.port(from).resolveMulticast(mlid, out))].sort();
+};
+
+test("joins and leaves are in the tables before the answer is out; senders are let in, not served", () => {
+  const { subnet, manager } = running({ hosts: 6, switches: 3, shape: "loop" });
+  const mgid = group(5);
+  const mlid = McMemberRecord.mlid.get(member(subnet, 0, mgid).view, 28 + AT);
+  assert.deepEqual(reached(subnet, 0, mlid), []);
+  member(subnet, 1, mgid);
+  assert.deepEqual(reached(subnet, 0, mlid), [1]);
+  member(subnet, 5, mgid, { joinState: JoinState.NON });
+  member(subnet, 4, mgid, { joinState: JoinState.SEND_ONLY_NON });
+  member(subnet, 3, mgid, { joinState: JoinState.SEND_ONLY_FULL });
+  assert.deepEqual(reached(subnet, 0, mlid), [1, 5]);
+  assert.deepEqual(reached(subnet, 4, mlid), [0, 1, 5]);
+  assert.deepEqual(reached(subnet, 3, mlid), [0, 1, 5]);
+  const left = member(subnet, 1, mgid, { method: Method.DELETE });
+  assert.equal(MadHeader.method.get(left.view, left.madAt), Method.DELETE_RESP);
+  assert.deepEqual(reached(subnet, 0, mlid), [5]);
+  assert.equal(statusOf(member(subnet, 1, mgid, { method: Method.DELETE })), SaStatus.REQ_INVALID, "not a member any more");
+  member(subnet, 0, mgid, { method: Method.DELETE });
+  assert.ok(manager.groups.find(mgid), "a send-only full member keeps it");
+  member(subnet, 3, mgid, { method: Method.DELETE, joinState: JoinState.SEND_ONLY_FULL });
+  assert.equal(manager.groups.find(mgid), undefined, "and the others go with the last full one");
+  assert.deepEqual(reached(subnet, 0, mlid), []);
+  for (const sw of subnet.switches) for (let p = 0; p < 3; p++) assert.equal(sw.switch.multicast.maskOf(mlid, p), 0);
+  assert.ok(manager.groups.find(IPOIB_BROADCAST), "the broadcast group stays");
+});
+
+test("joins repeated, widened, and undone state by state", () => {
+  const { subnet, manager } = running();
+  const mgid = group(9);
+  member(subnet, 0, mgid);
+  member(subnet, 0, mgid);
+  const both = member(subnet, 0, mgid, { joinState: JoinState.NON });
+  assert.equal(McMemberRecord.joinState.get(both.view, both.madAt + AT), JoinState.FULL | JoinState.NON);
+  assert.equal(manager.groups.find(mgid)!.members.size, 1);
+  const rest = member(subnet, 0, mgid, { method: Method.DELETE, joinState: JoinState.FULL });
+  assert.equal(McMemberRecord.joinState.get(rest.view, rest.madAt + AT), JoinState.NON);
+  assert.equal(manager.groups.find(mgid), undefined);
+});
+
+test("who may not: strangers for others, unknown ports, joins without what is needed", () => {
+  const { subnet, manager } = running();
+  assert.equal(statusOf(member(subnet, 0, group(1), { forHost: 1 })), SaStatus.REQ_DENIED);
+  const proxied = member(subnet, 0, group(1), { forHost: 1, smKey: 1n });
+  assert.equal(statusOf(proxied), 0);
+  assert.equal(McMemberRecord.proxyJoin.get(proxied.view, proxied.madAt + AT), 1);
+  assert.equal(statusOf(member(subnet, 0, group(2), { creates: false })), SaStatus.REQ_INSUFFICIENT_COMPONENTS);
+  assert.equal(statusOf(member(subnet, 0, group(2), { joinState: JoinState.NON })), SaStatus.REQ_INVALID, "cannot create");
+  assert.equal(statusOf(member(subnet, 0, group(2), { joinState: 0 })), SaStatus.REQ_INVALID);
+  const stranger = request(Method.SET, SaAttribute.MC_MEMBER_RECORD, bit(M.MGID, M.PORT_GID, M.JOIN_STATE), (mad) => {
+    McMemberRecord.mgid.set(mad, AT, IPOIB_BROADCAST);
+    McMemberRecord.portGid.set(mad, AT, Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, 1));
+    McMemberRecord.joinState.set(mad, AT, 1);
+  });
+  assert.equal(statusOf(ask(subnet, 0, stranger)), SaStatus.REQ_INVALID_GID);
+  assert.equal(manager.groups.size, 2);
+});
+
+test("a port that goes takes its memberships and services along, and is told to register when it returns", () => {
+  const { subnet, manager } = running();
+  member(subnet, 1, group(3));
+  member(subnet, 1, IPOIB_BROADCAST);
+  ask(
+    subnet,
+    1,
+    request(Method.SET, SaAttribute.SERVICE_RECORD, bit(0, 1, 2), (mad) => ServiceRecord.lease.set(mad, AT, 0xffffffff)),
+  );
+  assert.deepEqual([manager.groups.size, manager.administrator.services.size], [2, 1]);
+  subnet.port(1).disable();
+  subnet.runFor(1e6);
+  assert.deepEqual([manager.groups.size, manager.administrator.services.size], [1, 0]);
+  assert.equal(manager.groups.find(IPOIB_BROADCAST)!.members.size, 0);
+});
+
+test("bounds: groups in all, memberships of one port; room comes back", () => {
+  const { subnet, manager } = running();
+  let joined = 0;
+  for (let n = 1; n <= SaLimits.GROUPS_PER_PORT + 5; n++) if (statusOf(member(subnet, 0, group(n))) === 0) joined++;
+  assert.equal(joined, SaLimits.GROUPS_PER_PORT);
+  assert.equal(manager.groups.refused, 5);
+  assert.equal(manager.groups.size, SaLimits.GROUPS_PER_PORT + 1, "a refused join leaves no group behind");
+  member(subnet, 0, group(1), { method: Method.DELETE });
+  assert.equal(statusOf(member(subnet, 0, group(300))), 0);
+});
+
+test("a path as rdma_cm asks for it, byte by byte", () => {
+  const { subnet } = running();
+  const [a, b] = [gidOf(subnet, 0), gidOf(subnet, 1)];
+  const answer = ask(
+    subnet,
+    0,
+    madOf(
+      `01030201 00000000 0000000300000005 00350000 00000000
+      000000000000000000000000 0000000000000000 0000 0000 000000000000780f
+      0000000001061234 ${hexOf(b)} ${hexOf(a)} 0000 0000 00000000 00 81 ffff 0000 00 00 00 00 000000000000`.replace(
+        "01030201",
+        "01030201",
+      ),
+    ),
+  );
+  assert.equal(statusOf(answer), 0);
+  assert.equal(SaHeader.attributeOffset.get(answer.view, answer.madAt), 8);
+  const lid = (n: number) => subnet.port(n).lid.toString(16).padStart(4, "0");
+  assert.equal(
+    hexOf(answer.bytes.subarray(answer.madAt + AT, answer.madAt + AT + 64)),
+    "0000000001061234" +
+      hexOf(b) +
+      hexOf(a) +
+      lid(1) +
+      lid(0) +
+      "00000000" +
+      "00" +
+      "81" +
+      "ffff" +
+      "0000" +
+      "84" +
+      "86" +
+      "92" +
+      "00" +
+      "000000000000",
+  );
+});
+
+function path(mask: bigint, fill: (mad: DataView) => void, method: number = Method.GET): DataView {
+  return request(method, SaAttribute.PATH_RECORD, mask, fill);
+}
+
+test("paths by every combination: GIDs, LIDs, mixed, to oneself, to the switch, wrong P_Key and SL", () => {
+  const { subnet } = running({ hosts: 4, switches: 2 });
+  const pathTo = (mask: bigint, fill: (mad: DataView) => void) => {
+    const answer = ask(subnet, 0, path(mask, fill));
+    return { status: statusOf(answer), dlid: PathRecord.dlid.get(answer.view, answer.madAt + AT), answer };
+  };
+  const gids = (mad: DataView) => {
+    PathRecord.sgid.set(mad, AT, gidOf(subnet, 0));
+    PathRecord.dgid.set(mad, AT, gidOf(subnet, 3));
+  };
+  assert.equal(
+    pathTo(bit(P.SGID, P.DGID, P.NUMB_PATH, P.TRAFFIC_CLASS, P.P_KEY), (mad) => {
+      gids(mad);
+      PathRecord.numbPath.set(mad, AT, 1);
+      PathRecord.pkey.set(mad, AT, 0xffff);
+    }).dlid,
+    subnet.port(3).lid,
+    "IPoIB",
+  );
+  const lids = (mad: DataView) => {
+    PathRecord.slid.set(mad, AT, subnet.port(0).lid);
+    PathRecord.dlid.set(mad, AT, subnet.port(2).lid);
+  };
+  assert.equal(pathTo(bit(P.SLID, P.DLID), lids).dlid, subnet.port(2).lid);
+  assert.equal(
+    pathTo(bit(P.SGID, P.DLID), (mad) => {
+      gids(mad);
+      lids(mad);
+    }).dlid,
+    subnet.port(2).lid,
+  );
+  assert.equal(
+    pathTo(bit(P.SLID, P.DLID), (mad) => {
+      lids(mad);
+      PathRecord.dlid.set(mad, AT, subnet.port(0).lid);
+    }).dlid,
+    subnet.port(0).lid,
+  );
+  assert.equal(
+    pathTo(bit(P.SLID, P.DLID), (mad) => {
+      lids(mad);
+      PathRecord.dlid.set(mad, AT, subnet.switches[1]!.lid);
+    }).dlid,
+    subnet.switches[1]!.lid,
+  );
+  const withPkey = (pkey: number) =>
+    pathTo(bit(P.SGID, P.DGID, P.P_KEY), (mad) => {
+      gids(mad);
+      PathRecord.pkey.set(mad, AT, pkey);
+    });
+  assert.equal(withPkey(0x7fff).status, 0);
+  assert.equal(withPkey(0x8001).status, SaStatus.NO_RECORDS);
+  assert.equal(
+    pathTo(bit(P.SGID, P.DGID, P.SL), (mad) => {
+      gids(mad);
+      PathRecord.sl.set(mad, AT, 3);
+    }).status,
+    SaStatus.NO_RECORDS,
+  );
+  assert.equal(
+    pathTo(bit(P.SGID, P.DGID), (mad) => {
+      gids(mad);
+      PathRecord.dgid.set(mad, AT, Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, 9));
+    }).status,
+    SaStatus.REQ_INVALID_GID,
+  );
+  assert.equal(pathTo(bit(P.SLID), lids).status, SaStatus.TOO_MANY_RECORDS);
+  assert.equal(
+    pathTo(bit(P.SLID, P.DLID), (mad) => {
+      lids(mad);
+      PathRecord.dlid.set(mad, AT, 999);
+    }).status,
+    SaStatus.NO_RECORDS,
+  );
+  const multicast = pathTo(bit(P.SGID, P.DGID), (mad) => {
+    gids(mad);
+    PathRecord.dgid.set(mad, AT, IPOIB_BROADCAST);
+  });
+  assert.equal(multicast.dlid, 0xc000);
+});
+
+test("paths: selectors for MTU, rate and lifetime; the slowest link decides", () => {
+  const { subnet } = running();
+  const tryWith = (bits: number[], fill: (mad: DataView) => void) => {
+    const answer = ask(
+      subnet,
+      0,
+      path(bit(P.SLID, P.DLID, ...bits), (mad) => {
+        PathRecord.slid.set(mad, AT, subnet.port(0).lid);
+        PathRecord.dlid.set(mad, AT, subnet.port(1).lid);
+        fill(mad);
+      }),
+    );
+    const at = answer.madAt + AT;
+    return {
+      status: statusOf(answer),
+      mtu: PathRecord.mtu.get(answer.view, at),
+      rate: PathRecord.rate.get(answer.view, at),
+      life: PathRecord.lifeTime.get(answer.view, at),
+    };
+  };
+  const mtu = (selector: number, value: number) =>
+    tryWith([P.MTU_SELECTOR, P.MTU], (mad) => {
+      PathRecord.mtuSelector.set(mad, AT, selector);
+      PathRecord.mtu.set(mad, AT, value);
+    });
+  assert.equal(mtu(0, 3).mtu, 4);
+  assert.equal(mtu(0, 4).status, SaStatus.NO_RECORDS);
+  assert.equal(mtu(1, 4).mtu, 3);
+  assert.equal(mtu(1, 1).status, SaStatus.NO_RECORDS);
+  assert.equal(mtu(2, 2).mtu, 2);
+  assert.equal(mtu(2, 5).status, SaStatus.NO_RECORDS);
+  assert.equal(mtu(3, 0).mtu, 4);
+  const rate = (selector: number, value: number) =>
+    tryWith([P.RATE_SELECTOR, P.RATE], (mad) => {
+      PathRecord.rateSelector.set(mad, AT, selector);
+      PathRecord.rate.set(mad, AT, value);
+    });
+  assert.equal(rate(3, 0).rate, 6, "20 Gb/s");
+  assert.equal(rate(1, 6).rate, 3, "below 20 comes 10");
+  assert.equal(rate(0, 5).rate, 6, "5 Gb/s is code 5, but slower than code 3");
+  assert.equal(rate(2, 7).status, SaStatus.NO_RECORDS);
+  const life = (selector: number, value: number) =>
+    tryWith([P.LIFE_TIME_SELECTOR, P.LIFE_TIME], (mad) => {
+      PathRecord.lifeTimeSelector.set(mad, AT, selector);
+      PathRecord.lifeTime.set(mad, AT, value);
+    });
+  assert.equal(life(2, 20).life, 20);
+  assert.equal(life(1, 18).status, SaStatus.NO_RECORDS);
+});
+
+test("paths: a trunk with a smaller MTU and a slower rate decides", () => {
+  const subnet = new SimulatedSubnet({ hosts: 2, switches: 2, endpoint: subnetManager({ random: new Random(2) }) });
+  const [trunk] = subnet.fabric.links;
+  for (const port of [trunk!.a, trunk!.b]) {
+    PortInfo.mtuCap.set(port.info, 0, 3);
+    PortInfo.linkWidthEnabled.set(port.info, 0, 1);
+  }
+  trunk!.retrain();
+  subnet.enableAll();
+  assert.ok(subnet.run(() => subnet.hosts.every(({ port }) => port.isActive), S));
+  const answer = ask(
+    subnet,
+    0,
+    path(bit(P.SLID, P.DLID), (mad) => {
+      PathRecord.slid.set(mad, AT, subnet.port(0).lid);
+      PathRecord.dlid.set(mad, AT, subnet.port(1).lid);
+    }),
+  );
+  const at = answer.madAt + AT;
+  assert.deepEqual([PathRecord.mtu.get(answer.view, at), PathRecord.rate.get(answer.view, at)], [3, 5]);
+});
+
+test("tables come in segments: nodes, ports, links, paths; the records are all there", () => {
+  const { subnet, manager } = running({ hosts: 20, switches: 2, portsPerSwitch: 16 });
+  const nodes = askTable(subnet, 3, request(Method.GET_TABLE, SaAttribute.NODE_RECORD, 0n));
+  assert.equal(nodes.records.length, 22);
+  assert.equal(nodes.segments, Math.ceil((22 * 112) / 200));
+  const guids = nodes.records.map((record) => NodeInfo.nodeGuid.getBig(record, NODE_RECORD_INFO_AT));
+  assert.deepEqual(new Set(guids), new Set(manager.subnet.nodes.keys()));
+  const names = nodes.records.map((record) => Buffer.from(NodeRecord.description.get(record, 0)).toString().replaceAll("\0", ""));
+  assert.ok(names.includes("host 7") && names.includes("switch 1"));
+  const ports = askTable(subnet, 3, request(Method.GET_TABLE, SaAttribute.PORT_INFO_RECORD, 0n)).records;
+  assert.equal(ports.length, 20 + 2 * 17);
+  const active = ports.filter((record) => PortInfo.portState.get(record, PORT_INFO_RECORD_INFO_AT) === 4);
+  assert.equal(active.length, 20 + 2 + 22, "hosts, port 0s, switch ports with a cable");
+  const links = askTable(subnet, 3, request(Method.GET_TABLE, SaAttribute.LINK_RECORD, 0n)).records;
+  assert.equal(links.length, 2 * 21);
+  assert.ok(links.every((record) => LinkRecord.fromLid.get(record, 0) > 0));
+  const paths = askTable(
+    subnet,
+    3,
+    path(bit(P.SLID), (mad) => PathRecord.slid.set(mad, AT, subnet.port(3).lid), Method.GET_TABLE),
+  );
+  assert.equal(paths.records.length, 22);
+  const none = askTable(
+    subnet,
+    3,
+    request(Method.GET_TABLE, SaAttribute.NODE_RECORD, bit(0), (mad) => NodeRecord.lid.set(mad, AT, 999)),
+  );
+  assert.deepEqual([none.records.length, none.segments], [0, 1]);
+  assert.equal(manager.administrator.transfers, 0);
+});
+
+test("one record by components; the capability mask matches by bits; switches, tables and the manager itself", () => {
+  const { subnet } = running();
+  subnet.port(1).setCapabilityMask(0x02510a6a);
+  const byGuid = ask(
+    subnet,
+    0,
+    request(Method.GET, SaAttribute.NODE_RECORD, bit(8), (mad) => NodeInfo.portGuid.setBig(mad, AT + 4, subnet.port(2).guid)),
+  );
+  assert.equal(NodeRecord.lid.get(byGuid.view, byGuid.madAt + AT), subnet.port(2).lid);
+  assert.equal(
+    statusOf(
+      ask(
+        subnet,
+        0,
+        request(Method.GET, SaAttribute.NODE_RECORD, bit(4), (mad) => mad.setUint8(AT + 6, 1)),
+      ),
+    ),
+    SaStatus.TOO_MANY_RECORDS,
+  );
+  const mad = request(Method.GET_TABLE, SaAttribute.PORT_INFO_RECORD, bit(7), (m) => m.setUint32(AT + 4 + 20, 1 << 6));
+  MadHeader.attributeModifier.set(mad, 0, 0x80000000);
+  assert.equal(askTable(subnet, 0, mad).records.length, 4, "three hosts and port 0 map SLs");
+  assert.equal(askTable(subnet, 0, request(Method.GET_TABLE, SaAttribute.SWITCH_INFO_RECORD, 0n)).records.length, 1);
+  assert.equal(
+    askTable(subnet, 0, request(Method.GET_TABLE, SaAttribute.LINEAR_FORWARDING_RECORD, 0n)).records[0]!.getUint8(8 + 1),
+    0,
+  );
+  member(subnet, 0, IPOIB_BROADCAST);
+  assert.equal(
+    askTable(subnet, 0, request(Method.GET_TABLE, SaAttribute.MULTICAST_FORWARDING_RECORD, 0n)).records[0]!.getUint16(8),
+    2,
+  );
+  const smInfo = ask(subnet, 0, request(Method.GET, SaAttribute.SM_INFO_RECORD, 0n));
+  assert.equal(smInfo.view.getUint16(smInfo.madAt + AT), subnet.port(0).smLid);
+});
+
+test("group lists: strangers see groups, the SM_Key shows members", () => {
+  const { subnet } = running();
+  member(subnet, 0, IPOIB_BROADCAST);
+  member(subnet, 1, IPOIB_BROADCAST);
+  member(subnet, 1, group(7));
+  const list = (smKey: bigint, mask = 0n, fill = (_mad: DataView) => {}) =>
+    askTable(subnet, 2, request(Method.GET_TABLE, SaAttribute.MC_MEMBER_RECORD, mask, fill, smKey)).records;
+  assert.equal(list(0n).length, 2);
+  assert.ok(list(0n).every((record) => McMemberRecord.portGid.get(record, 0).every((byte) => byte === 0)));
+  assert.equal(list(1n).length, 3);
+  assert.equal(list(1n, bit(M.MGID), (mad) => McMemberRecord.mgid.set(mad, AT, IPOIB_BROADCAST)).length, 2);
+});
+
+test("services: set, found by name, leased, deleted by their owner only, bounded", () => {
+  const { subnet, manager } = running();
+  const service = (method: number, host: number, id: bigint, lease = 0xffffffff) =>
+    ask(
+      subnet,
+      host,
+      request(method, SaAttribute.SERVICE_RECORD, bit(0, 1, 2, 4, 6), (mad) => {
+        ServiceRecord.id.setBig(mad, AT, id);
+        ServiceRecord.gid.set(mad, AT, gidOf(subnet, 0));
+        ServiceRecord.pkey.set(mad, AT, 0xffff);
+        ServiceRecord.lease.set(mad, AT, lease);
+        ServiceRecord.name.set(mad, AT, Buffer.from("storage"));
+      }),
+    );
+  assert.equal(statusOf(service(Method.SET, 0, 5n)), 0);
+  service(Method.SET, 0, 6n, 10);
+  const find = () =>
+    askTable(
+      subnet,
+      2,
+      request(Method.GET_TABLE, SaAttribute.SERVICE_RECORD, bit(6), (mad) =>
+        ServiceRecord.name.set(mad, AT, Buffer.from("storage")),
+      ),
+    ).records;
+  assert.equal(find().length, 2);
+  subnet.runFor(11 * S);
+  assert.deepEqual(
+    find().map((record) => ServiceRecord.id.getBig(record, 0)),
+    [5n],
+  );
+  assert.equal(statusOf(service(Method.DELETE, 1, 5n)), SaStatus.NO_RECORDS);
+  assert.equal(statusOf(service(Method.SET, 1, 5n)), SaStatus.NO_RESOURCES, "somebody else's");
+  const gone = service(Method.DELETE, 0, 5n);
+  assert.deepEqual([statusOf(gone), MadHeader.method.get(gone.view, gone.madAt)], [0, Method.DELETE_RESP]);
+  for (let i = 0; i < SaLimits.SERVICES_PER_PORT; i++) service(Method.SET, 0, BigInt(100 + i));
+  assert.equal(statusOf(service(Method.SET, 0, 999n)), SaStatus.NO_RESOURCES);
+  assert.equal(manager.administrator.services.size, SaLimits.SERVICES_PER_PORT);
+});
+
+test("ClassPortInfo, InformInfo, and what is not supported", () => {
+  const { subnet } = running();
+  const info = ask(subnet, 0, request(Method.GET, SaAttribute.CLASS_PORT_INFO, 0n));
+  assert.equal(ClassPortInfo.classVersion.get(info.view, info.madAt + AT), 2);
+  assert.ok(ClassPortInfo.capabilityMask2.get(info.view, info.madAt + AT) & SaCapability2.SEND_ONLY_FULL_MEMBER);
+  assert.equal(statusOf(ask(subnet, 0, request(Method.SET, SaAttribute.INFORM_INFO, 0n))), 0);
+  assert.equal(
+    statusOf(ask(subnet, 0, request(Method.GET, SaAttribute.VL_ARBITRATION_RECORD, 0n))),
+    MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE,
+  );
+  assert.equal(
+    statusOf(ask(subnet, 0, request(Method.GET_MULTI, SaAttribute.MULTI_PATH_RECORD, 0n))),
+    MadStatus.UNSUPPORTED_METHOD,
+  );
+  assert.equal(
+    statusOf(ask(subnet, 0, request(Method.SET, SaAttribute.NODE_RECORD, 0n))),
+    MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE,
+  );
+  const old = request(Method.GET, SaAttribute.NODE_RECORD, 0n);
+  MadHeader.classVersion.set(old, 0, 1);
+  assert.equal(statusOf(ask(subnet, 0, old)), MadStatus.BAD_VERSION);
+});

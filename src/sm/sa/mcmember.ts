@@ -1,0 +1,244 @@
+// MCMemberRecord: joining, leaving and listing multicast groups. IBA vol 1, 15.2.5.17; what IPoIB sends: RFC 4391, section 10.
+// A port may only join and leave for itself, unless the request carries the SM_Key.
+
+import { Lid, Mtu } from "../../spec/ib/numbers.ts";
+import { McComponent as C, MC_MEMBER_COMPONENTS } from "../../spec/mad/components.ts";
+import { JoinState, MadStatus, SaAttribute, SaStatus, Selector } from "../../spec/mad/numbers.ts";
+import { McMemberRecord } from "../../spec/mad/sa-records.ts";
+import { PortInfo } from "../../spec/mad/sm-attributes.ts";
+import type { Settings } from "../options.ts";
+import type { SubnetPort } from "../subnet.ts";
+import type { Group, GroupMember, GroupParameters, GroupTable } from "./groups.ts";
+import { isDefaultPartition, type PathFinder } from "./paths.ts";
+import { hasComponent, newRecord, type RecordTable } from "./query.ts";
+import { choose, LOWEST_MTU, linkRateRank, RATE_10_GBPS, rateAt, rateRank } from "./rates.ts";
+
+const JOIN_BITS = 0xf;
+const MULTICAST_PREFIX = 0xff;
+/** Components without which a group is not made (o15-0.2.3). */
+const CREATE_COMPONENTS = [C.P_KEY, C.Q_KEY, C.SL, C.FLOW_LABEL, C.TRAFFIC_CLASS];
+const CREATOR_STATES = JoinState.FULL | JoinState.SEND_ONLY_FULL;
+const LINK_LOCAL_SCOPE = 2;
+
+/** The IPv4 broadcast group of IPoIB in the default partition (RFC 4391, 4): ff12:401b:ffff::ffff:ffff. */
+export const IPOIB_BROADCAST: Uint8Array = Uint8Array.of(
+  ...[0xff, 0x12, 0x40, 0x1b, 0xff, 0xff, 0, 0],
+  ...[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+);
+const IPOIB_QKEY = 0x0b1b;
+
+/** Parameters of the broadcast group; every other IPoIB group copies them. */
+export const ipoibParameters = (settings: Settings): GroupParameters => ({
+  qkey: IPOIB_QKEY,
+  pkey: 0xffff,
+  mtu: Math.min(settings.mtuCode, Mtu.MTU_2048),
+  rate: RATE_10_GBPS,
+  lifeTime: settings.subnetTimeout,
+  sl: 0,
+  trafficClass: 0,
+  flowLabel: 0,
+  hopLimit: 0,
+});
+
+/** A Set or Delete, and who sent it. */
+export interface McRequest {
+  readonly view: DataView;
+  readonly at: number;
+  readonly maskHi: number;
+  readonly maskLo: number;
+  readonly slid: number;
+  readonly isTrusted: boolean;
+}
+
+/** A status, and the record for the response when it is OK. */
+export type McAnswer = { readonly status: number; readonly record?: DataView };
+
+export class MembershipService {
+  readonly #groups: GroupTable;
+  readonly #paths: PathFinder;
+  readonly #settings: Settings;
+  #nextMgid = 1;
+
+  constructor(groups: GroupTable, paths: PathFinder, settings: Settings) {
+    this.#groups = groups;
+    this.#paths = paths;
+    this.#settings = settings;
+  }
+
+  /** Set: joins, making the group if it does not exist. */
+  join(request: McRequest): McAnswer {
+    const { view, at } = request;
+    if (!has(request, C.PORT_GID) || !has(request, C.JOIN_STATE)) return { status: SaStatus.REQ_INSUFFICIENT_COMPONENTS };
+    const joinState = McMemberRecord.joinState.get(view, at) & JOIN_BITS;
+    if (joinState === 0) return { status: SaStatus.REQ_INVALID };
+    const port = this.#paths.portOfGid(McMemberRecord.portGid.get(view, at));
+    if (port === undefined) return { status: SaStatus.REQ_INVALID_GID };
+    const isProxy = port.lid !== request.slid;
+    if (isProxy && !request.isTrusted) return { status: SaStatus.REQ_DENIED };
+    const mgid = McMemberRecord.mgid.get(view, at);
+    let group = has(request, C.MGID) ? this.#groups.find(mgid) : undefined;
+    if (group === undefined) {
+      const made = this.#create(request, port, joinState);
+      if (typeof made === "number") return { status: made };
+      group = made;
+    } else if (!fits(request, group, port)) return { status: SaStatus.REQ_INVALID };
+    const member = this.#groups.join(group, port.guid, joinState, isProxy);
+    if (member === undefined) {
+      this.#groups.deleteIfEmpty(group);
+      return { status: SaStatus.NO_RESOURCES };
+    }
+    return { status: MadStatus.OK, record: this.#recordOf(group, member) };
+  }
+
+  /** Delete: leaves. */
+  leave(request: McRequest): McAnswer {
+    const { view, at } = request;
+    if (!has(request, C.MGID) || !has(request, C.PORT_GID) || !has(request, C.JOIN_STATE)) {
+      return { status: SaStatus.REQ_INSUFFICIENT_COMPONENTS };
+    }
+    const port = this.#paths.portOfGid(McMemberRecord.portGid.get(view, at));
+    const group = this.#groups.find(McMemberRecord.mgid.get(view, at));
+    const member = port === undefined ? undefined : group?.members.get(port.guid);
+    const joinState = McMemberRecord.joinState.get(view, at) & JOIN_BITS;
+    if (port === undefined || group === undefined || member === undefined) return { status: SaStatus.REQ_INVALID };
+    if (port.lid !== request.slid && !request.isTrusted) return { status: SaStatus.REQ_DENIED };
+    if ((member.joinState & joinState) === 0) return { status: SaStatus.REQ_INVALID };
+    this.#groups.leave(group, member, joinState);
+    return { status: MadStatus.OK, record: this.#recordOf(group, member) };
+  }
+
+  /** Groups as records; with `isTrusted` one for every member, else one for every group without a port. */
+  table(isTrusted: boolean): RecordTable {
+    const groups = this.#groups;
+    const recordOf = (group: Group, member: GroupMember | undefined): DataView => this.#recordOf(group, member);
+    return {
+      attribute: SaAttribute.MC_MEMBER_RECORD,
+      bytes: McMemberRecord.byteLength,
+      components: MC_MEMBER_COMPONENTS,
+      *records() {
+        for (const group of groups.all()) {
+          if (!isTrusted || group.members.size === 0) yield recordOf(group, undefined);
+          else for (const member of group.members.values()) yield recordOf(group, member);
+        }
+      },
+      matches: selectorMatches,
+    };
+  }
+
+  /** A new group with what the request says and, where it says nothing, what suits the joiner; or a status. */
+  #create(request: McRequest, port: SubnetPort, joinState: number): Group | number {
+    const { view, at } = request;
+    const r = McMemberRecord;
+    if ((joinState & CREATOR_STATES) === 0) return SaStatus.REQ_INVALID;
+    if (!CREATE_COMPONENTS.every((bit) => has(request, bit))) return SaStatus.REQ_INSUFFICIENT_COMPONENTS;
+    if (!isDefaultPartition(r.pkey.get(view, at))) return SaStatus.REQ_INVALID;
+    const mgid = this.#mgidFor(request);
+    const mtu = wantedMtu(request, PortInfo.neighborMtu.get(port.info, 0));
+    const rate = wantedRate(request, linkRateRank(port.info));
+    if (mgid === undefined || mtu === undefined || rate === undefined) return SaStatus.REQ_INVALID;
+    const parameters: GroupParameters = {
+      qkey: r.qkey.get(view, at),
+      pkey: r.pkey.get(view, at),
+      mtu,
+      rate: rateAt(rate),
+      lifeTime: this.#settings.subnetTimeout,
+      sl: r.sl.get(view, at),
+      trafficClass: r.trafficClass.get(view, at),
+      flowLabel: r.flowLabel.get(view, at),
+      hopLimit: has(request, C.HOP_LIMIT) ? r.hopLimit.get(view, at) : 0,
+    };
+    return this.#groups.create(mgid, parameters) ?? SaStatus.NO_RESOURCES;
+  }
+
+  /** The MGID asked for, or a free one if the request leaves it to us; undefined if it is none. */
+  #mgidFor(request: McRequest): Uint8Array | undefined {
+    const asked = McMemberRecord.mgid.get(request.view, request.at);
+    if (has(request, C.MGID) && asked.some((byte) => byte !== 0)) return asked[0] === MULTICAST_PREFIX ? asked : undefined;
+    const scope = has(request, C.SCOPE) ? McMemberRecord.scope.get(request.view, request.at) : LINK_LOCAL_SCOPE;
+    const mgid = new Uint8Array(16);
+    const view = new DataView(mgid.buffer);
+    do {
+      view.setUint32(0, ((MULTICAST_PREFIX << 24) | (0x10 << 16) | (scope << 16) | 0xa01b) >>> 0);
+      view.setBigUint64(4, this.#settings.gidPrefix);
+      view.setUint32(12, this.#nextMgid++ >>> 0);
+    } while (this.#groups.find(mgid) !== undefined);
+    return mgid;
+  }
+
+  #recordOf(group: Group, member: GroupMember | undefined): DataView {
+    const r = McMemberRecord;
+    const record = newRecord(r.byteLength);
+    r.mgid.set(record, 0, group.mgid);
+    if (member !== undefined) {
+      record.setBigUint64(r.portGid.offset, this.#settings.gidPrefix);
+      record.setBigUint64(r.portGid.offset + 8, member.portGuid);
+      r.joinState.set(record, 0, member.joinState);
+      r.proxyJoin.set(record, 0, member.isProxy ? 1 : 0);
+    }
+    r.qkey.set(record, 0, group.qkey);
+    r.mlid.set(record, 0, group.mlid);
+    r.mtuSelector.set(record, 0, Selector.EXACTLY);
+    r.mtu.set(record, 0, group.mtu);
+    r.trafficClass.set(record, 0, group.trafficClass);
+    r.pkey.set(record, 0, group.pkey);
+    r.rateSelector.set(record, 0, Selector.EXACTLY);
+    r.rate.set(record, 0, group.rate);
+    r.lifeTimeSelector.set(record, 0, Selector.EXACTLY);
+    r.lifeTime.set(record, 0, group.lifeTime);
+    r.sl.set(record, 0, group.sl);
+    r.flowLabel.set(record, 0, group.flowLabel);
+    r.hopLimit.set(record, 0, group.hopLimit);
+    r.scope.set(record, 0, (group.mgid[1] ?? 0) & JOIN_BITS);
+    return record;
+  }
+}
+
+const has = (request: McRequest, bit: number): boolean => hasComponent(request.maskHi, request.maskLo, bit);
+
+function wantedMtu(request: McRequest, best: number): number | undefined {
+  if (!has(request, C.MTU_SELECTOR) || !has(request, C.MTU)) return best;
+  const { view, at } = request;
+  return choose(McMemberRecord.mtuSelector.get(view, at), McMemberRecord.mtu.get(view, at), best, LOWEST_MTU);
+}
+
+function wantedRate(request: McRequest, best: number): number | undefined {
+  if (!has(request, C.RATE_SELECTOR) || !has(request, C.RATE)) return best;
+  const { view, at } = request;
+  return choose(McMemberRecord.rateSelector.get(view, at), rateRank(McMemberRecord.rate.get(view, at)), best, 0);
+}
+
+/** Whether the joiner's wishes and its port agree with the group as it is. */
+function fits(request: McRequest, group: Group, port: SubnetPort): boolean {
+  const { view, at } = request;
+  const r = McMemberRecord;
+  if (PortInfo.neighborMtu.get(port.info, 0) < group.mtu || linkRateRank(port.info) < rateRank(group.rate)) return false;
+  if (has(request, C.Q_KEY) && r.qkey.get(view, at) !== group.qkey) return false;
+  if (has(request, C.P_KEY) && !isDefaultPartition(r.pkey.get(view, at))) return false;
+  if (has(request, C.SL) && r.sl.get(view, at) !== group.sl) return false;
+  if (has(request, C.TRAFFIC_CLASS) && r.trafficClass.get(view, at) !== group.trafficClass) return false;
+  if (has(request, C.FLOW_LABEL) && r.flowLabel.get(view, at) !== group.flowLabel) return false;
+  if (has(request, C.HOP_LIMIT) && r.hopLimit.get(view, at) !== group.hopLimit) return false;
+  const isMtuRight =
+    !has(request, C.MTU_SELECTOR) || !has(request, C.MTU) || isRight(r.mtuSelector.get(view, at), group.mtu, r.mtu.get(view, at));
+  if (!isMtuRight) return false;
+  if (!has(request, C.RATE_SELECTOR) || !has(request, C.RATE)) return true;
+  return isRight(r.rateSelector.get(view, at), rateRank(group.rate), rateRank(r.rate.get(view, at)));
+}
+
+/** Whether an existing value satisfies a selector. */
+function isRight(selector: number, value: number, wanted: number): boolean {
+  if (selector === Selector.GREATER) return value > wanted;
+  if (selector === Selector.LESS) return value < wanted;
+  return selector === Selector.EXACTLY ? value === wanted : true;
+}
+
+/** In queries the selector components say how MTU, rate and lifetime compare, and are not compared themselves. */
+function selectorMatches(bit: number, wanted: DataView, at: number, record: DataView): boolean | undefined {
+  const r = McMemberRecord;
+  if (bit === C.MTU_SELECTOR || bit === C.RATE_SELECTOR || bit === C.LIFE_TIME_SELECTOR) return true;
+  if (bit === C.MTU) return isRight(r.mtuSelector.get(wanted, at), r.mtu.get(record, 0), r.mtu.get(wanted, at));
+  if (bit === C.RATE) {
+    return isRight(r.rateSelector.get(wanted, at), rateRank(r.rate.get(record, 0)), rateRank(r.rate.get(wanted, at)));
+  }
+  return bit === C.MLID && r.mlid.get(wanted, at) === Lid.RESERVED ? true : undefined;
+}

@@ -1,0 +1,203 @@
+// PathRecord queries. IBA vol 1, 15.2.5.16. IPoIB asks by SGID and DGID, rdma_cm also with P_Key, NumbPath 1 and Reversible,
+// tools by LIDs or by nothing; every combination is the same search. There is one path between two ports (LMC 0), its P_Key is
+// the default partition, its SL 0.
+
+import { DEFAULT_PKEY, isMulticastLid } from "../../spec/ib/numbers.ts";
+import { PathComponent as C } from "../../spec/mad/components.ts";
+import { DEFAULT_GID_PREFIX, MadStatus, SaStatus, Selector } from "../../spec/mad/numbers.ts";
+import { PathRecord } from "../../spec/mad/sa-records.ts";
+import { PortInfo } from "../../spec/mad/sm-attributes.ts";
+import type { Settings } from "../options.ts";
+import { SaLimits } from "../options.ts";
+import type { Subnet, SubnetNode, SubnetPort } from "../subnet.ts";
+import type { GroupTable } from "./groups.ts";
+import { hasComponent, newRecord } from "./query.ts";
+import { choose, chooseLifeTime, LOWEST_MTU, linkRateRank, rateAt, rateRank } from "./rates.ts";
+
+const MAX_HOPS = 64;
+const MAX_PATHS = SaLimits.TABLE_BYTES / PathRecord.byteLength;
+const MULTICAST_GID_BYTE = 0xff;
+const MEMBERSHIP_BIT = 0x8000;
+
+/** A query's record and which components of it are given. */
+export interface PathQuery {
+  readonly view: DataView;
+  readonly at: number;
+  readonly maskHi: number;
+  readonly maskLo: number;
+}
+
+export interface PathAnswer {
+  readonly status: number;
+  readonly records: DataView[];
+}
+
+interface Way {
+  mtu: number;
+  rateRank: number;
+}
+
+const failed = (status: number): PathAnswer => ({ status, records: [] });
+const has = (query: PathQuery, bit: number): boolean => hasComponent(query.maskHi, query.maskLo, bit);
+
+/** Whether a P_Key is of the default partition, full or limited. */
+export const isDefaultPartition = (pkey: number): boolean => (pkey | MEMBERSHIP_BIT) === DEFAULT_PKEY;
+
+export class PathFinder {
+  readonly #subnet: Subnet;
+  readonly #groups: GroupTable;
+  readonly #settings: Settings;
+
+  constructor(subnet: Subnet, groups: GroupTable, settings: Settings) {
+    this.#subnet = subnet;
+    this.#groups = groups;
+    this.#settings = settings;
+  }
+
+  /** All paths that fit the query. */
+  find(query: PathQuery): PathAnswer {
+    const { view, at } = query;
+    if (has(query, C.RAW_TRAFFIC) && PathRecord.rawTraffic.get(view, at) !== 0) return failed(MadStatus.OK);
+    if (has(query, C.P_KEY) && !isDefaultPartition(PathRecord.pkey.get(view, at))) return failed(MadStatus.OK);
+    if (has(query, C.SL) && PathRecord.sl.get(view, at) !== 0) return failed(MadStatus.OK);
+    const sources = this.#endPorts(query, C.SGID, PathRecord.sgid.get(view, at), C.SLID, PathRecord.slid.get(view, at));
+    if (sources === undefined) return failed(SaStatus.REQ_INVALID_GID);
+    if (this.#isMulticast(query)) return this.#findMulticast(query, sources);
+    const targets = this.#endPorts(query, C.DGID, PathRecord.dgid.get(view, at), C.DLID, PathRecord.dlid.get(view, at));
+    if (targets === undefined) return failed(SaStatus.REQ_INVALID_GID);
+    if (sources.length * targets.length > MAX_PATHS) return failed(SaStatus.NO_RESOURCES);
+    const records: DataView[] = [];
+    for (const source of sources) {
+      for (const target of targets) {
+        const record = this.#build(query, source, target);
+        if (record !== undefined) records.push(record);
+      }
+    }
+    return { status: MadStatus.OK, records };
+  }
+
+  /** Port with this GID: subnet prefix or link-local prefix and a port GUID. */
+  portOfGid(gid: Uint8Array): SubnetPort | undefined {
+    const view = new DataView(gid.buffer, gid.byteOffset, gid.byteLength);
+    const prefix = view.getBigUint64(0);
+    if (prefix !== this.#settings.gidPrefix && prefix !== DEFAULT_GID_PREFIX) return undefined;
+    return this.#subnet.byGuid.get(view.getBigUint64(8));
+  }
+
+  /** The ports one side of the query names; all if it names none, undefined if it names a GID that is not here. */
+  #endPorts(query: PathQuery, gidBit: number, gid: Uint8Array, lidBit: number, lid: number): SubnetPort[] | undefined {
+    const byLid = has(query, lidBit) ? this.#subnet.byLid.get(lid) : undefined;
+    if (has(query, gidBit) && gid[0] !== MULTICAST_GID_BYTE) {
+      const port = this.portOfGid(gid);
+      if (port === undefined) return undefined;
+      return !has(query, lidBit) || byLid === port ? [port] : [];
+    }
+    if (has(query, lidBit)) return byLid === undefined ? [] : [byLid];
+    return [...this.#subnet.byLid.values()];
+  }
+
+  #build(query: PathQuery, source: SubnetPort, target: SubnetPort): DataView | undefined {
+    const way = this.#trace(source, target);
+    if (way === undefined || source.lid === 0 || target.lid === 0) return undefined;
+    const record = newRecord(PathRecord.byteLength);
+    if (!this.#putLimits(query, way, this.#settings.subnetTimeout, record)) return undefined;
+    this.#putGid(record, PathRecord.dgid.offset, target.guid);
+    this.#putGid(record, PathRecord.sgid.offset, source.guid);
+    PathRecord.dlid.set(record, 0, target.lid);
+    PathRecord.slid.set(record, 0, source.lid);
+    putCommon(query, record);
+    return record;
+  }
+
+  /** MTU, rate and lifetime as the selectors want them; false if they ask for the impossible. */
+  #putLimits({ view, at, maskHi, maskLo }: PathQuery, way: Way, lifeTime: number, record: DataView): boolean {
+    const r = PathRecord;
+    const selector = (bit: number, value: number): number => (hasComponent(maskHi, maskLo, bit) ? value : Selector.BEST);
+    const mtu = choose(selector(C.MTU_SELECTOR, r.mtuSelector.get(view, at)), r.mtu.get(view, at), way.mtu, LOWEST_MTU);
+    const wantedRate = rateRank(r.rate.get(view, at));
+    const rate = choose(selector(C.RATE_SELECTOR, r.rateSelector.get(view, at)), wantedRate, way.rateRank, 0);
+    const lifeSelector = selector(C.LIFE_TIME_SELECTOR, r.lifeTimeSelector.get(view, at));
+    const life = chooseLifeTime(lifeSelector, r.lifeTime.get(view, at), lifeTime);
+    if (mtu === undefined || rate === undefined || life === undefined) return false;
+    r.mtuSelector.set(record, 0, Selector.EXACTLY);
+    r.mtu.set(record, 0, mtu);
+    r.rateSelector.set(record, 0, Selector.EXACTLY);
+    r.rate.set(record, 0, rateAt(rate));
+    r.lifeTimeSelector.set(record, 0, Selector.EXACTLY);
+    r.lifeTime.set(record, 0, life);
+    return true;
+  }
+
+  #putGid(record: DataView, at: number, guid: bigint): void {
+    record.setBigUint64(at, this.#settings.gidPrefix);
+    record.setBigUint64(at + 8, guid);
+  }
+
+  /** Follows the forwarding tables and collects the smallest MTU and rate. */
+  #trace(source: SubnetPort, target: SubnetPort): Way | undefined {
+    const way: Way = { mtu: PortInfo.neighborMtu.get(source.info, 0), rateRank: linkRateRank(source.info) };
+    if (source === target) return way;
+    let node: SubnetNode = source.node;
+    let out: SubnetPort | undefined = node.isSwitch ? this.#egress(node, target) : source;
+    for (let hops = 0; hops < MAX_HOPS && out?.peer !== undefined; hops++) {
+      way.mtu = Math.min(way.mtu, PortInfo.neighborMtu.get(out.info, 0));
+      way.rateRank = Math.min(way.rateRank, linkRateRank(out.info));
+      if (out.peer === target) return way;
+      node = out.peer.node;
+      // a switch's port 0 is reached with the switch
+      if (node === target.node && target.number === 0) return way;
+      out = this.#egress(node, target);
+    }
+    return undefined;
+  }
+
+  #egress(node: SubnetNode, target: SubnetPort): SubnetPort | undefined {
+    const number = node.switch?.portOf(target.lid) ?? 0;
+    return number === 0 ? undefined : node.ports[number];
+  }
+
+  // --- multicast destinations
+
+  #isMulticast(query: PathQuery): boolean {
+    if (has(query, C.DGID)) return PathRecord.dgid.get(query.view, query.at)[0] === MULTICAST_GID_BYTE;
+    return has(query, C.DLID) && isMulticastLid(PathRecord.dlid.get(query.view, query.at));
+  }
+
+  /** The "path" to a group: its own parameters (15.2.5.16, multicast). */
+  #findMulticast(query: PathQuery, sources: readonly SubnetPort[]): PathAnswer {
+    const { view, at } = query;
+    const group = has(query, C.DGID)
+      ? this.#groups.find(PathRecord.dgid.get(view, at))
+      : this.#groups.findByMlid(PathRecord.dlid.get(view, at));
+    const source = sources[0];
+    if (group === undefined || source === undefined) return failed(MadStatus.OK);
+    if (has(query, C.DLID) && group.mlid !== PathRecord.dlid.get(view, at)) return failed(MadStatus.OK);
+    const record = newRecord(PathRecord.byteLength);
+    const way = { mtu: group.mtu, rateRank: rateRank(group.rate) };
+    if (!this.#putLimits(query, way, group.lifeTime, record)) return failed(MadStatus.OK);
+    PathRecord.dgid.set(record, 0, group.mgid);
+    PathRecord.dlid.set(record, 0, group.mlid);
+    this.#putGid(record, PathRecord.sgid.offset, source.guid);
+    PathRecord.slid.set(record, 0, source.lid);
+    putCommon(query, record);
+    PathRecord.flowLabel.set(record, 0, group.flowLabel);
+    PathRecord.trafficClass.set(record, 0, group.trafficClass);
+    PathRecord.hopLimit.set(record, 0, group.hopLimit);
+    PathRecord.sl.set(record, 0, group.sl);
+    PathRecord.pkey.set(record, 0, group.pkey);
+    return { status: MadStatus.OK, records: [record] };
+  }
+}
+
+/** What does not depend on the way; components that only label the path come back as asked. */
+function putCommon(query: PathQuery, record: DataView): void {
+  const { view, at } = query;
+  PathRecord.pkey.set(record, 0, DEFAULT_PKEY);
+  PathRecord.reversible.set(record, 0, 1);
+  PathRecord.numbPath.set(record, 0, 1);
+  if (has(query, C.SERVICE_ID_HI)) PathRecord.serviceId.hi.set(record, 0, PathRecord.serviceId.hi.get(view, at));
+  if (has(query, C.SERVICE_ID_LO)) PathRecord.serviceId.lo.set(record, 0, PathRecord.serviceId.lo.get(view, at));
+  if (has(query, C.FLOW_LABEL)) PathRecord.flowLabel.set(record, 0, PathRecord.flowLabel.get(view, at));
+  if (has(query, C.TRAFFIC_CLASS)) PathRecord.trafficClass.set(record, 0, PathRecord.trafficClass.get(view, at));
+  if (has(query, C.QOS_CLASS)) PathRecord.qosClass.set(record, 0, PathRecord.qosClass.get(view, at));
+}

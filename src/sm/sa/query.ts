@@ -1,0 +1,57 @@
+// The general SA query: a table of records, those that match the given components are the answer. IBA vol 1, 15.2.1.2, 15.4.
+
+import type { AnyField } from "../../base/layout.ts";
+import type { Component } from "../../spec/mad/components.ts";
+
+/** One kind of record. */
+export interface RecordTable {
+  readonly attribute: number;
+  /** Bytes of a record; in tables records lie on 8-byte boundaries. */
+  readonly bytes: number;
+  readonly components: readonly Component[];
+  /** All records there are, each in a view of its own. `modifier` is the request's attribute modifier. */
+  records(): Iterable<DataView>;
+  /** Another way to compare than equality, for the components in which it applies. */
+  matches?(bit: number, wanted: DataView, wantedAt: number, record: DataView, modifier: number): boolean | undefined;
+}
+
+/** Bytes from one record to the next in a table. */
+export const strideOf = (bytes: number): number => (bytes + 7) & ~7;
+
+export const newRecord = (bytes: number): DataView => new DataView(new ArrayBuffer(bytes));
+
+/** Whether bit `bit` of a component mask (two halves) is set. */
+export const hasComponent = (maskHi: number, maskLo: number, bit: number): boolean =>
+  bit < 32 ? ((maskLo >>> bit) & 1) === 1 : ((maskHi >>> (bit - 32)) & 1) === 1;
+
+/** The records of `table` that have every given component as in the request (a record at byte `at` of `request`). */
+export function* select(
+  table: RecordTable,
+  request: DataView,
+  at: number,
+  maskHi: number,
+  maskLo: number,
+  modifier: number,
+): Generator<DataView> {
+  const given: [number, Component][] = [];
+  table.components.forEach((component, bit) => {
+    if (component !== undefined && hasComponent(maskHi, maskLo, bit)) given.push([bit, component]);
+  });
+  for (const record of table.records()) {
+    const isMatch = given.every(([bit, component]) => {
+      const special = table.matches?.(bit, request, at, record, modifier);
+      if (special !== undefined) return special;
+      return component === undefined || isEqual(component.field, request, at + component.at, record, component.at);
+    });
+    if (isMatch) yield record;
+  }
+}
+
+function isEqual(field: AnyField, a: DataView, aAt: number, b: DataView, bAt: number): boolean {
+  if (field.kind === "number") return field.get(a, aAt) === field.get(b, bAt);
+  if (field.kind === "half64") {
+    return field.hi.get(a, aAt) === field.hi.get(b, bAt) && field.lo.get(a, aAt) === field.lo.get(b, bAt);
+  }
+  const other = field.get(b, bAt);
+  return field.get(a, aAt).every((byte, i) => byte === other[i]);
+}

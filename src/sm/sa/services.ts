@@ -1,0 +1,95 @@
+// ServiceRecord: names for services, with a lease. IBA vol 1, 15.2.5.14. Bounded in all and per port.
+
+import { NS_PER_S } from "../../base/clock.ts";
+import { bytesOf } from "../../mad/mad.ts";
+import { SERVICE_RECORD_COMPONENTS } from "../../spec/mad/components.ts";
+import { SaAttribute } from "../../spec/mad/numbers.ts";
+import { ServiceRecord } from "../../spec/mad/sa-records.ts";
+import { SaLimits } from "../options.ts";
+import { gidKey } from "./groups.ts";
+import { newRecord, type RecordTable } from "./query.ts";
+
+const FOR_EVER = 0xffffffff;
+
+interface Service {
+  readonly record: DataView;
+  /** Port GUID that registered it. */
+  readonly owner: bigint;
+  expiresNs: number;
+}
+
+/** A record's key: ServiceID, ServiceGID, ServiceP_Key. */
+const keyOf = (view: DataView, at: number): string =>
+  `${ServiceRecord.id.getBig(view, at)}/${gidKey(ServiceRecord.gid.get(view, at))}/${ServiceRecord.pkey.get(view, at)}`;
+
+export class ServiceTable {
+  readonly #services: Map<string, Service> = new Map();
+  /** Registrations refused because of a bound. */
+  refused = 0;
+  /** No lease ends earlier; it may be stale. */
+  #earliestNs = Number.POSITIVE_INFINITY;
+
+  get size(): number {
+    return this.#services.size;
+  }
+
+  /** Registers or renews the record at `at`; false if a bound is reached or it is somebody else's. */
+  set(view: DataView, at: number, owner: bigint, nowNs: number): boolean {
+    const key = keyOf(view, at);
+    const known = this.#services.get(key);
+    if (known === undefined ? !this.#hasRoom(owner) : known.owner !== owner) {
+      this.refused++;
+      return false;
+    }
+    const record = newRecord(ServiceRecord.byteLength);
+    bytesOf(record).set(new Uint8Array(view.buffer, view.byteOffset + at, ServiceRecord.byteLength));
+    const lease = ServiceRecord.lease.get(view, at);
+    const expiresNs = lease === FOR_EVER ? Number.POSITIVE_INFINITY : nowNs + lease * NS_PER_S;
+    this.#services.set(key, { record, owner, expiresNs });
+    this.#earliestNs = Math.min(this.#earliestNs, expiresNs);
+    return true;
+  }
+
+  /** Removes the owner's record with the key of the one at `at`; false if there is none. */
+  delete(view: DataView, at: number, owner: bigint): boolean {
+    const key = keyOf(view, at);
+    return this.#services.get(key)?.owner === owner && this.#services.delete(key);
+  }
+
+  /** The port is gone from the subnet. */
+  removePort(owner: bigint): void {
+    for (const [key, service] of this.#services) if (service.owner === owner) this.#services.delete(key);
+  }
+
+  step(nowNs: number): void {
+    if (nowNs < this.#earliestNs) return;
+    this.#earliestNs = Number.POSITIVE_INFINITY;
+    for (const [key, { expiresNs }] of this.#services) {
+      if (expiresNs <= nowNs) this.#services.delete(key);
+      else this.#earliestNs = Math.min(this.#earliestNs, expiresNs);
+    }
+  }
+
+  nextDeadlineNs(): number {
+    return this.#earliestNs;
+  }
+
+  table(): RecordTable {
+    const services = this.#services;
+    return {
+      attribute: SaAttribute.SERVICE_RECORD,
+      bytes: ServiceRecord.byteLength,
+      components: SERVICE_RECORD_COMPONENTS,
+      *records() {
+        for (const { record } of services.values()) yield record;
+      },
+    };
+  }
+
+  #hasRoom(owner: bigint): boolean {
+    if (this.#services.size >= SaLimits.SERVICES) return false;
+    let count = 0;
+    for (const service of this.#services.values()) if (service.owner === owner) count++;
+    return count < SaLimits.SERVICES_PER_PORT;
+  }
+}

@@ -1,0 +1,69 @@
+// The manager's SMPs: Get and Set along directed routes.
+
+import { bytesOf, newDirectedSmp } from "../mad/mad.ts";
+import { DIRECTED_ROUTE, type MadPacket } from "../mad/packet.ts";
+import type { Transactions } from "../mad/transactions.ts";
+import { SMP_DATA_AT, SMP_DATA_BYTES, SMP_MAX_HOPS, Smp } from "../spec/mad/headers.ts";
+import { MadStatus, Method } from "../spec/mad/numbers.ts";
+
+/** Groups of requests, to know when a stage is through but for slow nodes. */
+export const SmpGroup = { DISCOVERY: 0, TABLES: 1, PORTS: 2 } as const;
+
+/** The attribute of a response (64 bytes, valid during the call), or undefined: no answer, or an error status. */
+export type SmpDone = (data: DataView | undefined, nowNs: number) => void;
+
+export class SmpClient {
+  readonly #transactions: Transactions;
+  /** Responses with an error status. */
+  refused = 0;
+
+  constructor(transactions: Transactions) {
+    this.#transactions = transactions;
+  }
+
+  get(path: readonly number[], group: number, attribute: number, modifier: number, nowNs: number, done: SmpDone): void {
+    this.#request(path, group, Method.GET, attribute, modifier, undefined, nowNs, done);
+  }
+
+  /** @param data the attribute, at most 64 bytes; copied. */
+  set(
+    path: readonly number[],
+    group: number,
+    attribute: number,
+    modifier: number,
+    data: Uint8Array,
+    nowNs: number,
+    done: SmpDone,
+  ): void {
+    this.#request(path, group, Method.SET, attribute, modifier, data, nowNs, done);
+  }
+
+  #request(
+    path: readonly number[],
+    group: number,
+    method: number,
+    attribute: number,
+    modifier: number,
+    data: Uint8Array | undefined,
+    nowNs: number,
+    done: SmpDone,
+  ): void {
+    if (path.length > SMP_MAX_HOPS) {
+      done(undefined, nowNs);
+      return;
+    }
+    const mad = newDirectedSmp(path, method, attribute, modifier);
+    if (data !== undefined) bytesOf(mad).set(data.subarray(0, SMP_DATA_BYTES), SMP_DATA_AT);
+    const onDone = (reply: MadPacket | undefined, now: number): void => done(this.#dataOf(reply), now);
+    this.#transactions.submit({ mad, address: DIRECTED_ROUTE, group, onDone }, nowNs);
+  }
+
+  #dataOf(reply: MadPacket | undefined): DataView | undefined {
+    if (reply === undefined) return undefined;
+    if (Smp.status.get(reply.view, reply.madAt) !== MadStatus.OK) {
+      this.refused++;
+      return undefined;
+    }
+    return new DataView(reply.view.buffer, reply.view.byteOffset + reply.madAt + SMP_DATA_AT, SMP_DATA_BYTES);
+  }
+}

@@ -1,0 +1,255 @@
+// The built-in subnet manager: finds the subnet, gives it LIDs and routes, makes its ports active, and keeps it so.
+// IBA vol 1, 14.4. It speaks only in MADs through the port it is given, so it could sit behind any end port.
+//
+//   trap, sweep ─► Discovery ─► (quiet but for stragglers) ─► LIDs, routes ─► Configurator ─► ports ACTIVE
+//   QP1 ─────────► SubnetAdministrator ─► groups ─► MulticastProgrammer ─► Configurator
+
+import { type Log, silentLog } from "../base/log.ts";
+import { guidText, hex } from "../base/names.ts";
+import type { EndpointFactory, ManagementEndpoint, ManagementPort } from "../mad/endpoint.ts";
+import { bytesOf, copyMad, isSmpClass, makeResponse, newMad } from "../mad/mad.ts";
+import { buildMadPacket, type MadPacket, parseMadPacket, replyAddress } from "../mad/packet.ts";
+import { Transactions } from "../mad/transactions.ts";
+import { Lrh } from "../spec/ib/headers.ts";
+import { Qpn } from "../spec/ib/numbers.ts";
+import { MadHeader, SMP_DATA_AT, Smp } from "../spec/mad/headers.ts";
+import { MadStatus, Method, MgmtClass, SmAttribute, SmState, Trap } from "../spec/mad/numbers.ts";
+import { Notice, PortInfo, SmInfo } from "../spec/mad/sm-attributes.ts";
+import { Configurator } from "./configurator.ts";
+import { Discovery } from "./discovery.ts";
+import { inspectManager, type ManagerView } from "./inspect.ts";
+import { LidTable } from "./lids.ts";
+import { MulticastProgrammer } from "./multicast-programmer.ts";
+import { DEFAULT_SETTINGS, type Settings, type SubnetManagerOptions } from "./options.ts";
+import { SubnetAdministrator } from "./sa/administrator.ts";
+import { GroupTable } from "./sa/groups.ts";
+import { IPOIB_BROADCAST, ipoibParameters } from "./sa/mcmember.ts";
+import { SmpClient, SmpGroup } from "./smp-client.ts";
+import { Subnet } from "./subnet.ts";
+import { routeUnicast } from "./unicast-routing.ts";
+
+/** A factory for `LabFabric`: `new LabFabric({ subnetManager: subnetManager({ random }) })`. */
+export const subnetManager =
+  (options: SubnetManagerOptions): EndpointFactory =>
+  (port) =>
+    new SubnetManager(port, options);
+
+export interface ManagerCounts {
+  sweeps: number;
+  lightSweeps: number;
+  reconciliations: number;
+  traps: number;
+  malformed: number;
+  /** Requests the manager has no answer for. */
+  ignored: number;
+  /** Ports without a LID because all are in use. */
+  withoutLid: number;
+}
+
+export class SubnetManager implements ManagementEndpoint {
+  readonly counts: ManagerCounts = {
+    sweeps: 0,
+    lightSweeps: 0,
+    reconciliations: 0,
+    traps: 0,
+    malformed: 0,
+    ignored: 0,
+    withoutLid: 0,
+  };
+  readonly subnet: Subnet = new Subnet();
+  readonly groups: GroupTable = new GroupTable();
+  readonly settings: Settings;
+  readonly transactions: Transactions;
+  readonly smps: SmpClient;
+  readonly discovery: Discovery;
+  readonly configurator: Configurator;
+  readonly administrator: SubnetAdministrator;
+  readonly #port: ManagementPort;
+  readonly #log: Log;
+  readonly #lids: LidTable = new LidTable();
+  readonly #multicast: MulticastProgrammer;
+  /** Discovery has found something new since the last reconciliation. */
+  #isDirty = false;
+  #nextSweepNs = 0;
+  #hasSwept = false;
+
+  constructor(port: ManagementPort, options: SubnetManagerOptions) {
+    this.#port = port;
+    this.#log = options.log ?? silentLog;
+    const { random, log: _log, ...given } = options;
+    this.settings = { ...DEFAULT_SETTINGS, ...given };
+    const { smpTimeoutNs, smpTries, maxOutstanding } = this.settings;
+    const send = (packet: Uint8Array): void => port.send(packet);
+    this.transactions = new Transactions({ send, random, timeoutNs: smpTimeoutNs, tries: smpTries, maxOutstanding });
+    this.smps = new SmpClient(this.transactions);
+    this.discovery = new Discovery(this.subnet, this.smps, this.settings.isSingleSwitch, () => {
+      this.#isDirty = true;
+    });
+    const tablesPending = (): number => this.transactions.freshCount(SmpGroup.TABLES);
+    this.configurator = new Configurator(this.subnet, this.smps, this.settings, this.discovery, tablesPending, (active) => {
+      this.#log.debug(`port ${guidText(active.guid)} of ${guidText(active.node.guid)} is active`);
+    });
+    this.#multicast = new MulticastProgrammer(this.subnet, this.groups, this.configurator);
+    this.administrator = new SubnetAdministrator(this.#saHost());
+    this.groups.create(IPOIB_BROADCAST, ipoibParameters(this.settings), true);
+  }
+
+  /** The manager's LID, 0 before it has one. */
+  get lid(): number {
+    return this.configurator.smLid;
+  }
+
+  /** Looks at the whole subnet again, now. */
+  sweep(nowNs: number): void {
+    this.counts.sweeps++;
+    this.#nextSweepNs = nowNs + this.settings.sweepIntervalNs;
+    this.discovery.sweepAll(nowNs);
+  }
+
+  receive(bytes: Uint8Array, nowNs: number): void {
+    const packet = parseMadPacket(bytes);
+    if (packet === undefined) {
+      this.counts.malformed++;
+      return;
+    }
+    const mgmtClass = MadHeader.mgmtClass.get(packet.view, packet.madAt);
+    const isSmp = isSmpClass(mgmtClass);
+    if (isSmp !== (packet.destQp === Qpn.SMI)) this.counts.malformed++;
+    else if (isSmp) this.#receiveSmp(packet, nowNs);
+    else if (mgmtClass === MgmtClass.SUBN_ADM) this.administrator.receive(packet, nowNs);
+    else this.counts.ignored++;
+    this.#work(nowNs);
+  }
+
+  step(nowNs: number): void {
+    if (!this.#hasSwept) {
+      this.#hasSwept = true;
+      this.sweep(nowNs);
+    }
+    this.transactions.step(nowNs);
+    this.discovery.step(nowNs);
+    this.administrator.step(nowNs);
+    if (nowNs >= this.#nextSweepNs) {
+      this.counts.lightSweeps++;
+      this.#nextSweepNs = nowNs + this.settings.sweepIntervalNs;
+      this.discovery.sweepLight(nowNs);
+    }
+    this.#work(nowNs);
+  }
+
+  nextDeadlineNs(): number {
+    if (!this.#hasSwept) return 0;
+    return Math.min(
+      this.#nextSweepNs,
+      this.transactions.nextDeadlineNs(),
+      this.discovery.nextDeadlineNs(),
+      this.administrator.nextDeadlineNs(),
+    );
+  }
+
+  inspect(): ManagerView {
+    return inspectManager(this);
+  }
+
+  /** Reconciles once discovery is through but for nodes that have not answered the first time. */
+  #work(nowNs: number): void {
+    if (this.#isDirty && this.transactions.freshCount(SmpGroup.DISCOVERY) === 0) this.#reconcile(nowNs);
+    if (this.configurator.isReady) this.configurator.step(nowNs);
+  }
+
+  /** From what was found to what is wanted, and from there to Sets. */
+  #reconcile(nowNs: number): void {
+    this.#isDirty = false;
+    this.counts.reconciliations++;
+    for (const port of this.subnet.prune()) {
+      this.#log.debug(`port ${guidText(port.guid)} is gone`);
+      this.administrator.portRemoved(port.guid);
+    }
+    this.#assignLids();
+    this.subnet.reindex();
+    routeUnicast(this.subnet);
+    this.configurator.apply(nowNs);
+    this.#multicast.topologyChanged(nowNs);
+    this.discovery.probeLooseEnds(nowNs);
+  }
+
+  #assignLids(): void {
+    const isInUse = (guid: bigint): boolean => this.subnet.byGuid.has(guid);
+    const { root } = this.subnet;
+    // the manager first: it gets LID 1 in a new subnet
+    const nodes = root === undefined ? [] : [root, ...this.subnet.nodes.values()];
+    for (const node of nodes) {
+      for (const port of node.presentPorts()) {
+        if (!port.hasInfo || port.lid !== 0) continue;
+        port.lid = this.#lids.assign(port.guid, PortInfo.lid.get(port.info, 0), isInUse);
+        if (port.lid === 0) this.counts.withoutLid++;
+      }
+    }
+  }
+
+  // --- QP0
+
+  #receiveSmp(packet: MadPacket, nowNs: number): void {
+    const { view, madAt } = packet;
+    const method = MadHeader.method.get(view, madAt);
+    if (method === Method.GET_RESP) this.transactions.receive(packet, nowNs);
+    else if (method === Method.TRAP) this.#trapped(packet, nowNs);
+    else if (MadHeader.attributeId.get(view, madAt) === SmAttribute.SM_INFO) this.#answerSmInfo(packet);
+    else this.counts.ignored++;
+  }
+
+  #answerSmInfo(packet: MadPacket): void {
+    const mad = copyMad(packet.bytes, packet.madAt);
+    const method = MadHeader.method.get(mad, 0);
+    if (method !== Method.GET && method !== Method.SET) {
+      this.counts.ignored++;
+      return;
+    }
+    // nobody takes the subnet over: Set(SMInfo) is refused
+    makeResponse(mad, method === Method.GET ? MadStatus.OK : MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE);
+    bytesOf(mad).set(bytesOf(this.smInfo()), SMP_DATA_AT);
+    if (MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_DIRECTED_ROUTE) Smp.direction.set(mad, 0, 1);
+    this.#port.send(buildMadPacket(replyAddress(packet, this.lid), mad));
+  }
+
+  /** SMInfo of this manager; SM_Key is not shown. */
+  smInfo(): DataView {
+    const info = new DataView(new ArrayBuffer(SmInfo.byteLength));
+    SmInfo.guid.setBig(info, 0, this.#port.guid);
+    SmInfo.activityCount.set(info, 0, this.counts.sweeps + this.counts.lightSweeps + this.counts.reconciliations);
+    SmInfo.priority.set(info, 0, this.settings.priority);
+    SmInfo.state.set(info, 0, SmState.MASTER);
+    return info;
+  }
+
+  /** Represses the trap and acts on it (13.4.9, 14.4.5). */
+  #trapped(packet: MadPacket, nowNs: number): void {
+    this.counts.traps++;
+    const { view, madAt } = packet;
+    const sender = this.subnet.byLid.get(packet.slid);
+    if (MadHeader.attributeId.get(view, madAt) !== SmAttribute.NOTICE || sender === undefined) return;
+    const repress = newMad();
+    bytesOf(repress).set(packet.bytes.subarray(packet.madAt, packet.madAt + repress.byteLength));
+    MadHeader.method.set(repress, 0, Method.TRAP_REPRESS);
+    this.#port.send(buildMadPacket(replyAddress(packet, this.lid), repress));
+    const number = Notice.trapNumber.get(view, madAt + SMP_DATA_AT);
+    if (number === Trap.LINK_STATE && sender.node.isSwitch) this.discovery.scan(sender.node, nowNs);
+    else if (number === Trap.CAPABILITY_CHANGE) this.discovery.refresh(sender, nowNs);
+    else this.#log.debug(`trap ${number} from LID ${hex(Lrh.slid.get(view, 0))}`);
+  }
+
+  #saHost(): ConstructorParameters<typeof SubnetAdministrator>[0] {
+    const manager = this;
+    return {
+      subnet: this.subnet,
+      settings: this.settings,
+      groups: this.groups,
+      get lid() {
+        return manager.lid;
+      },
+      smInfo: () => this.smInfo(),
+      send: (packet) => this.#port.send(packet),
+      membersChanged: (nowNs) => this.#multicast.membersChanged(nowNs),
+    };
+  }
+}

@@ -1,0 +1,214 @@
+// The subnet as the manager knows it: nodes, ports, links, and what it has programmed into them. Filled by discovery,
+// read by routing and by the subnet administration.
+
+import { PhysState, PortState } from "../spec/ib/numbers.ts";
+import { LFT_DISCARD, NodeType } from "../spec/mad/numbers.ts";
+import { NodeInfo, PortInfo, SwitchInfo } from "../spec/mad/sm-attributes.ts";
+
+/** SwitchInfo.LifeTimeValue: packets live 4.096 µs × 2^18 in a switch. */
+const SWITCH_LIFE_TIME = 18;
+
+/** A port and the PortInfo it last told. */
+export class SubnetPort {
+  readonly node: SubnetNode;
+  readonly number: number;
+  /** Port GUID; 0n on a switch's external ports. */
+  guid = 0n;
+  /** PortInfo as last read or as the last Set returned it; all zero until then. */
+  readonly info: DataView = new DataView(new ArrayBuffer(PortInfo.byteLength));
+  hasInfo = false;
+  peer: SubnetPort | undefined = undefined;
+  /** LID the manager has given an end port; 0 if none. */
+  lid = 0;
+  /** A NodeInfo request through this port is under way. */
+  isProbing = false;
+  /** A Set is under way. */
+  isBusy = false;
+  /** Its clients must register again: what the subnet knew of it is gone. */
+  needsReregister = true;
+  /** Sets in a row that did not lead to the wanted state. */
+  failures = 0;
+  /** Link is up but nobody answers: when to ask again, and how often that was in vain. */
+  nextProbeNs = 0;
+  silentProbes = 0;
+
+  constructor(node: SubnetNode, number: number) {
+    this.node = node;
+    this.number = number;
+  }
+
+  get state(): number {
+    return PortInfo.portState.get(this.info, 0);
+  }
+  get isLinkUp(): boolean {
+    return PortInfo.physState.get(this.info, 0) === PhysState.LINK_UP && this.state >= PortState.INIT;
+  }
+  /** True for ports with a LID: CA ports and switch port 0. */
+  get isEndPort(): boolean {
+    return this.node.type !== NodeType.SWITCH || this.number === 0;
+  }
+  /** Whether packets can reach it: a linked CA port, or a switch's port 0. */
+  get isPresent(): boolean {
+    return this.isEndPort && (this.number === 0 || this.peer !== undefined);
+  }
+}
+
+/** What the manager has programmed into a switch, to send only what changes. */
+export class SwitchState {
+  readonly info: DataView = new DataView(new ArrayBuffer(SwitchInfo.byteLength));
+  /** The wanted linear table, one byte per LID. */
+  linear: Uint8Array = new Uint8Array(0);
+  /** Blocks as the switch has them; undefined where that is not known. */
+  readonly linearSent: (Uint8Array | undefined)[] = [];
+  /** Multicast blocks as the switch has them, by `block << 4 | position`. */
+  readonly multicastSent: Map<number, Uint8Array> = new Map();
+  isScanning = false;
+  /** Something changed during the scan. */
+  isScanStale = false;
+  /** Number of the last full sweep that came by. */
+  sweep = 0;
+  /** Rate limit of scans: when the ones so far are paid for (`Discovery.scan`). */
+  scansPaidAtNs = 0;
+
+  /** Tables or SwitchInfo that could not be written; written again with the next change or sweep. */
+  hasFailed = false;
+
+  /** Puts the wanted settings into a SwitchInfo; returns whether that changed anything. */
+  putSettings(info: DataView): boolean {
+    const top = Math.max(SwitchInfo.linearFdbTop.get(this.info, 0), this.linear.length - 1);
+    if (top >= SwitchInfo.linearFdbCap.get(this.info, 0)) return false;
+    const isSame = SwitchInfo.linearFdbTop.get(info, 0) === top && SwitchInfo.lifeTime.get(info, 0) === SWITCH_LIFE_TIME;
+    SwitchInfo.linearFdbTop.set(info, 0, top);
+    SwitchInfo.lifeTime.set(info, 0, SWITCH_LIFE_TIME);
+    return !isSame;
+  }
+
+  /** Output port for `lid`. */
+  portOf(lid: number): number {
+    return this.linear[lid] ?? LFT_DISCARD;
+  }
+}
+
+export class SubnetNode {
+  readonly guid: bigint;
+  readonly type: number;
+  /** NodeInfo as read; PortGUID and LocalPortNum are those of one of its ports. */
+  readonly info: DataView;
+  description: Uint8Array = new Uint8Array(64);
+  readonly ports: readonly (SubnetPort | undefined)[];
+  readonly switch: SwitchState | undefined;
+  /** Directed route from the manager: output ports, hop by hop. */
+  path: readonly number[] = [];
+  /** Port it is reached by; 0 at the manager's own node. */
+  ingress = 0;
+
+  /** @param info 40 bytes of NodeInfo; copied. */
+  constructor(info: Uint8Array) {
+    this.info = new DataView(info.slice().buffer);
+    this.guid = NodeInfo.nodeGuid.getBig(this.info, 0);
+    this.type = NodeInfo.nodeType.get(this.info, 0);
+    const isSwitch = this.type === NodeType.SWITCH;
+    this.switch = isSwitch ? new SwitchState() : undefined;
+    const ports: (SubnetPort | undefined)[] = [];
+    for (let number = 0; number <= NodeInfo.portCount.get(this.info, 0); number++) {
+      ports.push(number === 0 && !isSwitch ? undefined : new SubnetPort(this, number));
+    }
+    this.ports = ports;
+    if (isSwitch && ports[0] !== undefined) ports[0].guid = NodeInfo.portGuid.getBig(this.info, 0);
+  }
+
+  get isSwitch(): boolean {
+    return this.switch !== undefined;
+  }
+
+  /** End ports that packets can reach. */
+  presentPorts(): SubnetPort[] {
+    return this.ports.filter((port) => port?.isPresent === true) as SubnetPort[];
+  }
+}
+
+export class Subnet {
+  readonly nodes: Map<bigint, SubnetNode> = new Map();
+  /** The manager's own node. */
+  root: SubnetNode | undefined = undefined;
+  /** Present end ports; rebuilt by `reindex`. */
+  readonly byGuid: Map<bigint, SubnetPort> = new Map();
+  readonly byLid: Map<number, SubnetPort> = new Map();
+
+  /** Ports of all nodes. */
+  portCount = 0;
+
+  add(node: SubnetNode): void {
+    this.nodes.set(node.guid, node);
+    this.portCount += node.ports.length;
+  }
+
+  #remove(node: SubnetNode): void {
+    for (const port of node.ports) if (port !== undefined) this.unlink(port);
+    this.nodes.delete(node.guid);
+    this.portCount -= node.ports.length;
+  }
+
+  switches(): SubnetNode[] {
+    return [...this.nodes.values()].filter((node) => node.isSwitch);
+  }
+
+  /** Notes that `a` and `b` are joined; whatever they were joined to before is not any more. */
+  link(a: SubnetPort, b: SubnetPort): void {
+    if (a.peer === b) return;
+    this.unlink(a);
+    this.unlink(b);
+    a.peer = b;
+    b.peer = a;
+  }
+
+  /** The ports are not joined any more; what they told is out of date. */
+  unlink(port: SubnetPort): void {
+    const { peer } = port;
+    if (peer === undefined) return;
+    for (const end of [port, peer]) {
+      end.peer = undefined;
+      end.hasInfo = false;
+      end.needsReregister = true;
+    }
+  }
+
+  /**
+   * Finds every node's shortest path from the root (breadth first, ports in order) and forgets nodes without one.
+   * @returns the end ports that went.
+   */
+  prune(): SubnetPort[] {
+    const { root } = this;
+    if (root === undefined) return [];
+    const before = [...this.byGuid.values()];
+    const reached = new Set<SubnetNode>([root]);
+    root.path = [];
+    root.ingress = 0;
+    for (const node of reached) {
+      // a CA does not forward; only the manager's own CA has anything behind it
+      if (!node.isSwitch && node !== root) continue;
+      for (const port of node.ports) {
+        const next = port?.peer?.node;
+        if (port === undefined || next === undefined || reached.has(next)) continue;
+        next.path = [...node.path, port.number];
+        next.ingress = port.peer?.number ?? 0;
+        reached.add(next);
+      }
+    }
+    for (const node of [...this.nodes.values()]) if (!reached.has(node)) this.#remove(node);
+    this.reindex();
+    return before.filter((port) => this.byGuid.get(port.guid) !== port);
+  }
+
+  /** Rebuilds the look-up tables after LIDs or links have changed. */
+  reindex(): void {
+    this.byGuid.clear();
+    this.byLid.clear();
+    for (const node of this.nodes.values()) {
+      for (const port of node.presentPorts()) {
+        this.byGuid.set(port.guid, port);
+        if (port.lid !== 0) this.byLid.set(port.lid, port);
+      }
+    }
+  }
+}
