@@ -1,0 +1,207 @@
+// The device domain: the fabric, its HCAs and their vfio-user sessions, owned by one thread. Nothing here waits: `sweep`
+// does what there is to do, and whoever calls it decides when to sleep.
+
+import type { Clock } from "../base/clock.ts";
+import { countersObject, newCounters } from "../base/counters.ts";
+import { type Log, limitWarnings } from "../base/log.ts";
+import { guidText } from "../base/names.ts";
+import type { Random } from "../base/random.ts";
+import type { CaPort } from "../fabric/ca-port.ts";
+import type { FabricView } from "../fabric/inspect.ts";
+import { LabFabric } from "../fabric/lab-fabric.ts";
+import type { Poller } from "../host/poller.ts";
+import { SharedMemoryRegistry } from "../host/shared-memory.ts";
+import { subnetManager } from "../sm/subnet-manager.ts";
+import { AdapterCounter } from "../transport/counters.ts";
+import { Engine } from "../transport/engine.ts";
+import { Network } from "../transport/network.ts";
+import { ServerCounter } from "../vfio-user/counters.ts";
+import { VfioUserServer } from "../vfio-user/server.ts";
+import { HcaFunction } from "./hca-function.ts";
+
+/** Sockets are looked at this often while data is moving: a look is a system call, a sweep is not. */
+const SWEEPS_PER_SOCKET_POLL = 8;
+/** Management packets carried in one sweep. */
+const FABRIC_BUDGET = 64;
+
+export interface HcaOptions {
+  name: string;
+  /** Where the VMM connects. */
+  socketPath: string;
+  /** Map registers and doorbells into the guest, or trap every access. */
+  doorbells: "mapped" | "trapped";
+  nodeGuid?: bigint;
+  /** Storage for the two sets of counters; may be shared with another thread. */
+  counters?: { adapter: Float64Array; server: Float64Array };
+}
+
+/** What can be said of one HCA. */
+export interface HcaView {
+  name: string;
+  socketPath: string;
+  doorbells: "mapped" | "trapped";
+  nodeGuid: string;
+  portState: number;
+  lid: number;
+  isConnected: boolean;
+  memoryBytes: number;
+  objects: { qps: number; cqs: number; srqs: number; regions: number; icmPages: number };
+  counters: Record<string, number>;
+  messages: Record<string, number>;
+}
+
+interface Entry {
+  options: HcaOptions;
+  fn: HcaFunction;
+  server: VfioUserServer;
+  port: CaPort;
+  serverCounters: Float64Array;
+}
+
+export class DeviceDomain {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #fabric: LabFabric;
+  readonly #network = new Network();
+  readonly #engine = new Engine();
+  readonly #registry = new SharedMemoryRegistry();
+  readonly #entries: Entry[] = [];
+  #sweepsToSockets = 0;
+
+  /** @param sm "builtin", or "none" to leave the fabric to a subnet manager in a guest */
+  constructor(options: { clock: Clock; log: Log; random: Random; sm: "builtin" | "none" }) {
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#fabric = new LabFabric({
+      subnetManager: options.sm === "builtin" ? subnetManager({ random: options.random, isSingleSwitch: true }) : undefined,
+    });
+  }
+
+  /**
+   * Plugs an HCA into the switch and listens for its VM.
+   * @throws if the name is taken, the switch is full or the socket cannot be made
+   */
+  addHca(options: HcaOptions): HcaView {
+    if (this.#entries.some((e) => e.options.name === options.name))
+      throw new Error(`there is already an HCA named ${options.name}`);
+    const serverCounters = options.counters?.server ?? newCounters(ServerCounter);
+    const fn = new HcaFunction({
+      name: options.name,
+      network: this.#network,
+      log: limitWarnings(this.#log, () => this.#clock.nowNs()),
+      isMapped: options.doorbells === "mapped",
+      counters: options.counters?.adapter ?? newCounters(AdapterCounter),
+    });
+    let server: VfioUserServer | undefined;
+    try {
+      server = new VfioUserServer(fn, {
+        path: options.socketPath,
+        log: this.#log,
+        counters: serverCounters,
+        registry: this.#registry,
+      });
+      const port = this.#fabric.addCa({
+        description: `${options.name} MT25204 vhca`,
+        ...(options.nodeGuid === undefined ? {} : { nodeGuid: options.nodeGuid }),
+      });
+      port.attach(fn.hca.addPort(port));
+      this.#engine.add(fn.hca.adapter);
+      const entry = { options, fn, server, port, serverCounters };
+      this.#entries.push(entry);
+      return this.#view(entry);
+    } catch (error) {
+      server?.close();
+      fn.destroy();
+      throw error;
+    }
+  }
+
+  /** Unplugs an HCA; its VM finds the socket closed. False if there is none of that name. */
+  removeHca(name: string): boolean {
+    const index = this.#entries.findIndex((e) => e.options.name === name);
+    const [entry] = index < 0 ? [] : this.#entries.splice(index, 1);
+    if (entry === undefined) return false;
+    entry.server.close();
+    this.#engine.remove(entry.fn.hca.adapter);
+    entry.fn.destroy();
+    entry.port.attach(undefined);
+    this.#fabric.removeCa(entry.port);
+    return true;
+  }
+
+  /** VMs that are connected. */
+  get connectedCount(): number {
+    let count = 0;
+    for (const entry of this.#entries) if (entry.server.isConnected) count++;
+    return count;
+  }
+
+  /**
+   * Does what there is to do at this time. Returns how much; 0 means that the caller may sleep.
+   * @param pollSockets look at the sockets now, because something has happened there
+   */
+  sweep(nowNs: number, pollSockets: boolean): number {
+    let work = 0;
+    this.#sweepsToSockets--;
+    if (pollSockets || this.#sweepsToSockets <= 0) work += this.#pollSockets();
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i++) work += entries[i]!.fn.hca.poll();
+    work += this.#fabric.step(nowNs, FABRIC_BUDGET);
+    work += this.#engine.step(nowNs);
+    for (let i = 0; i < entries.length; i++) entries[i]!.fn.hca.events.flush();
+    return work;
+  }
+
+  /** When something is due, in the clock's time; Infinity if nothing is. */
+  nextDeadlineNs(): number {
+    return this.#fabric.nextDeadlineNs();
+  }
+
+  /** True while a queue pair waits for a timer or flushes: sleeps must stay short. */
+  get isWaiting(): boolean {
+    return this.#engine.isWaiting;
+  }
+
+  /** Adds every socket to a poller. */
+  watch(poller: Poller): void {
+    for (let i = 0; i < this.#entries.length; i++) this.#entries[i]!.server.watch(poller);
+  }
+
+  describe(): { hcas: HcaView[]; fabric: FabricView } {
+    return { hcas: this.#entries.map((entry) => this.#view(entry)), fabric: this.#fabric.inspect() };
+  }
+
+  close(): void {
+    for (const { options } of [...this.#entries]) this.removeHca(options.name);
+  }
+
+  #pollSockets(): number {
+    this.#sweepsToSockets = SWEEPS_PER_SOCKET_POLL;
+    let work = 0;
+    for (let i = 0; i < this.#entries.length; i++) work += this.#entries[i]!.server.poll();
+    return work;
+  }
+
+  #view(entry: Entry): HcaView {
+    const { adapter } = entry.fn.hca;
+    return {
+      name: entry.options.name,
+      socketPath: entry.options.socketPath,
+      doorbells: entry.options.doorbells,
+      nodeGuid: guidText(entry.port.node.guid),
+      portState: entry.port.state,
+      lid: entry.port.lid,
+      isConnected: entry.server.isConnected,
+      memoryBytes: entry.fn.dma.mappedBytes,
+      objects: {
+        qps: adapter.qps.count,
+        cqs: adapter.cqs.count,
+        srqs: adapter.srqs.count,
+        regions: adapter.regions.count,
+        icmPages: adapter.icm.mappedPages,
+      },
+      counters: countersObject(AdapterCounter, adapter.counters, false),
+      messages: countersObject(ServerCounter, entry.serverCounters, false),
+    };
+  }
+}

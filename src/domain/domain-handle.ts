@@ -1,0 +1,119 @@
+// The control thread's side of a device domain: starts the engine thread, asks it things, stops it.
+
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import type { Log } from "../base/log.ts";
+import { createEventfd, signalEventfd } from "../host/eventfd.ts";
+import { closeDescriptor } from "../host/libc.ts";
+import type { HcaView } from "./device-domain.ts";
+import type { DomainView, EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
+
+/** A request without its number. */
+type Question = EngineRequest extends infer R ? (R extends { id: number } ? Omit<R, "id"> : never) : never;
+
+interface Pending {
+  resolve: (value: unknown) => void;
+  reject: (error: Error) => void;
+}
+
+export interface DomainOptions {
+  sm?: "builtin" | "none";
+  log: Log;
+  /** Cores the engine may count on; all of the machine's by default. */
+  cores?: number;
+}
+
+/** A running device domain. */
+export class DomainHandle {
+  readonly #worker: Worker;
+  readonly #doorbell = new Int32Array(new SharedArrayBuffer(4));
+  readonly #wakeDescriptor = createEventfd();
+  readonly #pending = new Map<number, Pending>();
+  readonly #log: Log;
+  /** Settles when the engine thread has ended; rejects if it crashed. */
+  readonly ended: Promise<void>;
+  #nextId = 1;
+  #hasEnded = false;
+
+  constructor(options: DomainOptions) {
+    this.#log = options.log;
+    const workerData: EngineOptions = {
+      sm: options.sm ?? "builtin",
+      cores: options.cores ?? availableParallelism(),
+      doorbell: this.#doorbell.buffer,
+      wakeDescriptor: this.#wakeDescriptor,
+    };
+    this.#worker = new Worker(engineEntry(), { workerData });
+    this.#worker.on("message", (reply: EngineReply) => this.#receive(reply));
+    this.ended = new Promise((resolve, reject) => {
+      this.#worker.once("error", (error) => {
+        this.#failAll(error instanceof Error ? error : new Error(String(error)));
+        reject(error);
+      });
+      this.#worker.once("exit", () => {
+        this.#failAll(new Error("the engine thread has ended"));
+        closeDescriptor(this.#wakeDescriptor);
+        resolve();
+      });
+    });
+    this.ended.catch(() => {});
+  }
+
+  /** Plugs in an HCA that listens at `socketPath` for its VM. */
+  addHca(name: string, socketPath: string, doorbells: "mapped" | "trapped" = "mapped", nodeGuid?: bigint): Promise<HcaView> {
+    return this.#ask({ method: "addHca", name, socketPath, doorbells, ...(nodeGuid === undefined ? {} : { nodeGuid }) });
+  }
+
+  /** Unplugs an HCA; false if there is none of that name. */
+  removeHca(name: string): Promise<boolean> {
+    return this.#ask({ method: "removeHca", name });
+  }
+
+  /** HCAs with their counters, the fabric, the engine's own figures. */
+  describe(): Promise<DomainView> {
+    return this.#ask({ method: "describe" });
+  }
+
+  /** Unplugs everything and ends the thread. */
+  async stop(): Promise<void> {
+    try {
+      await this.#ask({ method: "stop" });
+    } catch {
+      // It has ended already; that is what was wanted.
+    }
+    await this.ended.catch(() => {});
+  }
+
+  #ask<T>(question: Question): Promise<T> {
+    if (this.#hasEnded) return Promise.reject(new Error("the engine thread has ended"));
+    const id = this.#nextId++;
+    return new Promise<T>((resolve, reject) => {
+      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      this.#worker.postMessage({ ...question, id });
+      Atomics.store(this.#doorbell, 0, 1);
+      signalEventfd(this.#wakeDescriptor);
+    });
+  }
+
+  #receive(reply: EngineReply): void {
+    if ("log" in reply) {
+      this.#log[reply.log](reply.message);
+      return;
+    }
+    const pending = this.#pending.get(reply.id);
+    this.#pending.delete(reply.id);
+    if ("error" in reply) pending?.reject(new Error(reply.error));
+    else pending?.resolve(reply.value);
+  }
+
+  #failAll(error: Error): void {
+    this.#hasEnded = true;
+    for (const pending of this.#pending.values()) pending.reject(error);
+    this.#pending.clear();
+  }
+}
+
+/** The worker's file: TypeScript in a checkout, JavaScript in an installed package. */
+function engineEntry(): URL {
+  return new URL(`./engine-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+}

@@ -1,0 +1,131 @@
+// The engine thread's loop: sweep while there is work, and otherwise spend as little as possible without being late.
+// Docs "engine", Threads and idling.
+
+import type { Clock } from "../base/clock.ts";
+import { counterSlots } from "../base/counters.ts";
+import { PollEvent, Poller } from "../host/poller.ts";
+import type { DeviceDomain } from "./device-domain.ts";
+
+/** What the loop counts. */
+export const LoopCounter = counterSlots(
+  "sweeps",
+  "sweepsWithWork",
+  "sleeps",
+  "wakesBySocket",
+  "askedSleepNs",
+  "sleptNs",
+  "lateSleeps",
+);
+
+/** How the loop rests when a sweep found nothing. */
+export interface IdlePolicy {
+  /** Keep sweeping for this long after the last work. 0 where VMs need the cores. */
+  spinNs: number;
+  /** Then sleep this long at a time … */
+  shortSleepNs: number;
+  /** … until this long after the last work, */
+  shortUntilNs: number;
+  /** then this long, */
+  mediumSleepNs: number;
+  /** until this long after the last work; */
+  mediumUntilNs: number;
+  /** from then on this long. A message on a socket ends any sleep at once. */
+  longSleepNs: number;
+}
+
+/** A policy for a machine with `cores` cores and `vms` VMs that may poll: never more spinners than cores. */
+export function idlePolicy(cores: number, vms: number): IdlePolicy {
+  return {
+    spinNs: cores > vms ? 50_000 : 0,
+    shortSleepNs: 10_000,
+    shortUntilNs: 3_000_000,
+    mediumSleepNs: 200_000,
+    mediumUntilNs: 100_000_000,
+    longSleepNs: 1_000_000,
+  };
+}
+
+/** Waiting QPs have timers of tens of microseconds. */
+const WAITING_SLEEP_NS = 100_000;
+
+export interface EngineLoopOptions {
+  domain: DeviceDomain;
+  clock: Clock;
+  cores: number;
+  /** Ends any sleep when it becomes readable. */
+  wakeDescriptor: number;
+  /** Called once per turn; handles requests of other threads. Returns false to end the loop. */
+  attend: () => boolean;
+  /** Counters of the loop itself, in slots of `LoopCounter`. */
+  counters: Float64Array;
+}
+
+/** Runs until `attend` says to stop. */
+export function runEngine(options: EngineLoopOptions): void {
+  const loop = new EngineLoop(options);
+  while (options.attend()) loop.turn();
+}
+
+class EngineLoop {
+  readonly #options: EngineLoopOptions;
+  readonly #poller = new Poller();
+  #policy: IdlePolicy;
+  #policyVms = -1;
+  #lastWorkNs: number;
+  #socketsReady = true;
+
+  constructor(options: EngineLoopOptions) {
+    this.#options = options;
+    this.#policy = idlePolicy(options.cores, 0);
+    this.#lastWorkNs = options.clock.nowNs();
+  }
+
+  /** One sweep, and one sleep if it found nothing. */
+  turn(): void {
+    const { domain, clock, counters } = this.#options;
+    const now = clock.nowNs();
+    const work = domain.sweep(now, this.#socketsReady);
+    this.#socketsReady = false;
+    counters[LoopCounter.sweeps]! += 1;
+    if (work > 0) {
+      counters[LoopCounter.sweepsWithWork]! += 1;
+      this.#lastWorkNs = now;
+      return;
+    }
+    const idleNs = now - this.#lastWorkNs;
+    const policy = this.#policy;
+    if (idleNs < policy.spinNs) return;
+    this.#rest(this.#sleepNs(now, idleNs));
+  }
+
+  #sleepNs(now: number, idleNs: number): number {
+    const policy = this.#policy;
+    const { domain } = this.#options;
+    let sleep = policy.longSleepNs;
+    if (idleNs < policy.shortUntilNs) sleep = policy.shortSleepNs;
+    else if (idleNs < policy.mediumUntilNs) sleep = policy.mediumSleepNs;
+    if (domain.isWaiting && sleep > WAITING_SLEEP_NS) sleep = WAITING_SLEEP_NS;
+    const untilDue = domain.nextDeadlineNs() - now;
+    return untilDue < sleep ? Math.max(0, untilDue) : sleep;
+  }
+
+  #rest(sleepNs: number): void {
+    const { domain, cores, wakeDescriptor, counters } = this.#options;
+    const vms = domain.connectedCount;
+    if (vms !== this.#policyVms) {
+      this.#policyVms = vms;
+      this.#policy = idlePolicy(cores, vms);
+    }
+    this.#poller.clear();
+    this.#poller.add(wakeDescriptor, PollEvent.IN);
+    domain.watch(this.#poller);
+    counters[LoopCounter.sleeps]! += 1;
+    const before = this.#options.clock.nowNs();
+    this.#socketsReady = this.#poller.wait(sleepNs) > 0;
+    const slept = this.#options.clock.nowNs() - before;
+    counters[LoopCounter.askedSleepNs]! += sleepNs;
+    counters[LoopCounter.sleptNs]! += slept;
+    if (slept > sleepNs + 1_000_000) counters[LoopCounter.lateSleeps]! += 1;
+    if (this.#socketsReady) counters[LoopCounter.wakesBySocket]! += 1;
+  }
+}

@@ -1,0 +1,66 @@
+// Entry of the engine thread: owns the device domain and runs its loop until told to stop.
+
+import { randomInt } from "node:crypto";
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { countersObject, newCounters } from "../base/counters.ts";
+import type { Log } from "../base/log.ts";
+import { Random } from "../base/random.ts";
+import { systemClock } from "../host/clock.ts";
+import { drainEventfd } from "../host/eventfd.ts";
+import { setTimerSlack } from "../host/thread.ts";
+import { DeviceDomain } from "./device-domain.ts";
+import { LoopCounter, runEngine } from "./engine-loop.ts";
+import type { EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
+
+const port = parentPort;
+if (port === null) throw new Error("invariant: the engine runs in a worker thread");
+const options = workerData as EngineOptions;
+const doorbell = new Int32Array(options.doorbell);
+
+const send = (reply: EngineReply): void => port.postMessage(reply);
+const log: Log = {
+  debug: (message) => send({ log: "debug", message }),
+  info: (message) => send({ log: "info", message }),
+  warn: (message) => send({ log: "warn", message }),
+};
+
+const counters = newCounters(LoopCounter);
+const domain = new DeviceDomain({ clock: systemClock, log, random: new Random(randomInt(2 ** 32)), sm: options.sm });
+let isStopping = false;
+
+function handle(request: EngineRequest): unknown {
+  switch (request.method) {
+    case "addHca": {
+      const { name, socketPath, doorbells, nodeGuid } = request;
+      return domain.addHca({ name, socketPath, doorbells, ...(nodeGuid === undefined ? {} : { nodeGuid }) });
+    }
+    case "removeHca":
+      return domain.removeHca(request.name);
+    case "describe":
+      return { ...domain.describe(), engine: countersObject(LoopCounter, counters) };
+    case "stop":
+      isStopping = true;
+      domain.close();
+      return true;
+  }
+}
+
+/** Answers the requests that wait; a plain load tells that there are none. */
+function attend(): boolean {
+  if (doorbell[0] === 0) return true;
+  Atomics.store(doorbell, 0, 0);
+  drainEventfd(options.wakeDescriptor);
+  for (let item = receiveMessageOnPort(port!); item !== undefined; item = receiveMessageOnPort(port!)) {
+    const request = item.message as EngineRequest;
+    try {
+      send({ id: request.id, value: handle(request) });
+    } catch (error) {
+      send({ id: request.id, error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  return !isStopping;
+}
+
+// Sleeps of tens of microseconds only make sense if the kernel takes them at their word.
+setTimerSlack(1);
+runEngine({ domain, clock: systemClock, cores: options.cores, wakeDescriptor: options.wakeDescriptor, attend, counters });

@@ -1,0 +1,30 @@
+// What the control thread and the engine thread say to each other. Requests go one at a time; the engine answers between two
+// sweeps and never waits.
+
+import type { FabricView } from "../fabric/inspect.ts";
+import type { HcaView } from "./device-domain.ts";
+
+export interface EngineOptions {
+  sm: "builtin" | "none";
+  cores: number;
+  /** Word 0 becomes 1 when a request waits. */
+  doorbell: SharedArrayBuffer;
+  wakeDescriptor: number;
+}
+
+export type EngineRequest =
+  | { id: number; method: "addHca"; name: string; socketPath: string; doorbells: "mapped" | "trapped"; nodeGuid?: bigint }
+  | { id: number; method: "removeHca"; name: string }
+  | { id: number; method: "describe" }
+  | { id: number; method: "stop" };
+
+export interface DomainView {
+  hcas: HcaView[];
+  fabric: FabricView;
+  engine: Record<string, number>;
+}
+
+export type EngineReply =
+  | { id: number; value: unknown }
+  | { id: number; error: string }
+  | { log: "debug" | "info" | "warn"; message: string };

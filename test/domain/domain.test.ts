@@ -1,0 +1,127 @@
+// The device domain as VMs meet it: its own thread, vfio-user sockets, shared memory, eventfds. This process plays the VMs.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { DomainHandle } from "../../src/domain/domain-handle.ts";
+import { GuestAgent } from "../../src/domain/guest-agent.ts";
+import { SocketAccess } from "../../src/driver/backends/socket-access.ts";
+import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
+import { Device } from "../../src/driver/device.ts";
+import { Region } from "../../src/driver/memory-region.ts";
+import { DriverQueuePair } from "../../src/driver/queue-pair.ts";
+import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
+import { PortState, Service } from "../../src/spec/ib/numbers.ts";
+import { ALL_ACCESS } from "../in-process/pair.ts";
+
+const quiet = { debug: (): void => {}, info: (): void => {}, warn: (): void => {} };
+const MEMORY = 16 << 20;
+const TIMEOUT_MS = 20_000;
+
+interface Machine {
+  access: SocketAccess;
+  device: Device;
+  agent: GuestAgent;
+  lid: number;
+}
+
+async function startDomain(
+  t: TestContext,
+  names: readonly string[],
+  doorbells: "mapped" | "trapped",
+): Promise<{ domain: DomainHandle; path: (n: string) => string }> {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-domain-"));
+  const domain = new DomainHandle({ log: quiet });
+  t.after(async () => {
+    await domain.stop();
+    rmSync(folder, { recursive: true });
+  });
+  const path = (name: string): string => join(folder, `${name}.sock`);
+  for (const name of names) await domain.addHca(name, path(name), doorbells);
+  return { domain, path };
+}
+
+/** Connects as a VM would, loads the driver, and lets the subnet manager bring the port up. */
+async function boot(t: TestContext, domain: DomainHandle, name: string, path: string): Promise<Machine> {
+  const access = new SocketAccess(path, MEMORY);
+  t.after(() => access.close());
+  const device = new Device(access, { mtts: 8192 });
+  const agent = new GuestAgent(device);
+  const deadline = performance.now() + TIMEOUT_MS;
+  for (;;) {
+    access.settle();
+    agent.run();
+    const hca = (await domain.describe()).hcas.find((h) => h.name === name);
+    if (hca?.portState === PortState.ACTIVE) return { access, device, agent, lid: hca.lid };
+    assert.ok(performance.now() < deadline, `${name}: port ${hca?.portState} after ${TIMEOUT_MS} ms`);
+  }
+}
+
+function endpoint(machine: Machine): { qp: DriverQueuePair; cq: DriverCompletionQueue; region: Region; bytes: Uint8Array } {
+  const { device, access } = machine;
+  const pd = device.allocatePd();
+  const cq = new DriverCompletionQueue(device, 63, pd);
+  const region = new Region(device, device.heap.allocate(4096), { pd, access: ALL_ACCESS });
+  const qp = new DriverQueuePair(device, { service: Service.RC, pd, sendCq: cq, receiveCq: cq });
+  return { qp, cq, region, bytes: access.memory.bytes.subarray(region.block.at, region.block.at + 4096) };
+}
+
+function waitForCompletion(machine: Machine, cq: DriverCompletionQueue): number | undefined {
+  const deadline = performance.now() + TIMEOUT_MS;
+  for (;;) {
+    const [done] = cq.poll(1);
+    if (done !== undefined) return done.syndrome;
+    assert.ok(performance.now() < deadline, "no completion");
+    machine.access.settle();
+  }
+}
+
+for (const doorbells of ["mapped", "trapped"] as const) {
+  test(`two VMs on sockets move data (${doorbells})`, async (t) => {
+    const { domain, path } = await startDomain(t, ["a", "b"], doorbells);
+    const a = await boot(t, domain, "a", path("a"));
+    const b = await boot(t, domain, "b", path("b"));
+    assert.equal(a.access.isMapped, doorbells === "mapped");
+    const [left, right] = [endpoint(a), endpoint(b)];
+    left.qp.init();
+    right.qp.init();
+    left.qp.readyToReceive({ remoteQpn: right.qp.number, dlid: b.lid });
+    right.qp.readyToReceive({ remoteQpn: left.qp.number, dlid: a.lid });
+    left.qp.readyToSend({ remoteQpn: right.qp.number, dlid: b.lid, retryCount: 1, ackTimeout: 10 });
+    const before = await domain.describe();
+    left.bytes.fill(0x42);
+    const { virtualAddress, lkey } = left.region;
+    const remote = { remoteAddress: right.region.virtualAddress, rkey: right.region.rkey };
+    for (let i = 0; i < 20; i++) {
+      left.qp.postSend({ opcode: SendOpcode.RDMA_WRITE, sges: [{ address: virtualAddress, length: 4096, lkey }], ...remote });
+      assert.equal(waitForCompletion(a, left.cq), 0);
+    }
+    assert.ok(right.bytes.every((byte) => byte === 0x42));
+    const after = await domain.describe();
+    const messages = (view: typeof after): number => view.hcas[0]?.messages.messagesIn ?? 0;
+    if (doorbells === "mapped") assert.equal(messages(after), messages(before), "no message on the data path");
+    else assert.ok(messages(after) - messages(before) >= 20);
+
+    // the peer's VM is killed
+    b.access.close();
+    left.qp.postSend({ opcode: SendOpcode.RDMA_WRITE, inline: Uint8Array.of(1), ...remote });
+    assert.equal(waitForCompletion(a, left.cq), Syndrome.TRANSPORT_RETRY);
+    const again = await boot(t, domain, "b", path("b"));
+    assert.ok(again.lid > 0);
+  });
+}
+
+test("the domain answers while it works, refuses what cannot be, and ends cleanly", async (t) => {
+  const { domain, path } = await startDomain(t, ["a"], "mapped");
+  await assert.rejects(domain.addHca("a", path("x")), /already an HCA named a/);
+  await assert.rejects(domain.addHca("z", "/nonexistent/folder/z.sock"), /nonexistent/);
+  assert.equal(await domain.removeHca("nobody"), false);
+  assert.equal(await domain.removeHca("a"), true);
+  await domain.addHca("a", path("a"));
+  const views = await Promise.all(Array.from({ length: 50 }, () => domain.describe()));
+  assert.ok(views.every((view) => view.hcas.length === 1));
+  await domain.stop();
+  await assert.rejects(domain.describe(), /ended/);
+});

@@ -1,0 +1,64 @@
+// Wires of a fabric that is just there: every port ACTIVE, LID = index + 1, no management. For tests of device and transport
+// alone.
+
+import { newCounters } from "../../src/base/counters.ts";
+import { PortState } from "../../src/spec/ib/numbers.ts";
+import { PortCounter } from "../../src/spec/ib/port-counters.ts";
+import type { MadContext, Wire } from "../../src/transport/wire.ts";
+
+export class StubWire implements Wire {
+  readonly index: number;
+  readonly lid: number;
+  readonly lmc = 0;
+  readonly smLid = 1;
+  state: number = PortState.ACTIVE;
+  readonly mtuCode = 4;
+  readonly pkeys = new Uint16Array(64);
+  readonly gids = new Uint8Array(32 * 16);
+  readonly gidCount = 32;
+  readonly counters = newCounters(PortCounter);
+  epoch = 0;
+  readonly sent: Uint8Array[] = [];
+  /** All wires of the fabric, this one included. */
+  readonly #all: StubWire[];
+
+  constructor(all: StubWire[]) {
+    this.index = all.length;
+    this.lid = this.index + 1;
+    this.#all = all;
+    this.pkeys[0] = 0xffff;
+    new DataView(this.gids.buffer).setBigUint64(0, 0xfe80000000000000n);
+    new DataView(this.gids.buffer).setBigUint64(8, BigInt(0x0002c90300000000 + this.lid));
+    all.push(this);
+  }
+
+  resolve(dlid: number): number {
+    return this.#all.find((wire) => wire.lid === dlid && wire.state === PortState.ACTIVE)?.index ?? -1;
+  }
+
+  resolveMulticast(_dlid: number, out: Int32Array): number {
+    let count = 0;
+    for (const wire of this.#all) if (wire !== this) out[count++] = wire.index;
+    return count;
+  }
+
+  transmit(packet: Uint8Array): void {
+    this.sent.push(packet.slice());
+  }
+
+  setState(state: number): void {
+    this.state = state;
+    for (const wire of this.#all) wire.epoch++;
+  }
+
+  enable(): void {}
+  disable(): void {}
+  setCapabilityMask(): void {}
+  resetQkeyViolations(): void {}
+  countQkeyViolation(): void {}
+  countPkeyViolation(): void {}
+
+  processMad(_request: Uint8Array, _response: Uint8Array, _context: MadContext): boolean {
+    return false;
+  }
+}
