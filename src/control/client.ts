@@ -1,0 +1,56 @@
+// Talks to the control API of a domain in another process.
+
+import { request } from "node:http";
+import type { HcaView } from "../domain/device-domain.ts";
+import type { AddHca, ApiError, Status } from "./api.ts";
+
+const TIMEOUT_MS = 10_000;
+
+export class ControlClient {
+  readonly socketPath: string;
+
+  constructor(socketPath: string) {
+    this.socketPath = socketPath;
+  }
+
+  status(): Promise<Status> {
+    return this.#call("GET", "/v1/status");
+  }
+
+  addHca(hca: AddHca): Promise<HcaView> {
+    return this.#call("POST", "/v1/hcas", hca);
+  }
+
+  hca(name: string): Promise<HcaView> {
+    return this.#call("GET", `/v1/hcas/${encodeURIComponent(name)}`);
+  }
+
+  async removeHca(name: string): Promise<void> {
+    await this.#call("DELETE", `/v1/hcas/${encodeURIComponent(name)}`);
+  }
+
+  async stop(): Promise<void> {
+    await this.#call("POST", "/v1/stop", {});
+  }
+
+  #call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const headers = body === undefined ? {} : { "content-type": "application/json" };
+      const call = request({ socketPath: this.socketPath, method, path, headers, timeout: TIMEOUT_MS }, (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (part: string) => {
+          text += part;
+        });
+        response.on("end", () => {
+          const value = JSON.parse(text) as T | ApiError;
+          if (response.statusCode === 200) resolve(value as T);
+          else reject(new Error((value as ApiError).error));
+        });
+      });
+      call.on("timeout", () => call.destroy(new Error(`no answer from ${this.socketPath} within ${TIMEOUT_MS / 1000} s`)));
+      call.on("error", reject);
+      call.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+}

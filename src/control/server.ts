@@ -1,0 +1,81 @@
+// Serves the control API of one device domain.
+
+import { chmodSync, existsSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import Fastify, { type FastifyInstance } from "fastify";
+import { ZodError, z } from "zod";
+import type { HcaView } from "../domain/device-domain.ts";
+import type { DomainHandle } from "../domain/domain-handle.ts";
+import { AddHca, type ApiError, type Status } from "./api.ts";
+
+export interface ControlOptions {
+  domain: DomainHandle;
+  /** Where to listen. */
+  socketPath: string;
+  /** Folder for the sockets of HCAs that are added. */
+  hcaFolder: string;
+  kind: "up" | "run";
+  version: string;
+  /** Called once when a client asks the domain to end. */
+  onStop: () => void;
+}
+
+/** A running server. */
+export interface ControlServer {
+  close(): Promise<void>;
+}
+
+/**
+ * Starts serving; only the owner of the socket's folder can connect.
+ * @throws if the socket cannot be made
+ */
+export async function startControlServer(options: ControlOptions): Promise<ControlServer> {
+  const app = Fastify();
+  describeErrors(app);
+  addRoutes(app, options, new Date().toISOString());
+  if (existsSync(options.socketPath)) unlinkSync(options.socketPath);
+  await app.listen({ path: options.socketPath });
+  chmodSync(options.socketPath, 0o600);
+  return { close: () => app.close() };
+}
+
+/** The path of an HCA's socket in a folder. */
+export const hcaSocketPath = (folder: string, name: string): string => join(folder, `${name}.sock`);
+
+function describeErrors(app: FastifyInstance): void {
+  app.setErrorHandler((error, _request, reply) => {
+    const message = error instanceof ZodError ? z.prettifyError(error) : error instanceof Error ? error.message : String(error);
+    const body: ApiError = { error: message };
+    return reply.status(400).send(body);
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const body: ApiError = { error: `no such thing: ${request.method} ${request.url}` };
+    return reply.status(404).send(body);
+  });
+}
+
+function addRoutes(app: FastifyInstance, options: ControlOptions, startedAt: string): void {
+  const { domain, kind, version, hcaFolder } = options;
+  const findHca = async (name: string): Promise<HcaView | undefined> =>
+    (await domain.describe()).hcas.find((h) => h.name === name);
+
+  app.get("/v1/status", async (): Promise<Status> => {
+    return { ...(await domain.describe()), pid: process.pid, version, kind, startedAt };
+  });
+  app.post("/v1/hcas", (request) => {
+    const { name, doorbells } = AddHca.parse(request.body);
+    return domain.addHca(name, hcaSocketPath(hcaFolder, name), doorbells);
+  });
+  app.get<{ Params: { name: string } }>("/v1/hcas/:name", async (request, reply) => {
+    const view = await findHca(request.params.name);
+    return view ?? reply.status(404).send({ error: `there is no HCA named ${request.params.name}` } satisfies ApiError);
+  });
+  app.delete<{ Params: { name: string } }>("/v1/hcas/:name", async (request, reply) => {
+    if (await domain.removeHca(request.params.name)) return {};
+    return reply.status(404).send({ error: `there is no HCA named ${request.params.name}` } satisfies ApiError);
+  });
+  app.post("/v1/stop", () => {
+    setImmediate(options.onStop);
+    return {};
+  });
+}
