@@ -1,0 +1,56 @@
+// What a lab adds to the kernel's first root file system: our init, and the files it lays over the image.
+
+import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { CpioWriter } from "../image/cpio.ts";
+import { hostsFile } from "./addresses.ts";
+import { HOST_KEY_ALIAS, type LabKeys } from "./keys.ts";
+
+interface GuestFile {
+  readonly data: string;
+  readonly mode: number;
+}
+
+const ownFile = (name: string): string => readFileSync(fileURLToPath(new URL(`../guest/${name}`, import.meta.url)), "utf8");
+
+/** Path in the guest → contents, the same for all nodes of a lab. */
+export function guestFiles(nodes: number, keys: LabKeys): Map<string, GuestFile> {
+  const plain = (data: string, mode = 0o644): GuestFile => ({ data, mode });
+  return new Map([
+    ["etc/hosts", plain(hostsFile(nodes))],
+    ["etc/inittab", plain(ownFile("inittab"))],
+    ["etc/security/limits.d/vhca.conf", plain("* - memlock unlimited\n")],
+    ["etc/vhca/sshd_config", plain(ownFile("sshd_config"))],
+    ["etc/vhca/host_key", plain(keys.hostKey, 0o600)],
+    ["etc/vhca/authorized_keys", plain(keys.userPublicKey, 0o600)],
+    ["root/.ssh/id_ed25519", plain(keys.userKey, 0o600)],
+    ["root/.ssh/known_hosts", plain(keys.knownHosts)],
+    ["root/.ssh/config", plain(`Host n* 10.*\n  HostKeyAlias ${HOST_KEY_ALIAS}\n  LogLevel ERROR\n`, 0o600)],
+    ["usr/lib/vhca/channel", plain(ownFile("channel"), 0o755)],
+    ["usr/lib/vhca/uevent", plain(ownFile("uevent"), 0o755)],
+  ]);
+}
+
+/** The whole first root file system: the kernel's part, then ours. */
+export function initialArchive(bootArchive: Buffer, files: ReadonlyMap<string, GuestFile>): Buffer {
+  const cpio = new CpioWriter();
+  cpio.file("init", ownFile("init"), 0o755);
+  cpio.folder("lab");
+  const folders = new Set<string>();
+  for (const [path, { data, mode }] of files) {
+    for (const folder of parents(path)) {
+      if (folders.has(folder)) continue;
+      folders.add(folder);
+      cpio.folder(`lab/${folder}`, folder === "root" || folder === "root/.ssh" ? 0o700 : 0o755);
+    }
+    cpio.file(`lab/${path}`, data, mode);
+  }
+  return Buffer.concat([bootArchive, cpio.finish()]);
+}
+
+/** a/b/c → a, a/b. */
+function parents(path: string): string[] {
+  const folder = dirname(path);
+  return folder === "." ? [] : [...parents(folder), folder];
+}
