@@ -1,0 +1,126 @@
+// The command line without VMs: plans, mistakes, output helpers, a domain that is up.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { LineSplitter } from "./line-splitter.ts";
+import { bytesText, table } from "./output.ts";
+import { planCommands } from "./run.ts";
+import { measurements } from "./tour/measurements.ts";
+
+const main = fileURLToPath(new URL("main.ts", import.meta.url));
+
+function vhca(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env: { ...process.env, ...env }, timeout: 60_000 });
+}
+
+test("planCommands: --on pairs and a command for every node", () => {
+  assert.deepEqual(planCommands(["n2", "a", "n1", "b"], [], 2), [
+    { node: "n2", command: "a" },
+    { node: "n1", command: "b" },
+  ]);
+  assert.deepEqual(
+    planCommands([], ["ibstat", "-s"], 3).map((c) => `${c.node} ${c.command}`),
+    ["n1 ibstat -s", "n2 ibstat -s", "n3 ibstat -s"],
+  );
+  assert.throws(() => planCommands(["n1"], [], 2), /--on takes a node and a command/);
+  assert.throws(() => planCommands(["n3", "x"], [], 2), /there are n1, n2/);
+  assert.throws(() => planCommands([], [], 2), /nothing to run/);
+});
+
+test("LineSplitter: whole lines, split characters, a last line without end", () => {
+  const lines: string[] = [];
+  const splitter = new LineSplitter((line) => lines.push(line));
+  const text = Buffer.from("one\ntwö\r\nthree");
+  for (const byte of text) splitter.push(Buffer.of(byte));
+  splitter.end();
+  assert.deepEqual(lines, ["one", "twö", "three"]);
+});
+
+test("table and bytesText", () => {
+  assert.equal(
+    table(
+      ["a", ">n"],
+      [
+        ["x", "1"],
+        ["yy", "10"],
+      ],
+    ),
+    "a    n\nx    1\nyy  10",
+  );
+  assert.deepEqual([0, 1023, 1536, 1 << 30].map(bytesText), ["0 B", "1023 B", "1.5 KiB", "1.0 GiB"]);
+});
+
+test("the tour reads what the programs print", () => {
+  const list = measurements({ latency: 10, bandwidth: 10, pingpong: 10 });
+  const parse = (name: string, output: string): number | undefined => list.find((m) => m.name === name)?.parse(output);
+  const latency =
+    " #bytes #iterations    t_min[usec]    t_max[usec]  t_typical[usec]\n 8       2000          14.79          4050.95      59.44    	 302.87  564.29\n";
+  assert.equal(parse("RDMA write 8 B", latency), 59.44);
+  const bandwidth =
+    " #bytes     #iterations    BW peak[MB/sec]    BW average[MB/sec]   MsgRate[Mpps]\n 65536      1000             5700.1             5650.25               0.0904\n";
+  assert.equal(parse("RDMA write 64 KiB", bandwidth), 5650.25);
+  assert.equal(parse("ping-pong 4 KiB, polled", "1000 iters in 0.25 seconds = 252.12 usec/iter\n"), 252.12);
+  assert.equal(parse("RDMA write 8 B", "Couldn't connect"), undefined);
+});
+
+test("mistakes end with status 2 and one line that helps", () => {
+  for (const [args, text] of [
+    [["run"], /nothing to run/],
+    [["run", "--nodes", "0", "--", "true"], /whole number of at least 1/],
+    [["run", "--doorbells", "maybe", "--", "true"], /Allowed choices are mapped, trapped/],
+    [["frobnicate"], /unknown command/],
+    [["hca", "show", "n1"], /no HCA named n1/],
+    [["exec", "n1", "--", "true"], /no lab is running/],
+    [["down"], /vhca up/],
+  ] as const) {
+    const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
+    const ran = vhca(args, { XDG_RUNTIME_DIR: folder });
+    rmSync(folder, { recursive: true });
+    assert.equal(ran.status, 2, `${args.join(" ")}: ${ran.stderr}`);
+    assert.match(ran.stderr, text);
+  }
+});
+
+test("up, status, hca, fabric, down", () => {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
+  const env = { XDG_RUNTIME_DIR: folder };
+  try {
+    const up = vhca(["up", "--hca", "a,b"], env);
+    assert.equal(up.status, 0, up.stderr);
+    assert.match(up.stdout, /vfio-user-pci/);
+    assert.equal(vhca(["up"], env).status, 2, "a second one is refused");
+    assert.match(vhca(["status"], env).stdout, /a +no VM +DOWN/);
+    assert.match(vhca(["hca", "add", "c"], env).stdout, /c\.sock/);
+    assert.equal(vhca(["hca", "add", "c"], env).status, 3);
+    const status = JSON.parse(vhca(["status", "--json"], env).stdout) as { hcas: { name: string }[] }[];
+    assert.deepEqual(
+      status[0]?.hcas.map((h) => h.name),
+      ["a", "b", "c"],
+    );
+    assert.match(vhca(["hca", "show", "b"], env).stdout, /node GUID 0x0002c9/);
+    assert.match(vhca(["fabric", "show"], env).stdout, /vhca switch/);
+    assert.equal(vhca(["hca", "rm", "a"], env).status, 0);
+    assert.equal(vhca(["down"], env).status, 0);
+    assert.equal(vhca(["down"], env).status, 2);
+  } finally {
+    vhca(["down"], env);
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("the tour in process shows every operation and says what it is", () => {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
+  const ran = vhca(["tour", "--in-process", "--results", folder]);
+  rmSync(folder, { recursive: true });
+  assert.equal(ran.status, 0, ran.stderr);
+  assert.match(ran.stdout, /^IN PROCESS: no VM/m);
+  for (const name of ["send 8 B", "RDMA write 8 B", "RDMA read 8 B", "atomic"]) assert.ok(ran.stdout.includes(name));
+});

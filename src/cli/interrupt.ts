@@ -1,0 +1,35 @@
+// Ctrl-C and friends: the work is told to stop, cleans up, and the process then ends as if by the signal.
+
+const EXIT_BASE = 128;
+const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+
+export interface Interrupt {
+  readonly signal: AbortSignal;
+  /** Exit status for the signal that came, or undefined. */
+  readonly status: number | undefined;
+  dispose(): void;
+}
+
+/** Turns the first signal into an abort; a second one of the same kind ends the process at once. */
+export function catchInterrupts(): Interrupt {
+  const controller = new AbortController();
+  let status: number | undefined;
+  const handlers = Object.entries(SIGNALS).map(([name, number]) => {
+    const handler = (): void => {
+      if (status !== undefined) process.exit(EXIT_BASE + number);
+      status = EXIT_BASE + number;
+      controller.abort(new Error(`interrupted by ${name}`));
+    };
+    process.on(name, handler);
+    return { name, handler };
+  });
+  return {
+    signal: controller.signal,
+    get status() {
+      return status;
+    },
+    dispose: () => {
+      for (const { name, handler } of handlers) process.off(name, handler);
+    },
+  };
+}

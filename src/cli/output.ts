@@ -1,0 +1,72 @@
+// How the command line talks to people: tables, JSON, errors.
+
+import { LabError } from "../lab/lab-error.ts";
+
+export const ExitCode = { OK: 0, FAILED: 1, USAGE: 2, LAB: 3, TIMEOUT: 124 } as const;
+
+/** A mistake in how the command was called. */
+export class UsageError extends Error {}
+
+/** Prints an error in one line, with details below it where there are any; returns the exit status. */
+export function printError(error: unknown): number {
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`vhca: ${message}\n`);
+  if (process.env.VHCA_DEBUG !== undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (error instanceof LabError) {
+    if (error.details !== "") process.stderr.write(`${indent(error.details)}\n`);
+    return error.code === "usage" ? ExitCode.USAGE : ExitCode.LAB;
+  }
+  return error instanceof UsageError ? ExitCode.USAGE : ExitCode.LAB;
+}
+
+const indent = (text: string): string => text.replace(/^/gm, "    ");
+
+export function printJson(value: unknown): void {
+  process.stdout.write(
+    `${JSON.stringify(value, (_key, v: unknown) => (typeof v === "bigint" ? `0x${v.toString(16)}` : v), 2)}\n`,
+  );
+}
+
+export function printLine(text = ""): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export const isTerminal = process.stdout.isTTY === true;
+const hasColour = isTerminal && process.env.NO_COLOR === undefined;
+export const bold = (text: string): string => (hasColour ? `\u001b[1m${text}\u001b[22m` : text);
+export const dim = (text: string): string => (hasColour ? `\u001b[2m${text}\u001b[22m` : text);
+export const green = (text: string): string => (hasColour ? `\u001b[32m${text}\u001b[39m` : text);
+export const red = (text: string): string => (hasColour ? `\u001b[31m${text}\u001b[39m` : text);
+export const yellow = (text: string): string => (hasColour ? `\u001b[33m${text}\u001b[39m` : text);
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are control characters
+const ESCAPES = /\u001b\[\d+m/g;
+const widthOf = (text: string): number => text.replace(ESCAPES, "").length;
+
+/** A table with a head; columns whose head starts with ">" are aligned to the right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const isRight = head.map((cell) => cell.startsWith(">"));
+  const names = head.map((cell) => cell.replace(/^>/, ""));
+  const widths = names.map((name, i) => Math.max(widthOf(name), ...rows.map((row) => widthOf(row[i] ?? ""))));
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, i) => {
+        const padding = " ".repeat((widths[i] ?? 0) - widthOf(cell));
+        return isRight[i] === true ? padding + cell : cell + padding;
+      })
+      .join("  ")
+      .trimEnd();
+  return [bold(line(names)), ...rows.map(line)].join("\n");
+}
+
+/** Bytes as people read them. */
+export function bytesText(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 1 : 0)} ${units[unit]}`;
+}

@@ -1,0 +1,191 @@
+// vhca run: fresh VMs joined by InfiniBand, commands in them, and nothing left afterwards.
+
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Log } from "../base/log.ts";
+import { catchInterrupts, type Interrupt } from "./interrupt.ts";
+import { dim, ExitCode, printJson, UsageError } from "./output.ts";
+import { ProgressLine } from "./progress.ts";
+import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
+import { Session, type SessionOptions } from "./session.ts";
+
+interface RunOptions {
+  nodes: number;
+  on: string[];
+  image?: string;
+  packages: string[];
+  kernel: "6.12" | "newest";
+  memory: number;
+  cpus: number;
+  accel: "auto" | "kvm" | "tcg";
+  doorbells: "mapped" | "trapped";
+  sm: "builtin" | "none";
+  mount?: string;
+  timeout?: number;
+  stagger: number;
+  keepGoing?: boolean;
+  json?: boolean;
+  verbose?: boolean;
+}
+
+export function addRun(program: Command): void {
+  const command = program
+    .command("run")
+    .summary("boot VMs joined by InfiniBand and run commands in them")
+    .description("Boots N VMs (n1, n2, …), each with an HCA on one switch, runs commands, prints their output, cleans up.")
+    .usage("[options] [--on NODE COMMAND]… [-- COMMAND]")
+    .argument("[command...]", "a command for every node, after --")
+    .option("--nodes <n>", "how many VMs", parseCount, 2)
+    .option("--on <node command...>", "a command for one node; repeatable, all run at the same time", collect, []);
+  addLabOptions(command);
+  command
+    .option("--timeout <seconds>", "end everything after this time, with status 124", parseSeconds)
+    .option(
+      "--stagger <seconds>",
+      "start each --on command this long after the one before, so that servers listen first",
+      parseSeconds,
+      1,
+    )
+    .option("--keep-going", "let other commands finish when one has failed")
+    .option("--json", "print one JSON document with every command's output and status")
+    .option("--verbose", "say what the device domain says")
+    .addHelpText(
+      "after",
+      `
+Node names resolve in every guest: n1 over Ethernet, n1-ib over IP over InfiniBand. A folder given with --mount is at /mnt/host.
+Exit status: that of the first command that failed, else 0; 124 time-out; 2 wrong usage; 3 the lab itself failed.`,
+    )
+    .action(async (words: string[], options: RunOptions) => {
+      process.exitCode = await run(words, options);
+    });
+}
+
+/** Options that say what VMs to boot. */
+export function addLabOptions(command: Command): void {
+  command
+    .option("--image <name>", "a guest image made with vhca image build")
+    .option("--packages <list>", "Debian packages to add, comma-separated", parseList, [])
+    .addOption(new Option("--kernel <which>", "guest kernel").choices(["6.12", "newest"]).default("6.12"))
+    .option("--memory <MiB>", "memory of each VM", parseCount, 1024)
+    .option("--cpus <n>", "processors of each VM", parseCount, 1)
+    .addOption(new Option("--accel <which>", "accelerator").choices(["auto", "kvm", "tcg"]).default("auto"))
+    .addOption(
+      new Option("--doorbells <how>", "map doorbells into the guest, or trap them")
+        .choices(["mapped", "trapped"])
+        .default("mapped"),
+    )
+    .addOption(
+      new Option("--sm <which>", "who manages the subnet: ourselves, or OpenSM in a guest")
+        .choices(["builtin", "none"])
+        .default("builtin"),
+    )
+    .option("--mount <folder>", "host folder to mount in every VM at /mnt/host");
+}
+
+/** `--on n1 'cmd'` comes as two words. */
+function collect(word: string, words: string[]): string[] {
+  return [...words, word];
+}
+
+function parseCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("expected a whole number of at least 1");
+  return value;
+}
+
+function parseSeconds(text: string): number {
+  const value = Number(text);
+  if (!(value >= 0)) throw new InvalidArgumentError("expected a number of seconds");
+  return value;
+}
+
+const parseList = (text: string): string[] => text.split(",").filter((item) => item !== "");
+
+/** Pairs `--on` words with nodes and adds the command for every node. */
+export function planCommands(on: readonly string[], words: readonly string[], nodes: number): NodeCommand[] {
+  if (on.length % 2 !== 0)
+    throw new UsageError(`--on takes a node and a command: --on n1 'ibstat'; got only '${on.at(-1)}' at the end`);
+  const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
+  const commands: NodeCommand[] = [];
+  for (let i = 0; i < on.length; i += 2) {
+    const [node = "", command = ""] = on.slice(i, i + 2);
+    if (!names.includes(node))
+      throw new UsageError(`--on ${node}: there is no such node; with --nodes ${nodes} there are ${names.join(", ")}`);
+    commands.push({ node, command });
+  }
+  if (words.length > 0) for (const node of names) commands.push({ node, command: words.join(" ") });
+  if (commands.length === 0) throw new UsageError("nothing to run: give a command after --, or --on NODE COMMAND");
+  return commands;
+}
+
+async function run(words: readonly string[], options: RunOptions): Promise<number> {
+  const commands = planCommands(options.on, words, options.nodes);
+  const progress = new ProgressLine(options.json);
+  const interrupt = catchInterrupts();
+  const timeout = options.timeout === undefined ? undefined : AbortSignal.timeout(options.timeout * 1000);
+  const signal = timeout === undefined ? interrupt.signal : AbortSignal.any([interrupt.signal, timeout]);
+  let session: Session | undefined;
+  try {
+    session = await Session.start(sessionOptions(options, progress, signal));
+    progress.done();
+    const results = await runCommands(session.lab, commands, {
+      signal,
+      staggerMs: options.stagger * 1000,
+      isCollected: options.json === true,
+      keepsGoing: options.keepGoing === true,
+    });
+    if (options.json === true)
+      printJson({ status: statusOf(results, timeout), commands: results, domain: await session.describe() });
+    return interrupt.status ?? statusOf(results, timeout);
+  } catch (error) {
+    progress.done();
+    return statusOfFailure(error, interrupt, timeout);
+  } finally {
+    await session?.stop();
+    interrupt.dispose();
+  }
+}
+
+function statusOfFailure(error: unknown, interrupt: Interrupt, timeout: AbortSignal | undefined): number {
+  if (interrupt.status !== undefined) return interrupt.status;
+  if (timeout?.aborted !== true) throw error;
+  process.stderr.write("vhca: out of time before the VMs were ready\n");
+  return ExitCode.TIMEOUT;
+}
+
+function statusOf(results: readonly CommandResult[], timeout: AbortSignal | undefined): number {
+  if (timeout?.aborted === true) return ExitCode.TIMEOUT;
+  const failed = results.filter((r) => r.status !== 0 && !r.wasEnded).sort((a, b) => a.endedAtMs - b.endedAtMs);
+  return failed[0]?.status ?? 0;
+}
+
+function sessionOptions(options: RunOptions, progress: ProgressLine, signal: AbortSignal): SessionOptions {
+  return {
+    nodes: options.nodes,
+    image: options.image,
+    packages: options.packages,
+    kernel: options.kernel,
+    memoryMiB: options.memory,
+    cpus: options.cpus,
+    accel: options.accel,
+    doorbells: options.doorbells,
+    sm: options.sm,
+    mount: options.mount,
+    signal,
+    log: options.verbose === true ? verboseLog : warningLog,
+    onProgress: progress.show,
+    onBootEvent: (node, event) => progress.show({ step: `booting ${options.nodes} VMs`, detail: `${node} ${event.event}` }),
+  };
+}
+
+/** What people should hear without asking: warnings. */
+export const warningLog: Log = {
+  debug: () => {},
+  info: () => {},
+  warn: (message) => process.stderr.write(`${dim(`vhca: ${message}`)}\n`),
+};
+
+const verboseLog: Log = {
+  debug: () => {},
+  info: (message) => process.stderr.write(`${dim(`vhca: ${message}`)}\n`),
+  warn: (message) => process.stderr.write(`vhca: ${message}\n`),
+};

@@ -1,0 +1,78 @@
+// A device domain and a lab of VMs on it, started and ended together: what `vhca run` and the tour are made of.
+
+import { rmSync } from "node:fs";
+import type { Log } from "../base/log.ts";
+import { hcaSocketPath, startControlServer } from "../control/server.ts";
+import { DomainHandle } from "../domain/domain-handle.ts";
+import type { DomainView } from "../domain/protocol.ts";
+import { type Lab, type LabOptions, startLab } from "../lab/lab.ts";
+import { RunFolder } from "../lab/run-folder.ts";
+import { CONTROL_SOCKET } from "./domains.ts";
+import { VERSION } from "./version.ts";
+
+export interface SessionOptions extends Omit<LabOptions, "hcaSocket" | "waitForIb"> {
+  readonly doorbells?: "mapped" | "trapped" | undefined;
+  readonly sm?: "builtin" | "none" | undefined;
+  readonly log: Log;
+}
+
+/** Running VMs, each with an HCA on one switch. */
+export class Session {
+  readonly domain: DomainHandle;
+  readonly lab: Lab;
+  readonly #folder: RunFolder;
+  readonly #closeControl: () => Promise<void>;
+
+  private constructor(domain: DomainHandle, lab: Lab, folder: RunFolder, closeControl: () => Promise<void>) {
+    this.domain = domain;
+    this.lab = lab;
+    this.#folder = folder;
+    this.#closeControl = closeControl;
+  }
+
+  /** Starts the domain, plugs in an HCA per node, boots the VMs; resolves when all are ready. */
+  static async start(options: SessionOptions): Promise<Session> {
+    const folder = RunFolder.create();
+    const domain = new DomainHandle({ sm: options.sm ?? "builtin", log: options.log });
+    const removeFolder = (): void => rmSync(folder.path, { recursive: true, force: true });
+    process.once("exit", removeFolder);
+    try {
+      for (let i = 1; i <= options.nodes; i++) {
+        await domain.addHca(`n${i}`, hcaSocketPath(folder.path, `n${i}`), options.doorbells ?? "mapped");
+      }
+      const control = await startControlServer({
+        domain,
+        socketPath: folder.file(CONTROL_SOCKET),
+        hcaFolder: folder.path,
+        kind: "run",
+        version: VERSION,
+        // A domain that belongs to a run ends with the run.
+        onStop: () => process.kill(process.pid, "SIGTERM"),
+      });
+      const lab = await startLab({
+        ...options,
+        hcaSocket: (node) => hcaSocketPath(folder.path, node),
+        waitForIb: options.sm !== "none",
+      });
+      return new Session(domain, lab, folder, () => control.close());
+    } catch (error) {
+      await domain.stop();
+      removeFolder();
+      throw error;
+    } finally {
+      process.off("exit", removeFolder);
+    }
+  }
+
+  describe(): Promise<DomainView> {
+    return this.domain.describe();
+  }
+
+  /** Ends VMs and domain and removes every file. */
+  async stop(): Promise<void> {
+    await this.lab.stop();
+    await this.#closeControl();
+    await this.domain.stop();
+    this.#folder.remove();
+  }
+}

@@ -1,0 +1,156 @@
+// vhca up: a device domain that stays, for VMs of your own.
+
+import { spawn } from "node:child_process";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Log } from "../base/log.ts";
+import { HcaName } from "../control/api.ts";
+import { hcaSocketPath, startControlServer } from "../control/server.ts";
+import { DomainHandle } from "../domain/domain-handle.ts";
+import { LabError, lastLines } from "../lab/lab-error.ts";
+import { makePrivateFolder, runRoot } from "../lab/paths.ts";
+import { RunFolder } from "../lab/run-folder.ts";
+import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
+import { printJson, printLine, UsageError } from "./output.ts";
+import { qemuHint } from "./qemu-hint.ts";
+import { VERSION } from "./version.ts";
+
+const START_TIMEOUT_MS = 20_000;
+const LOG_FILE = "domain.log";
+/** Set for the background process, which has nobody to talk to. */
+const QUIET_VARIABLE = "VHCA_UP_QUIET";
+
+interface UpOptions {
+  hca: string[];
+  doorbells: "mapped" | "trapped";
+  sm: "builtin" | "none";
+  foreground?: boolean;
+  json?: boolean;
+}
+
+export function addUp(program: Command): void {
+  program
+    .command("up")
+    .summary("start a device domain that stays")
+    .description("Starts a device domain with one switch and HCAs on it, for VMs of your own; they connect by socket path.")
+    .option("--hca <names>", "HCAs to create, comma-separated", parseNames, ["n1", "n2"])
+    .addOption(
+      new Option("--doorbells <how>", "map doorbells into the guest, or trap them")
+        .choices(["mapped", "trapped"])
+        .default("mapped"),
+    )
+    .addOption(
+      new Option("--sm <which>", "who manages the subnet: ourselves, or OpenSM in a guest")
+        .choices(["builtin", "none"])
+        .default("builtin"),
+    )
+    .option("--foreground", "stay in this terminal; Ctrl-C ends the domain")
+    .option("--json", "print what was started as JSON")
+    .addHelpText("after", "\nAttach a VM with the line that is printed; QEMU 10.1 or newer, guest memory from a shared memfd.")
+    .action((options: UpOptions) => (options.foreground === true ? serve(options) : startDetached(options)));
+}
+
+function parseNames(text: string): string[] {
+  const names = text.split(",").filter((name) => name !== "");
+  for (const name of names) {
+    const { error } = HcaName.safeParse(name);
+    if (error !== undefined) throw new InvalidArgumentError(`${name}: ${error.issues[0]?.message}`);
+  }
+  return names;
+}
+
+/** Runs the domain in this process until a signal or `vhca down`. */
+async function serve(options: UpOptions): Promise<void> {
+  await assertNoneRuns();
+  const folder = RunFolder.create();
+  const domain = new DomainHandle({ sm: options.sm, log: stderrLog });
+  try {
+    for (const name of options.hca) await domain.addHca(name, hcaSocketPath(folder.path, name), options.doorbells);
+    await serveUntilStopped(domain, folder, options);
+  } finally {
+    await domain.stop();
+    folder.remove();
+  }
+}
+
+async function serveUntilStopped(domain: DomainHandle, folder: RunFolder, options: UpOptions): Promise<void> {
+  let stop: () => void = () => {};
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, stop);
+  const socketPath = folder.file(CONTROL_SOCKET);
+  const server = await startControlServer({
+    domain,
+    socketPath,
+    hcaFolder: folder.path,
+    kind: "up",
+    version: VERSION,
+    onStop: stop,
+  });
+  if (process.env[QUIET_VARIABLE] === undefined) await announce(options, false);
+  await Promise.race([stopped, domain.ended]);
+  await server.close();
+}
+
+/** Starts `vhca up --foreground` in the background and waits until it serves. */
+async function startDetached(options: UpOptions): Promise<void> {
+  await assertNoneRuns();
+  makePrivateFolder(runRoot());
+  const logPath = join(runRoot(), LOG_FILE);
+  const logFile = openSync(logPath, "w", 0o600);
+  const args = ["up", "--foreground", "--hca", options.hca.join(","), "--doorbells", options.doorbells, "--sm", options.sm];
+  const entry = process.argv[1];
+  if (entry === undefined) throw new Error("invariant: a program has a file");
+  const child = spawn(process.execPath, [...process.execArgv, entry, ...args], {
+    detached: true,
+    stdio: ["ignore", logFile, logFile],
+    env: { ...process.env, [QUIET_VARIABLE]: "1" },
+  });
+  closeSync(logFile);
+  let hasEnded = false;
+  child.once("exit", () => {
+    hasEnded = true;
+  });
+  child.unref();
+  for (const start = Date.now(); Date.now() - start < START_TIMEOUT_MS && !hasEnded; await sleep(50)) {
+    if ((await findUpDomain()) === undefined) continue;
+    await announce(options, true);
+    return;
+  }
+  const details = lastLines(readFileSync(logPath, "utf8"));
+  throw new LabError("boot", `the device domain did not start; its log is ${logPath}`, { details });
+}
+
+const findUpDomain = async (): Promise<RunningDomain | undefined> => (await findDomains()).find((d) => d.status.kind === "up");
+
+async function assertNoneRuns(): Promise<void> {
+  const running = await findUpDomain();
+  if (running === undefined) return;
+  const { pid, hcas } = running.status;
+  throw new UsageError(
+    `a device domain is up already (process ${pid}, HCAs ${hcas.map((h) => h.name).join(", ")}); vhca down ends it`,
+  );
+}
+
+async function announce(options: UpOptions, isDetached: boolean): Promise<void> {
+  const { hcas, pid } = (await getUpDomain()).status;
+  if (options.json === true) {
+    printJson({
+      pid,
+      hcas: hcas.map(({ name, socketPath, nodeGuid, doorbells }) => ({ name, socketPath, nodeGuid, doorbells })),
+    });
+    return;
+  }
+  printLine(`Device domain up (process ${pid}): ${hcas.length} HCAs on one switch, subnet manager ${options.sm}.`);
+  for (const { name, socketPath } of hcas) printLine(`\n${name}:\n${qemuHint(socketPath)}`);
+  printLine(isDetached ? "\nvhca status shows it, vhca down ends it." : "\nCtrl-C ends it.");
+}
+
+const stderrLog: Log = {
+  debug: () => {},
+  info: (message) => process.stderr.write(`${new Date().toISOString()} ${message}\n`),
+  warn: (message) => process.stderr.write(`${new Date().toISOString()} warning: ${message}\n`),
+};
