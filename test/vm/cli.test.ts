@@ -1,0 +1,129 @@
+// The command line as a user types it, on real VMs: statuses, prefixes, time-outs, interruption, nothing left behind.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { runRoot } from "../../src/lab/paths.ts";
+import { whyNoVms } from "./session.ts";
+
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+
+interface Ran {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+function vhca(
+  args: readonly string[],
+  onStart: (kill: (signal: NodeJS.Signals) => void, output: () => string) => void = () => {},
+): Promise<Ran> {
+  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const ran: Ran = { status: null, stdout: "", stderr: "" };
+  child.stdout.on("data", (chunk) => {
+    ran.stdout += chunk;
+  });
+  child.stderr.on("data", (chunk) => {
+    ran.stderr += chunk;
+  });
+  onStart(
+    (signal) => child.kill(signal),
+    () => ran.stdout,
+  );
+  return new Promise((resolve) => child.on("close", (status) => resolve({ ...ran, status })));
+}
+
+/** QEMU processes whose command line names our run folder. */
+function labProcesses(): string[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+        return line.includes("qemu-system") && line.includes(runRoot());
+      } catch {
+        return false;
+      }
+    });
+}
+
+const leftovers = (): string[] => (existsSync(runRoot()) ? readdirSync(runRoot()).filter((name) => !name.endsWith(".log")) : []);
+
+test("vhca run on VMs", async (t) => {
+  const reason = await whyNoVms();
+  if (reason !== undefined) {
+    t.skip(`no VMs here: ${reason}`);
+    return;
+  }
+
+  await t.test("passes the status on, prefixes lines with the node, cleans up", async () => {
+    const ran = await vhca(["run", "--", "echo to out; echo to err >&2; exit 7"]);
+    assert.equal(ran.status, 7, ran.stderr);
+    assert.match(ran.stdout, /^n1 \| to out$/m);
+    assert.match(ran.stdout, /^n2 \| to out$/m);
+    assert.match(ran.stderr, /^n2 \| to err$/m);
+    assert.deepEqual([leftovers(), labProcesses()], [[], []]);
+  });
+
+  await t.test("a server and a client, as in the README", async () => {
+    const ran = await vhca([
+      "run",
+      "--nodes",
+      "2",
+      "--on",
+      "n1",
+      "ib_write_bw -n 500",
+      "--on",
+      "n2",
+      "ib_write_bw -n 500 n1",
+      "--json",
+    ]);
+    assert.equal(ran.status, 0, ran.stderr + ran.stdout);
+    const { commands, domain } = JSON.parse(ran.stdout) as {
+      commands: { node: string; stdout: string }[];
+      domain: { hcas: unknown[] };
+    };
+    assert.deepEqual(
+      commands.map((c) => c.node),
+      ["n1", "n2"],
+    );
+    assert.match(commands[1]?.stdout ?? "", /65536/);
+    assert.equal(domain.hcas.length, 2);
+  });
+
+  await t.test("--timeout ends with 124", async () => {
+    const ran = await vhca(["run", "--nodes", "1", "--timeout", "20", "--", "sleep 100"]);
+    assert.equal(ran.status, 124, ran.stderr);
+    assert.deepEqual([leftovers(), labProcesses()], [[], []]);
+  });
+
+  await t.test("Ctrl-C in the middle leaves nothing running and no files", async () => {
+    const ran = await vhca(["run", "--", "echo started; sleep 100"], async (kill, output) => {
+      while (!output().includes("started")) await sleep(50);
+      kill("SIGINT");
+    });
+    assert.equal(ran.status, 130);
+    assert.deepEqual([leftovers(), labProcesses()], [[], []]);
+  });
+
+  await t.test("Ctrl-C while booting, too", async () => {
+    const ran = await vhca(["run", "--", "true"], async (kill) => {
+      await sleep(2500);
+      kill("SIGINT");
+    });
+    assert.equal(ran.status, 130);
+    assert.deepEqual([leftovers(), labProcesses()], [[], []]);
+  });
+
+  await t.test("two runs at the same time do not meet", async () => {
+    const runs = await Promise.all([1, 2].map((n) => vhca(["run", "--", `echo lab${n}; ping -c 1 n1-ib`])));
+    for (const [i, ran] of runs.entries()) {
+      assert.equal(ran.status, 0, ran.stderr);
+      assert.match(ran.stdout, new RegExp(`n1 \\| lab${i + 1}`));
+    }
+    assert.deepEqual([leftovers(), labProcesses()], [[], []]);
+  });
+});

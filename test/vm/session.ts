@@ -1,0 +1,68 @@
+// VMs for tests: started once per file, skipped with a reason where none can be had.
+
+import assert from "node:assert/strict";
+import type { TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Session, type SessionOptions } from "../../src/cli/session.ts";
+import { LabError } from "../../src/lab/lab-error.ts";
+import { prepareLab } from "../../src/lab/prepare.ts";
+
+const NO_VM_CODES: readonly string[] = ["unsupported-machine", "no-mirror", "no-rights", "no-qemu", "no-accelerator", "download"];
+
+/** Why VMs cannot be had here, or undefined. Fetches and builds what is missing. */
+export async function whyNoVms(kernel: "6.12" | "newest" = "6.12"): Promise<string | undefined> {
+  try {
+    await prepareLab({
+      kernel,
+      onProgress: ({ step, fraction }) => {
+        if (fraction === undefined) process.stderr.write(`# ${step}\n`);
+      },
+    });
+    return undefined;
+  } catch (error) {
+    if (error instanceof LabError && NO_VM_CODES.includes(error.code)) return error.message;
+    throw error;
+  }
+}
+
+export const quietLog = {
+  debug: (): void => {},
+  info: (): void => {},
+  warn: (message: string): void => process.stderr.write(`# ${message}\n`) as never,
+};
+
+/** VMs with HCAs, ended when the test ends. Undefined, and the test skipped, where VMs cannot be had. */
+export async function startSession(t: TestContext, options: Omit<SessionOptions, "log">): Promise<Session | undefined> {
+  const reason = await whyNoVms(options.kernel);
+  if (reason !== undefined) {
+    t.skip(`no VMs here: ${reason}`);
+    return undefined;
+  }
+  const session = await Session.start({ ...options, log: quietLog });
+  t.after(() => session.stop());
+  return session;
+}
+
+/** Runs a command in a node; its output. Fails the test if the status is not the expected one. */
+export async function run(session: Session, node: string, command: string, status = 0): Promise<string> {
+  const result = await session.lab.node(node).exec(command, { timeoutMs: 60_000 });
+  assert.equal(result.status, status, `${node}: ${command}\n${result.stdout}\n${result.stderr}`);
+  return result.stdout;
+}
+
+/** A server on n1 and a client on n2, both of which must succeed; the client's output. */
+export async function serverAndClient(session: Session, server: string, client: string, nodes = ["n1", "n2"]): Promise<string> {
+  const [serverNode = "n1", clientNode = "n2"] = nodes;
+  const serving = run(session, serverNode, server);
+  serving.catch(() => {});
+  for (let attempt = 0; ; attempt++) {
+    await sleep(300);
+    const result = await session.lab.node(clientNode).exec(client, { timeoutMs: 60_000 });
+    if (result.status === 0) {
+      await serving;
+      return result.stdout;
+    }
+    // The server may not listen yet.
+    assert.ok(attempt < 10, `${client}\n${result.stdout}\n${result.stderr}`);
+  }
+}
