@@ -21,15 +21,16 @@ export const UAR_PAGE_BYTES = 4096;
 
 /** BAR 0 offsets. HCR and RESET are fixed by the driver; QUERY_FW reports the others. */
 export const Bar0 = {
-  /** First byte of the two pages that a VMM may map: HCR, EQ arm and EQ consumer indices. */
+  /** First byte of the two pages that a VMM may map: HCR, EQ arm, EQ consumer indices, catastrophic-error buffer. */
   MAPPED: 0x80000,
   MAPPED_BYTES: 0x2000,
   HCR: 0x80680,
   EQ_ARM: 0x80800,
   EQ_SET_CI: 0x81000,
+  /** Among the mapped pages: the driver reads it every 5 s, for which nobody should leave the guest. */
+  CATAS: 0x81800,
   MSIX_TABLE: 0x82000,
   MSIX_PBA: 0x83000,
-  CATAS: 0x84000,
   CLR_INT: 0xf00d8,
   RESET: 0xf0010,
 } as const;
