@@ -78,6 +78,11 @@ function waitForCompletion(machine: Machine, cq: DriverCompletionQueue): number 
   }
 }
 
+async function waitUntil(isDone: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + TIMEOUT_MS;
+  while (!(await isDone())) assert.ok(performance.now() < deadline, "timed out");
+}
+
 for (const doorbells of ["mapped", "trapped"] as const) {
   test(`two VMs on sockets move data (${doorbells})`, async (t) => {
     const { domain, path } = await startDomain(t, ["a", "b"], doorbells);
@@ -104,8 +109,9 @@ for (const doorbells of ["mapped", "trapped"] as const) {
     if (doorbells === "mapped") assert.equal(messages(after), messages(before), "no message on the data path");
     else assert.ok(messages(after) - messages(before) >= 20);
 
-    // the peer's VM is killed
+    // the peer's VM is killed; the engine learns of it when it next looks at its sockets
     b.access.close();
+    await waitUntil(async () => (await domain.describe()).hcas.find((h) => h.name === "b")?.isConnected === false);
     left.qp.postSend({ opcode: SendOpcode.RDMA_WRITE, inline: Uint8Array.of(1), ...remote });
     assert.equal(waitForCompletion(a, left.cq), Syndrome.TRANSPORT_RETRY);
     const again = await boot(t, domain, "b", path("b"));

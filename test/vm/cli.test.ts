@@ -2,14 +2,21 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { test } from "node:test";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { runRoot } from "../../src/lab/paths.ts";
 import { whyNoVms } from "./session.ts";
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+
+/** Run folders of this file's own, so that labs of others are not taken for leftovers. */
+const env = { ...process.env, XDG_RUNTIME_DIR: mkdtempSync(join(tmpdir(), "vhca-cli-")) };
+after(() => rmSync(env.XDG_RUNTIME_DIR, { recursive: true }));
+const root = (): string => runRoot(env);
 
 interface Ran {
   status: number | null;
@@ -21,7 +28,7 @@ function vhca(
   args: readonly string[],
   onStart: (kill: (signal: NodeJS.Signals) => void, output: () => string) => void = () => {},
 ): Promise<Ran> {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [main, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
   const ran: Ran = { status: null, stdout: "", stderr: "" };
   child.stdout.on("data", (chunk) => {
     ran.stdout += chunk;
@@ -43,14 +50,14 @@ function labProcesses(): string[] {
     .filter((pid) => {
       try {
         const line = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-        return line.includes("qemu-system") && line.includes(runRoot());
+        return line.includes("qemu-system") && line.includes(root());
       } catch {
         return false;
       }
     });
 }
 
-const leftovers = (): string[] => (existsSync(runRoot()) ? readdirSync(runRoot()).filter((name) => !name.endsWith(".log")) : []);
+const leftovers = (): string[] => (existsSync(root()) ? readdirSync(root()) : []);
 
 test("vhca run on VMs", async (t) => {
   const reason = await whyNoVms();
