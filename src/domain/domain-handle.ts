@@ -90,8 +90,9 @@ export class DomainHandle {
     return new Promise<T>((resolve, reject) => {
       this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject });
       this.#worker.postMessage({ ...question, id });
-      Atomics.store(this.#doorbell, 0, 1);
+      // In this order: the engine drains the descriptor once it has seen the doorbell, so it never stays readable.
       signalEventfd(this.#wakeDescriptor);
+      Atomics.store(this.#doorbell, 0, 1);
     });
   }
 

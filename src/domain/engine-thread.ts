@@ -9,7 +9,7 @@ import { systemClock } from "../host/clock.ts";
 import { drainEventfd } from "../host/eventfd.ts";
 import { setTimerSlack } from "../host/thread.ts";
 import { DeviceDomain } from "./device-domain.ts";
-import { LoopCounter, runEngine } from "./engine-loop.ts";
+import { LoopCounter, measureSleepCostNs, runEngine } from "./engine-loop.ts";
 import type { EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
 
 const port = parentPort;
@@ -63,4 +63,12 @@ function attend(): boolean {
 
 // Sleeps of tens of microseconds only make sense if the kernel takes them at their word.
 setTimerSlack(1);
-runEngine({ domain, clock: systemClock, cores: options.cores, wakeDescriptor: options.wakeDescriptor, attend, counters });
+runEngine({
+  domain,
+  clock: systemClock,
+  cores: options.cores,
+  sleepCostNs: measureSleepCostNs(),
+  wakeDescriptor: options.wakeDescriptor,
+  attend,
+  counters,
+});

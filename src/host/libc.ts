@@ -52,11 +52,6 @@ export const ppoll = declare<[fds: Address, count: number, timeout: Address, sig
 export const prctl = declare<[option: number, a: number, b: number, c: number, d: number]>(
   "int prctl(int option, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)",
 );
-/** sched_setattr(2) has no wrapper in older C libraries. */
-export const syscall3 = declare<[number: number, a: number, b: number, c: number]>(
-  "long syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c)",
-);
-export const SYS_SCHED_SETATTR = 314;
 export const schedYield = declare<[]>("int sched_yield()");
 /** Returns the errno itself, 0 on success. */
 export const clockNanosleep = declare<[clock: number, flags: number, request: number, remain: number]>(

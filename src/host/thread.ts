@@ -6,9 +6,7 @@ import {
   clockNanosleep,
   PR_SET_TIMERSLACK,
   prctl,
-  SYS_SCHED_SETATTR,
   schedYield,
-  syscall3,
 } from "./libc.ts";
 import { allocateNative, setWord64 } from "./mapping.ts";
 
@@ -35,24 +33,3 @@ export function sleepNs(durationNs: number): void {
   setWord64(timespec.view, 8, Math.floor(durationNs - seconds * NS_PER_S));
   clockNanosleep(CLOCK_MONOTONIC, 0, timespec.address, 0);
 }
-
-const SCHED_ATTR_BYTES = 48;
-/** Offsets in struct sched_attr (sched_setattr(2)). */
-const SchedAttr = { SIZE: 0, NICE: 16, RUNTIME: 24 } as const;
-
-/**
- * Asks the scheduler to give this thread short turns soon after it wakes instead of long ones later: a custom slice (Linux 6.12
- * and later) and, where the rights allow it, a better nice value. Returns what took effect.
- */
-export function preferShortTurns(sliceNs: number, nice: number): { slice: boolean; nice: boolean } {
-  const set = (niceValue: number): boolean => {
-    const { view, address } = schedAttr;
-    view.setUint32(SchedAttr.SIZE, SCHED_ATTR_BYTES, true);
-    view.setInt32(SchedAttr.NICE, niceValue, true);
-    setWord64(view, SchedAttr.RUNTIME, sliceNs);
-    return syscall3(SYS_SCHED_SETATTR, 0, address, 0) === 0;
-  };
-  if (nice < 0 && set(nice)) return { slice: true, nice: true };
-  return { slice: set(0), nice: false };
-}
-const schedAttr = allocateNative(4096);
