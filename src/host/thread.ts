@@ -1,13 +1,6 @@
 // The calling thread and the scheduler.
 
-import {
-  CLOCK_MONOTONIC,
-  check,
-  clockNanosleep,
-  PR_SET_TIMERSLACK,
-  prctl,
-  schedYield,
-} from "./libc.ts";
+import { CLOCK_MONOTONIC, check, clockNanosleep, PR_SET_TIMERSLACK, prctl, schedYield } from "./libc.ts";
 import { allocateNative, setWord64 } from "./mapping.ts";
 
 const NS_PER_S = 1_000_000_000;
