@@ -141,6 +141,8 @@ async function measureAll(
   for (const [i, measurement] of list.entries()) {
     signal.throwIfAborted();
     progress.show({ step: `measuring ${measurement.name}`, detail: measurement.client, fraction: i / list.length });
+    // Twice, and the second counts: in the first run an emulated guest also translates the program.
+    await measure(session, measurement);
     const figure = await measure(session, measurement);
     progress.done();
     printLine(

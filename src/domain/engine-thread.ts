@@ -11,6 +11,7 @@ import { setTimerSlack } from "../host/thread.ts";
 import { DeviceDomain } from "./device-domain.ts";
 import { LoopCounter, measureSleepCostNs, runEngine } from "./engine-loop.ts";
 import type { EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
+import { warmUp } from "./warm-up.ts";
 
 const port = parentPort;
 if (port === null) throw new Error("invariant: the engine runs in a worker thread");
@@ -25,7 +26,8 @@ const log: Log = {
 };
 
 const counters = newCounters(LoopCounter);
-const domain = new DeviceDomain({ clock: systemClock, log, random: new Random(randomInt(2 ** 32)), sm: options.sm });
+const random = new Random(randomInt(2 ** 32));
+const domain = new DeviceDomain({ clock: systemClock, log, random, sm: options.sm });
 let isStopping = false;
 
 function handle(request: EngineRequest): unknown {
@@ -63,6 +65,7 @@ function attend(): boolean {
 
 // Sleeps of tens of microseconds only make sense if the kernel takes them at their word.
 setTimerSlack(1);
+warmUp(systemClock, random);
 runEngine({
   domain,
   clock: systemClock,

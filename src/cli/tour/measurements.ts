@@ -11,14 +11,14 @@ export interface Measurement {
   readonly parse: (output: string) => number | undefined;
 }
 
-/** Iterations of latency tests, and of bandwidth tests; few where each operation goes through the VMM. */
+/** Iterations: fewer where each operation goes through the VMM, but never so few that one tick of the scheduler (4 ms) decides. */
 export interface Effort {
   readonly latency: number;
   readonly bandwidth: number;
   readonly pingpong: number;
 }
-export const MAPPED_EFFORT: Effort = { latency: 2000, bandwidth: 2000, pingpong: 1000 };
-export const TRAPPED_EFFORT: Effort = { latency: 1000, bandwidth: 1000, pingpong: 500 };
+export const MAPPED_EFFORT: Effort = { latency: 5000, bandwidth: 10_000, pingpong: 2000 };
+export const TRAPPED_EFFORT: Effort = { latency: 2000, bandwidth: 10_000, pingpong: 1000 };
 
 const SMALL = 8;
 const LARGE = 65536;

@@ -17,6 +17,8 @@ export interface TourResult {
   trapped: Figure[];
 }
 
+const POLLING_VMS = 2;
+
 /** How many times better `mapped` is; latencies compare the other way round than bandwidths. */
 const ratio = (mapped: Figure, trapped: Figure): number =>
   mapped.kind === "latency" ? trapped.value / mapped.value : mapped.value / trapped.value;
@@ -52,6 +54,13 @@ export function printReport(result: TourResult): void {
   printLine(
     dim("Ping-pong is there and back, send and write are one way, read and atomic are there and back. Messages include set-up."),
   );
+  if (isReal && cpus().length <= POLLING_VMS) {
+    printLine(
+      dim(
+        `With ${cpus().length} cores for ${POLLING_VMS} polling VMs and the engine, one-way latencies are those of the scheduler: a mapped store wakes nobody, a\ntrapped one does. The doorbell store, read and atomic show the path itself.`,
+      ),
+    );
+  }
   if (result.store !== undefined) {
     const { doorbell, memory } = result.store;
     printLine(

@@ -5,6 +5,7 @@ import { closeSync, existsSync, fstatSync, openSync, readSync, rmSync } from "no
 import { stripVTControlCharacters } from "node:util";
 import { LabError, lastLines } from "../lab-error.ts";
 import { onLines, signalGroup, spawnTied } from "../run-command.ts";
+import { makeNice } from "./niceness.ts";
 import type { Qemu } from "./qemu.ts";
 import { type GuestConfig, qemuArguments } from "./qemu-command.ts";
 import { connectWhenThere, type SshEndpoint, startMaster } from "./ssh.ts";
@@ -66,6 +67,7 @@ export class Vm {
     this.#qemu = spawnTied(qemu.tool.file, [...qemu.tool.args, ...qemuArguments(config)], {
       stdio: ["ignore", "ignore", "pipe"],
     });
+    makeNice(this.#qemu.pid);
     options.onProcess(this.#qemu.pid);
     if (this.#qemu.stderr)
       onLines(this.#qemu.stderr, (line) => {
