@@ -9,6 +9,7 @@ import type { Random } from "../base/random.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
 import type { FabricView } from "../fabric/inspect.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
+import { SystemState } from "../hca/system-state.ts";
 import type { Poller } from "../host/poller.ts";
 import { SharedMemoryRegistry } from "../host/shared-memory.ts";
 import { subnetManager } from "../sm/subnet-manager.ts";
@@ -160,6 +161,12 @@ export class DeviceDomain {
   /** True while a queue pair waits for a timer or flushes: sleeps must stay short. */
   get isWaiting(): boolean {
     return this.#engine.isWaiting;
+  }
+
+  /** True while no driver has started its HCA. */
+  get isUnused(): boolean {
+    for (const entry of this.#entries) if (entry.fn.hca.systemState !== SystemState.RESET) return false;
+    return true;
   }
 
   /** Adds every socket to a poller. */

@@ -29,8 +29,10 @@ export interface IdlePolicy {
   mediumSleepNs: number;
   /** until this long after the last work; */
   mediumUntilNs: number;
-  /** from then on this long. A message on a socket ends any sleep at once. */
+  /** from then on this long, */
   longSleepNs: number;
+  /** or this long while no HCA is in use: its driver's first step is a message. Those end any sleep at once. */
+  unusedSleepNs: number;
 }
 
 /** With a core to itself the engine need not be thrifty. */
@@ -50,6 +52,7 @@ export function idlePolicy(cores: number, vms: number, sleepCostNs: number): Idl
     mediumSleepNs: 200_000,
     mediumUntilNs: 100_000_000,
     longSleepNs: 1_000_000,
+    unusedSleepNs: 20_000_000,
   };
 }
 
@@ -132,7 +135,7 @@ class EngineLoop {
   #sleepNs(now: number, idleNs: number): number {
     const policy = this.#policy;
     const { domain } = this.#options;
-    let sleep = policy.longSleepNs;
+    let sleep = domain.isUnused ? policy.unusedSleepNs : policy.longSleepNs;
     if (idleNs < policy.shortUntilNs) sleep = policy.shortSleepNs;
     else if (idleNs < policy.mediumUntilNs) sleep = policy.mediumSleepNs;
     if (domain.isWaiting && sleep > WAITING_SLEEP_NS) sleep = WAITING_SLEEP_NS;

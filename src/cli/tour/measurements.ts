@@ -17,8 +17,8 @@ export interface Effort {
   readonly bandwidth: number;
   readonly pingpong: number;
 }
-export const MAPPED_EFFORT: Effort = { latency: 5000, bandwidth: 10_000, pingpong: 2000 };
-export const TRAPPED_EFFORT: Effort = { latency: 2000, bandwidth: 10_000, pingpong: 1000 };
+export const MAPPED_EFFORT: Effort = { latency: 5000, bandwidth: 10_000, pingpong: 5000 };
+export const TRAPPED_EFFORT: Effort = { latency: 2000, bandwidth: 10_000, pingpong: 2000 };
 
 const SMALL = 8;
 const LARGE = 65536;
