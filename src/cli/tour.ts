@@ -4,6 +4,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
+import { Random } from "../base/random.ts";
+import { warmUp } from "../domain/warm-up.ts";
+import { systemClock } from "../host/clock.ts";
 import { parseStoreCost, runGuestProgram } from "../lab/guest-program.ts";
 import { LabError } from "../lab/lab-error.ts";
 import { catchInterrupts } from "./interrupt.ts";
@@ -163,6 +166,7 @@ function tourInProcess(options: TourOptions): number {
   printLine(
     yellow("IN PROCESS: no VM, no Linux, no QEMU. Two guests inside this program drive the same HCA with our own driver."),
   );
+  warmUp(systemClock, new Random(Date.now()));
   const mapped = measureInProcess(true);
   const trapped = measureInProcess(false);
   const result: TourResult = { accelerator: "in process, no VM", bootSeconds: undefined, store: undefined, mapped, trapped };
