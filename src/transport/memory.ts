@@ -5,6 +5,7 @@
 
 import { type AddressSpace, PAGE_BYTES, PAGE_SHIFT } from "../base/address-space.ts";
 import type { Memory } from "../base/bytes.ts";
+import { SparseSlots } from "../base/sparse-slots.ts";
 import { ACCESS_MASK, MTT_BYTES, MTT_PRESENT } from "../spec/hca/contexts.ts";
 import type { Icm } from "./icm.ts";
 
@@ -69,7 +70,7 @@ export class Cursor {
 export class RegionTable {
   readonly dma: AddressSpace;
   readonly icm: Icm;
-  #regions: (MemoryRegion | undefined)[] = [];
+  readonly #regions = new SparseSlots<MemoryRegion>();
   #mask = 0;
   #removals = 0;
   count = 0;
@@ -81,7 +82,7 @@ export class RegionTable {
 
   /** Empties the table and gives it 2^logEntries entries. */
   reset(logEntries: number): void {
-    this.#regions = new Array<MemoryRegion | undefined>(2 ** logEntries).fill(undefined);
+    this.#regions.reset(2 ** logEntries);
     this.#mask = 2 ** logEntries - 1;
     this.count = 0;
     this.#removals++;
@@ -89,7 +90,7 @@ export class RegionTable {
 
   /** Empties the table and leaves it without entries. */
   clear(): void {
-    this.#regions = [];
+    this.#regions.reset(0);
     this.#mask = 0;
     this.count = 0;
     this.#removals++;
@@ -107,34 +108,27 @@ export class RegionTable {
 
   /** The entry at a table index, whatever its key. */
   at(index: number): MemoryRegion | undefined {
-    return this.#regions[index];
+    return this.#regions.get(index);
   }
 
   set(index: number, region: MemoryRegion): void {
-    if (this.#regions[index] === undefined) this.count++;
+    if (this.#regions.get(index) === undefined) this.count++;
     else this.#removals++;
-    this.#regions[index] = region;
+    this.#regions.set(index, region);
   }
 
   remove(index: number): boolean {
-    if (this.#regions[index] === undefined) return false;
-    this.#regions[index] = undefined;
+    if (this.#regions.get(index) === undefined) return false;
+    this.#regions.set(index, undefined);
     this.count--;
     this.#removals++;
     return true;
   }
 
-  *entries(): Generator<[number, MemoryRegion]> {
-    for (let i = 0; i < this.#regions.length; i++) {
-      const region = this.#regions[i];
-      if (region !== undefined) yield [i, region];
-    }
-  }
-
   /** The region that an lkey or rkey names, or undefined. A key is the MPT key rotated left by 8 (4.5). */
   find(memoryKey: number): MemoryRegion | undefined {
     const key = (memoryKey >>> 8) | (memoryKey << 24);
-    const region = this.#regions[key & this.#mask];
+    const region = this.#regions.get(key & this.#mask);
     return region !== undefined && region.key === key ? region : undefined;
   }
 

@@ -46,6 +46,27 @@ test("commands out of order are refused with a status, and the device stays up",
   assert.equal(new Device(node.access, { mtts: 8192 }).firmware, "1.2.0");
 });
 
+test("one command maps at most 4 GiB of ICM, or nothing", () => {
+  const { device, node } = new TestBed(1)[0];
+  const before = node.hca.adapter.icm.mappedPages;
+  const map = (entries: number, logPages: number): (() => void) => {
+    const input = (view: DataView, at: number): void => {
+      for (let i = 0; i < entries; i++) view.setUint32(at + i * 16 + 12, (0x10_0000 | logPages) >>> 0);
+    };
+    return () => device.commands.run(Command.MAP_ICM, { modifier: entries, input });
+  };
+  for (const [entries, logPages] of [
+    [2, 20],
+    [256, 20],
+    [256, 13],
+  ] as const) {
+    assert.throws(map(entries, logPages), { code: "EXCEED_LIM" });
+  }
+  assert.throws(map(1, 21), { code: "BAD_PARAM" });
+  assert.throws(map(257, 0), { code: "BAD_PARAM" });
+  assert.equal(node.hca.adapter.icm.mappedPages, before);
+});
+
 test("a reset in the middle of everything leaves nothing behind", () => {
   const bed = new TestBed(2);
   const [qpA] = connect(bed[0], bed[1]);

@@ -9,6 +9,8 @@ import type { CommandTable } from "./handler.ts";
 const SIZE_MASK = 0x3f;
 /** Largest block of one entry: 2^20 pages, 4 GiB. */
 const LOG_PAGES_MAX = 20;
+/** Pages of one command, so that no command keeps other guests waiting for more than about a millisecond. */
+const PAGES_MAX = 2 ** LOG_PAGES_MAX;
 
 const wide = (hi: number, lo: number): number => hi * 2 ** 32 + lo;
 
@@ -17,17 +19,25 @@ function mapIcm(hca: Hca, call: CommandCall): number {
   if (count === 0 || count > MAP_ENTRIES_MAX) return CommandStatus.BAD_PARAM;
   if (!call.readInput(count * MapEntry.byteLength)) return CommandStatus.BAD_PARAM;
   const view = call.input.view;
+  let pages = 0;
+  for (let i = 0; i < count; i++) {
+    const logPages = logPagesOf(view, i);
+    if (logPages > LOG_PAGES_MAX) return CommandStatus.BAD_PARAM;
+    pages += 2 ** logPages;
+  }
+  if (pages > PAGES_MAX) return CommandStatus.EXCEED_LIM;
   for (let i = 0; i < count; i++) {
     const at = i * MapEntry.byteLength;
     const icmPage = Math.floor(wide(MapEntry.icmAddress.hi.get(view, at), MapEntry.icmAddress.lo.get(view, at)) / PAGE_BYTES);
-    const dmaLo = MapEntry.dmaAddress.lo.get(view, at);
-    const logPages = dmaLo & SIZE_MASK;
-    const pfn = Math.floor(wide(MapEntry.dmaAddress.hi.get(view, at), dmaLo) / PAGE_BYTES);
-    if (logPages > LOG_PAGES_MAX) return CommandStatus.BAD_PARAM;
-    if (!hca.adapter.icm.map(icmPage, pfn, 2 ** logPages)) return CommandStatus.EXCEED_LIM;
+    const pfn = Math.floor(wide(MapEntry.dmaAddress.hi.get(view, at), MapEntry.dmaAddress.lo.get(view, at)) / PAGE_BYTES);
+    if (!hca.adapter.icm.map(icmPage, pfn, 2 ** logPagesOf(view, i))) return CommandStatus.EXCEED_LIM;
   }
   return CommandStatus.OK;
 }
+
+/** The low bits of an entry's address hold the size of its block. */
+const logPagesOf = (view: DataView, entry: number): number =>
+  MapEntry.dmaAddress.lo.get(view, entry * MapEntry.byteLength) & SIZE_MASK;
 
 function unmapIcm(hca: Hca, call: CommandCall): number {
   hca.adapter.icm.unmap(Math.floor(wide(call.inHi, call.inLo) / PAGE_BYTES), call.modifier);
