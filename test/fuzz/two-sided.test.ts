@@ -21,6 +21,7 @@ const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 32);
 const MEMORY_BYTES = 8 << 20;
 const ACTIONS = 400;
 const PAIR_KINDS = 5;
+const FLOOD = 30;
 const HONEST_EVERY = 8;
 const HONEST_STEPS_MAX = 5_000;
 /** What one sweep may do: two slices for each of four HCAs, and the slice that overshoots. */
@@ -95,7 +96,8 @@ class World {
     else if (kind < 78) this.#ring(guest);
     else if (kind < 93) this.#command(guest);
     else if (kind < 95) this.#touchRegister(guest);
-    else if (kind < 98) asGuest(() => this.#connectHostile(random.below(PAIR_KINDS)));
+    else if (kind < 97) asGuest(() => this.#connectHostile(random.below(PAIR_KINDS)));
+    else if (kind < 98) asGuest(() => this.#flood());
     else bed.clock.advanceNs(random.below(20_000_000));
     for (let i = random.below(4); i >= 0; i--) this.step();
     if (++this.#rounds % HONEST_EVERY === 0) this.#honestRound();
@@ -144,6 +146,13 @@ class World {
       });
     }
     if (random.chance(0.5)) guest.cq.poll(16);
+  }
+
+  /** More large messages at once than a sweep may carry. */
+  #flood(): void {
+    const { qp, buffer, peerBuffer } = this.#qps[this.random.below(this.#qps.length)]!;
+    const request = { opcode: SendOpcode.RDMA_WRITE, sges: [buffer.sge(0, 65536)], ...peerBuffer.remote() };
+    for (let i = 0; i < FLOOD; i++) qp.postSend(request);
   }
 
   /** Changes a word of the guest's memory: mostly where rings, records, page tables and mailboxes are. */
