@@ -17,6 +17,9 @@ export const LOG_MULTICAST_MAX = 20;
 export const LOG_UARS_MAX = 11;
 export const LOG_UARC_PAGES_MAX = 6;
 
+/** Objects that one HCA may have at a time, so that no guest exhausts the memory of the domain. More are refused: EXCEED_LIM. */
+export const QUOTA = { qps: 8192, cqs: 8192, srqs: 1024, regions: 131_072 } as const;
+
 /** Fields of QUERY_DEV_LIM by the names of its layout. */
 export const DEV_LIM = {
   logMaxSrqWqes: LOG_MAX_WQES,

@@ -6,6 +6,7 @@ import { ICM_PAGES_MAX } from "../../transport/icm.ts";
 import { LOG_REGION_PAGE_MAX, MemoryRegion } from "../../transport/memory.ts";
 import type { CommandCall } from "../command-call.ts";
 import type { Hca } from "../hca.ts";
+import { QUOTA } from "../limits.ts";
 import type { CommandTable } from "./handler.ts";
 
 const ICM_BYTES_MAX = ICM_PAGES_MAX * 4096;
@@ -19,6 +20,7 @@ function sw2hwMpt(hca: Hca, call: CommandCall): number {
   const key = Mpt.key.get(view, 0);
   if ((key & (table.size - 1)) >>> 0 !== index) return CommandStatus.BAD_INDEX;
   if (table.at(index) !== undefined) return CommandStatus.BAD_RES_STATE;
+  if (table.count >= QUOTA.regions) return CommandStatus.EXCEED_LIM;
   if (Mpt.region.get(view, 0) !== 1) return CommandStatus.BAD_PARAM;
   const logPageBytes = 12 + Mpt.logPageSize.get(view, 0);
   const mttAddress = Mpt.mttAddress.hi.get(view, 0) * 2 ** 32 + Mpt.mttAddress.lo.get(view, 0);
