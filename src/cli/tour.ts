@@ -176,7 +176,8 @@ function tourInProcess(options: TourOptions): number {
   return ExitCode.OK;
 }
 
-/** bench/results of this checkout, unless told otherwise. */
+/** bench/results of this checkout, or of the current folder if vhca is an installed package; unless told otherwise. */
 function resultsFolder(options: TourOptions): string {
-  return options.results ?? join(fileURLToPath(new URL("../..", import.meta.url)), "bench", "results");
+  const isCheckout = import.meta.url.endsWith(".ts");
+  return options.results ?? join(isCheckout ? fileURLToPath(new URL("../..", import.meta.url)) : ".", "bench", "results");
 }

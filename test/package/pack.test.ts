@@ -1,0 +1,39 @@
+// The package as users install it: built JavaScript, because Node does not strip types below node_modules.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const repository = fileURLToPath(new URL("../..", import.meta.url));
+
+test("npm pack: the command and vhca/vfio-user work from node_modules", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-pack-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  execFileSync("npm", ["run", "--silent", "build"], { cwd: repository });
+  execFileSync("npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", folder], { cwd: repository });
+  const [tarball = ""] = readdirSync(folder);
+  const modules = join(folder, "node_modules");
+  mkdirSync(join(modules, "vhca"), { recursive: true });
+  execFileSync("tar", ["-xzf", join(folder, tarball), "-C", join(modules, "vhca"), "--strip-components=1"]);
+  // what npm would install beside it
+  for (const name of readdirSync(join(repository, "node_modules"))) {
+    if (!name.startsWith(".")) symlinkSync(join(repository, "node_modules", name), join(modules, name));
+  }
+  const node = (...args: string[]): string => execFileSync(process.execPath, args, { cwd: folder, encoding: "utf8" });
+
+  assert.match(node("node_modules/vhca/bin/vhca.js", "--version"), /^\d+\.\d+\.\d+/);
+  assert.match(node("node_modules/vhca/bin/vhca.js", "tour", "--in-process"), /RDMA write 8 B/);
+  writeFileSync(
+    join(folder, "use.mjs"),
+    'import { serve } from "vhca/vfio-user"; import { ConfigSpace } from "vhca/pci"; console.log(typeof serve, typeof ConfigSpace);',
+  );
+  assert.equal(node("use.mjs").trim(), "function function");
+  // files that are read, not imported
+  for (const file of ["src/lab/guest/init", "src/lab/image/root.sh", "bench/guest/store.c"]) {
+    assert.ok(existsSync(join(modules, "vhca", "dist", file)), file);
+  }
+});
