@@ -32,8 +32,13 @@ export class StubWire implements Wire {
     all.push(this);
   }
 
+  /** Called for every datagram: allocates nothing, not even a closure. */
   resolve(dlid: number): number {
-    return this.#all.find((wire) => wire.lid === dlid && wire.state === PortState.ACTIVE)?.index ?? -1;
+    for (let i = 0; i < this.#all.length; i++) {
+      const wire = this.#all[i]!;
+      if (wire.lid === dlid && wire.state === PortState.ACTIVE) return wire.index;
+    }
+    return -1;
   }
 
   resolveMulticast(_dlid: number, out: Int32Array): number {
