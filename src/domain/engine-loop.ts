@@ -62,7 +62,7 @@ const TRIAL_SLEEP_NS = 20_000;
 const MAX_SLEEP_COST_NS = 40_000;
 
 /**
- * CPU time that one short sleep costs the calling thread: 2-3 µs on bare metal, 20 µs in a virtual machine, where arming a timer
+ * CPU time that one short sleep costs the calling thread: 20 µs where this was written, in a virtual machine, where arming a timer
  * leaves the guest. The least of a few trials, because the first ones also pay for compiling. Takes some 10 ms.
  */
 export function measureSleepCostNs(): number {
