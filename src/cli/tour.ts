@@ -19,9 +19,6 @@ import { MAPPED_EFFORT, type Measurement, measurements, TRAPPED_EFFORT } from ".
 import { type Figure, measure } from "./tour/pair.ts";
 import { printReport, type TourResult, writeResults } from "./tour/report.ts";
 
-/** Reasons for which VMs cannot be had at all; anything else is a failure to be mended. */
-const NO_VM_CODES: readonly string[] = ["unsupported-machine", "no-mirror", "no-rights", "no-qemu", "no-accelerator", "download"];
-
 interface TourOptions {
   kernel: "6.12" | "newest";
   accel: "auto" | "kvm" | "tcg";
@@ -51,7 +48,7 @@ async function tour(options: TourOptions): Promise<number> {
     return await tourOnVms(options, interrupt.signal);
   } catch (error) {
     if (interrupt.status !== undefined) return interrupt.status;
-    if (!(error instanceof LabError) || !NO_VM_CODES.includes(error.code)) throw error;
+    if (!(error instanceof LabError) || !error.meansNoVms) throw error;
     printLine(yellow(`No VMs here: ${error.message}`));
     return tourInProcess(options);
   } finally {

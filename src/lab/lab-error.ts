@@ -14,6 +14,16 @@ export type LabErrorCode =
   | "node-gone"
   | "usage";
 
+/** Reasons for which VMs cannot be had here at all; the others are failures to be mended. */
+const NO_VM_CODES: readonly LabErrorCode[] = [
+  "unsupported-machine",
+  "no-mirror",
+  "no-rights",
+  "no-qemu",
+  "no-accelerator",
+  "download",
+];
+
 /** One line for the terminal; `details` holds what a log or `--verbose` may show, such as the last lines of a serial log. */
 export class LabError extends Error {
   readonly code: LabErrorCode;
@@ -29,6 +39,11 @@ export class LabError extends Error {
     this.name = "LabError";
     this.code = code;
     this.details = options.details ?? "";
+  }
+
+  /** VMs cannot be had here at all. */
+  get meansNoVms(): boolean {
+    return NO_VM_CODES.includes(this.code);
   }
 }
 

@@ -7,8 +7,6 @@ import { Session, type SessionOptions } from "../../src/cli/session.ts";
 import { LabError } from "../../src/lab/lab-error.ts";
 import { prepareLab } from "../../src/lab/prepare.ts";
 
-const NO_VM_CODES: readonly string[] = ["unsupported-machine", "no-mirror", "no-rights", "no-qemu", "no-accelerator", "download"];
-
 /** Why VMs cannot be had here, or undefined. Fetches and builds what is missing. */
 export async function whyNoVms(kernel: "6.12" | "newest" = "6.12"): Promise<string | undefined> {
   try {
@@ -20,7 +18,7 @@ export async function whyNoVms(kernel: "6.12" | "newest" = "6.12"): Promise<stri
     });
     return undefined;
   } catch (error) {
-    if (error instanceof LabError && NO_VM_CODES.includes(error.code)) return error.message;
+    if (error instanceof LabError && error.meansNoVms) return error.message;
     throw error;
   }
 }

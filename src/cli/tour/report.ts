@@ -1,7 +1,7 @@
 // The table at the end of the tour, and the file with the same figures.
 
 import { mkdirSync, writeFileSync } from "node:fs";
-import { arch, cpus, hostname, release } from "node:os";
+import { arch, availableParallelism, cpus, hostname, release } from "node:os";
 import { join } from "node:path";
 import { bold, dim, printLine, table } from "../output.ts";
 import { VERSION } from "../version.ts";
@@ -54,10 +54,11 @@ export function printReport(result: TourResult): void {
   printLine(
     dim("Ping-pong is there and back, send and write are one way, read and atomic are there and back. Messages include set-up."),
   );
-  if (isReal && cpus().length <= POLLING_VMS) {
+  const cores = availableParallelism();
+  if (isReal && cores <= POLLING_VMS) {
     printLine(
       dim(
-        `With ${cpus().length} cores for ${POLLING_VMS} polling VMs and the engine, one-way latencies are those of the scheduler: a mapped store wakes nobody, a\ntrapped one does. The doorbell store, read and atomic show the path itself.`,
+        `With ${cores} cores for ${POLLING_VMS} polling VMs and the engine, one-way latencies are those of the scheduler: a mapped store wakes nobody, a\ntrapped one does. The doorbell store, read and atomic show the path itself.`,
       ),
     );
   }
