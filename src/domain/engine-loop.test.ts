@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { idlePolicy, measureSleepCostNs } from "./engine-loop.ts";
+
+test("with a core of its own the engine spins; where VMs need the cores, as long as a sleep costs, and then sleeps longer", () => {
+  const own = idlePolicy(4, 2, 20_000);
+  const shared = idlePolicy(2, 2, 20_000);
+  assert.ok(own.spinNs > shared.spinNs);
+  assert.deepEqual([shared.spinNs, shared.shortSleepNs], [20_000, 40_000]);
+  assert.deepEqual(idlePolicy(1, 4, 20_000), shared);
+  // a sleep that costs next to nothing is still no spinning
+  assert.ok(idlePolicy(2, 2, 500).shortSleepNs >= 10_000);
+  for (const policy of [own, shared]) {
+    assert.ok(policy.shortSleepNs < policy.mediumSleepNs && policy.mediumSleepNs < policy.longSleepNs);
+    assert.ok(policy.longSleepNs < policy.unusedSleepNs);
+    assert.ok(policy.spinNs < policy.shortUntilNs && policy.shortUntilNs < policy.mediumUntilNs);
+  }
+});
+
+test("what a sleep costs is more than nothing and bounded", () => {
+  const cost = measureSleepCostNs();
+  assert.ok(Number.isInteger(cost) && cost > 0 && cost <= 40_000, `${cost} ns`);
+});
