@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { DriverError } from "../../src/driver/access.ts";
 import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import { Device } from "../../src/driver/device.ts";
-import { Command } from "../../src/spec/hca/commands.ts";
+import { Command, QueryFw } from "../../src/spec/hca/commands.ts";
 import { Bar0 } from "../../src/spec/hca/registers.ts";
 import { AdapterCounter } from "../../src/transport/counters.ts";
 import { Buffer64, connect, TestBed } from "./pair.ts";
@@ -44,6 +44,19 @@ test("commands out of order are refused with a status, and the device stays up",
   refused(Command.SW2HW_MPT, "BAD_INDEX");
   refused(0x0fe, "BAD_OP");
   assert.equal(new Device(node.access, { mtts: 8192 }).firmware, "1.2.0");
+});
+
+test("what the driver reads again and again lies in the pages that a VMM maps", () => {
+  const { device } = new TestBed(1)[0];
+  const { output } = device.commands.run(Command.QUERY_FW, { outputBytes: QueryFw.byteLength });
+  for (const [address, bytes] of [
+    [QueryFw.catasAddress, 4 * QueryFw.catasDwords.get(output, 0)],
+    [QueryFw.eqArmAddress, 8],
+    [QueryFw.eqSetCiAddress, 256],
+  ] as const) {
+    const at = Number(address.getBig(output, 0));
+    assert.ok(bytes > 0 && at >= Bar0.MAPPED && at + bytes <= Bar0.MAPPED + Bar0.MAPPED_BYTES, `${at} + ${bytes}`);
+  }
 });
 
 test("one command maps at most 4 GiB of ICM, or nothing", () => {
