@@ -90,25 +90,28 @@ export interface ConnectOptions {
   retryCount?: number;
   rnrRetry?: number;
   minRnrTimer?: number;
+  /** False: no outstanding reads and atomics as requester, so none may be posted. */
+  sendsReads?: boolean;
   allowsRemoteRead?: boolean;
   allowsRemoteWrite?: boolean;
   allowsRemoteAtomic?: boolean;
 }
 
-export const RTR_MASK =
-  QpOptional.PRIMARY_PATH |
-  QpOptional.RESPONDER_READS |
-  QpOptional.REMOTE_READ |
-  QpOptional.REMOTE_WRITE |
-  QpOptional.REMOTE_ATOMIC |
-  QpOptional.RNR_TIMER |
-  QpOptional.SCHEDULE_QUEUE;
-const RTS_MASK =
-  QpOptional.ACK_TIMEOUT |
-  QpOptional.RETRY_COUNT |
-  QpOptional.RNR_RETRY |
-  QpOptional.ALTERNATE_RNR_RETRY |
-  QpOptional.REQUESTER_READS;
+const ACCESS_MASK = QpOptional.REMOTE_READ | QpOptional.REMOTE_WRITE | QpOptional.REMOTE_ATOMIC;
+/** Attributes of INIT → RTR and RTR → RTS by service; datagram services need none. */
+export const RTR_MASK: Readonly<Record<number, number>> = {
+  [Service.RC]:
+    QpOptional.PRIMARY_PATH | QpOptional.RESPONDER_READS | ACCESS_MASK | QpOptional.RNR_TIMER | QpOptional.SCHEDULE_QUEUE,
+  [Service.UC]: QpOptional.PRIMARY_PATH | ACCESS_MASK,
+};
+export const RTS_MASK: Readonly<Record<number, number>> = {
+  [Service.RC]:
+    QpOptional.ACK_TIMEOUT |
+    QpOptional.RETRY_COUNT |
+    QpOptional.RNR_RETRY |
+    QpOptional.ALTERNATE_RNR_RETRY |
+    QpOptional.REQUESTER_READS,
+};
 const CONTROL_ALWAYS = 1;
 const CONTROL_SOLICITED = 2;
 const CONTROL_SIGNALED = 8;
@@ -198,8 +201,7 @@ export class DriverQueuePair {
 
   /** INIT → RTR. Datagram QPs need no options. */
   readyToReceive(options?: ConnectOptions): void {
-    const isConnected = this.service === Service.RC || this.service === Service.UC;
-    this.transition(Command.INIT2RTR_QP, QpState.RTR, isConnected ? RTR_MASK : 0, (view, at) => {
+    this.transition(Command.INIT2RTR_QP, QpState.RTR, RTR_MASK[this.service] ?? 0, (view, at) => {
       QpContext.mtu.set(view, at, options?.mtuCode ?? 4);
       QpContext.logMaxMessage.set(view, at, 31);
       if (options === undefined) return;
@@ -216,12 +218,13 @@ export class DriverQueuePair {
 
   /** RTR → RTS. */
   readyToSend(options?: ConnectOptions): void {
-    const isConnected = this.service === Service.RC || this.service === Service.UC;
-    this.transition(Command.RTR2RTS_QP, QpState.RTS, isConnected ? RTS_MASK : 0, (view, at) => {
+    this.transition(Command.RTR2RTS_QP, QpState.RTS, RTS_MASK[this.service] ?? 0, (view, at) => {
       if (options === undefined) return;
       QpContext.nextSendPsn.set(view, at, options.sendPsn ?? 0);
       QpContext.retryCount.set(view, at, options.retryCount ?? 7);
       QpContext.logRequesterReads.set(view, at, 2);
+      QpContext.sendReads.set(view, at, options.sendsReads === false ? 0 : 1);
+      QpContext.sendAtomics.set(view, at, options.sendsReads === false ? 0 : 1);
       AddressPath.ackTimeout.set(view, at + PRIMARY_PATH_AT, options.ackTimeout ?? 14);
       AddressPath.rnrRetry.set(view, at + PRIMARY_PATH_AT, options.rnrRetry ?? 7);
     });

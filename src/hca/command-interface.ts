@@ -9,25 +9,43 @@ import { Command, CommandStatus } from "../spec/hca/commands.ts";
 import { HCR_GO_LE, Hcr } from "../spec/hca/registers.ts";
 import { AdapterCounter } from "../transport/counters.ts";
 import { CommandCall } from "./command-call.ts";
-import type { CommandHandler } from "./commands/handler.ts";
+import { type CommandEntry, needing } from "./commands/handler.ts";
 import { icmCommands } from "./commands/icm.ts";
 import { managementCommands } from "./commands/management.ts";
 import { memoryCommands } from "./commands/memory.ts";
 import { multicastCommands } from "./commands/multicast.ts";
 import { qpCommands } from "./commands/qp.ts";
 import { queueCommands } from "./commands/queues.ts";
-import { systemCommands } from "./commands/system.ts";
+import { firmwareCommands, startCommands, systemCommands } from "./commands/system.ts";
 import type { Hca } from "./hca.ts";
+import { SystemState } from "./system-state.ts";
 
-/** Handlers by opcode. */
-const handlers: ReadonlyMap<number, CommandHandler> = new Map([
-  ...systemCommands,
-  ...icmCommands,
-  ...memoryCommands,
-  ...queueCommands,
-  ...qpCommands,
-  ...managementCommands,
-  ...multicastCommands,
+/** Commands by opcode. */
+const entries: ReadonlyMap<number, CommandEntry> = new Map([
+  ...needing(SystemState.RESET, firmwareCommands),
+  ...needing(SystemState.FIRMWARE_RUNS, [...startCommands, ...icmCommands]),
+  ...needing(SystemState.INITIALISED, [
+    ...systemCommands,
+    ...memoryCommands,
+    ...queueCommands,
+    ...qpCommands,
+    ...managementCommands,
+    ...multicastCommands,
+  ]),
+]);
+
+/** Which counter a refusal goes to; statuses that steer the driver and are no mistakes have none (2.5). */
+const refusalCounters: ReadonlyMap<number, number> = new Map([
+  [CommandStatus.BAD_OP, AdapterCounter.refusedBadOp],
+  [CommandStatus.BAD_PARAM, AdapterCounter.refusedBadParam],
+  [CommandStatus.BAD_SYS_STATE, AdapterCounter.refusedBadSystemState],
+  [CommandStatus.RESOURCE_BUSY, AdapterCounter.refusedBusy],
+  [CommandStatus.EXCEED_LIM, AdapterCounter.refusedExceedLimit],
+  [CommandStatus.BAD_RES_STATE, AdapterCounter.refusedBadResourceState],
+  [CommandStatus.BAD_INDEX, AdapterCounter.refusedBadIndex],
+  [CommandStatus.BAD_QP_STATE, AdapterCounter.refusedBadQpState],
+  [CommandStatus.BAD_SIZE, AdapterCounter.refusedBadSize],
+  [CommandStatus.INTERNAL_ERROR, AdapterCounter.refusedInternalError],
 ]);
 
 export class CommandInterface {
@@ -61,16 +79,23 @@ export class CommandInterface {
   #execute(call: CommandCall): number {
     const { counters } = this.#hca.adapter;
     counters[AdapterCounter.commands]! += 1;
-    const handler = handlers.get(call.opcode);
-    const status = handler === undefined ? CommandStatus.BAD_OP : handler(this.#hca, call);
-    // Two statuses steer the driver and are no mistakes: "no attached memory" and "nobody answers this MAD".
-    if (status !== CommandStatus.OK && status !== CommandStatus.LAM_NOT_PRESENT && status !== CommandStatus.BAD_PACKET) {
+    const status = this.#statusOf(call);
+    const counter = refusalCounters.get(status);
+    if (counter !== undefined) {
+      counters[counter]! += 1;
       counters[AdapterCounter.commandErrors]! += 1;
       this.#log.warn(
         `${this.#hca.name}: command ${nameOf(Command, call.opcode)} modifier ${hex(call.modifier)} refused: ${nameOf(CommandStatus, status)}`,
       );
     }
     return status;
+  }
+
+  #statusOf(call: CommandCall): number {
+    const entry = entries.get(call.opcode);
+    if (entry === undefined) return CommandStatus.BAD_OP;
+    if (this.#hca.systemState < entry.neededState) return CommandStatus.BAD_SYS_STATE;
+    return entry.handler(this.#hca, call);
   }
 
   /** Result first, then status and GO in one store of the last dword; in event mode also an EQE. */

@@ -1,56 +1,57 @@
 // QP state transitions as data: which command leads from where to where, and which context fields it takes. The driver sends a
-// fresh, mostly zero context each time, so everything else keeps its old value. Docs "infinihost" 4.1.3, 4.1.4, P-4.
+// fresh, mostly zero context each time, so everything else keeps its old value. Docs "infinihost" 4.1.3, 4.1.4, P-4; IBA vol 1, 10.3.1, 11.2.4.2.
 
 import type { Field } from "../base/layout.ts";
 import { Command } from "../spec/hca/commands.ts";
 import { AddressPath, ALTERNATE_PATH_AT, PRIMARY_PATH_AT, QpContext, QpOptional } from "../spec/hca/contexts.ts";
-import { QpState } from "../spec/ib/numbers.ts";
+import { QpState, Service } from "../spec/ib/numbers.ts";
+
+/** Mask bits by service; the special QPs' service (MLX) has those of UD (IBA vol 1, 11.2.4.2). */
+interface MaskByService {
+  readonly rc: number;
+  readonly uc: number;
+  readonly ud: number;
+}
 
 export interface Transition {
   readonly from: readonly number[];
-  readonly to: number;
+  /** The state it leads to; undefined: the state stays. */
+  readonly to: number | undefined;
   /** Fields the transition takes whatever the mask says. */
   readonly always: readonly Field[];
-  /** Mask bits it honours. */
-  readonly optional: number;
+  /** Mask bits that must be set. */
+  readonly required: MaskByService;
+  /** Mask bits that may be set. */
+  readonly optional: MaskByService;
 }
 
 const O = QpOptional;
 const ACCESS = O.REMOTE_READ | O.REMOTE_WRITE | O.REMOTE_ATOMIC;
-const INIT_OPTIONAL = O.PKEY_INDEX | O.PORT | O.QKEY | ACCESS;
-const RTR_OPTIONAL =
-  O.ALTERNATE_PATH |
-  ACCESS |
-  O.PKEY_INDEX |
-  O.QKEY |
-  O.RNR_TIMER |
-  O.PRIMARY_PATH |
-  O.RESPONDER_READS |
-  O.PORT |
-  O.SCHEDULE_QUEUE;
-const RTS_OPTIONAL =
-  O.ACK_TIMEOUT |
-  O.RETRY_COUNT |
-  O.RNR_RETRY |
-  O.ALTERNATE_RNR_RETRY |
-  O.REQUESTER_READS |
-  ACCESS |
-  O.RNR_TIMER |
-  O.QKEY |
-  O.ALTERNATE_PATH |
-  O.PATH_MIGRATION;
-const ALL_OPTIONAL = 0x1ffff;
+const MIGRATION = O.ALTERNATE_PATH | O.PATH_MIGRATION;
+const RNR_RETRIES = O.RNR_RETRY | O.ALTERNATE_RNR_RETRY;
+const NONE: MaskByService = { rc: 0, uc: 0, ud: 0 };
+const RUNNING: MaskByService = { rc: ACCESS | O.RNR_TIMER | MIGRATION, uc: ACCESS | MIGRATION, ud: O.QKEY };
+const INIT: MaskByService = {
+  rc: O.PKEY_INDEX | O.PORT | ACCESS,
+  uc: O.PKEY_INDEX | O.PORT | ACCESS,
+  ud: O.PKEY_INDEX | O.PORT | O.QKEY,
+};
 
-/** Transitions by command. ANY2ERR and ANY2RST have no context and are handled on their own. */
+/** Transitions by command. RST2INIT takes the whole context; ANY2ERR and ANY2RST have none. Those are handled on their own. */
 export const transitions: ReadonlyMap<number, Transition> = new Map<number, Transition>([
-  [Command.INIT2INIT_QP, { from: [QpState.INIT], to: QpState.INIT, always: [], optional: INIT_OPTIONAL }],
+  [Command.INIT2INIT_QP, { from: [QpState.INIT], to: QpState.INIT, always: [], required: NONE, optional: INIT }],
   [
     Command.INIT2RTR_QP,
     {
       from: [QpState.INIT],
       to: QpState.RTR,
       always: [QpContext.remoteQpn, QpContext.mtu, QpContext.logMaxMessage, QpContext.nextReceivePsn, QpContext.rdbAddress],
-      optional: RTR_OPTIONAL,
+      required: { rc: O.PRIMARY_PATH | O.RESPONDER_READS | O.RNR_TIMER, uc: O.PRIMARY_PATH, ud: 0 },
+      optional: {
+        rc: O.ALTERNATE_PATH | ACCESS | O.PKEY_INDEX | O.SCHEDULE_QUEUE,
+        uc: O.ALTERNATE_PATH | ACCESS | O.PKEY_INDEX | O.SCHEDULE_QUEUE,
+        ud: O.PKEY_INDEX | O.QKEY | O.SCHEDULE_QUEUE,
+      },
     },
   ],
   [
@@ -59,15 +60,58 @@ export const transitions: ReadonlyMap<number, Transition> = new Map<number, Tran
       from: [QpState.RTR],
       to: QpState.RTS,
       always: [QpContext.nextSendPsn, QpContext.ackRequestFrequency, QpContext.flightLimit, QpContext.sendWrites],
-      optional: RTS_OPTIONAL,
+      required: { rc: O.ACK_TIMEOUT | O.RETRY_COUNT | O.RNR_RETRY | O.REQUESTER_READS, uc: 0, ud: 0 },
+      optional: { ...RUNNING, rc: RUNNING.rc | O.ALTERNATE_RNR_RETRY },
     },
   ],
-  [Command.RTS2RTS_QP, { from: [QpState.RTS], to: QpState.RTS, always: [], optional: RTS_OPTIONAL }],
-  [Command.SQERR2RTS_QP, { from: [QpState.SQE], to: QpState.RTS, always: [], optional: RTS_OPTIONAL }],
-  [Command.RTS2SQD_QP, { from: [QpState.RTS, QpState.SQ_DRAINING, QpState.SQD], to: QpState.SQD, always: [], optional: 0 }],
-  [Command.SQD2SQD_QP, { from: [QpState.SQD, QpState.SQ_DRAINING], to: QpState.SQD, always: [], optional: ALL_OPTIONAL }],
-  [Command.SQD2RTS_QP, { from: [QpState.SQD, QpState.SQ_DRAINING], to: QpState.RTS, always: [], optional: RTS_OPTIONAL }],
+  [Command.RTS2RTS_QP, { from: [QpState.RTS], to: QpState.RTS, always: [], required: NONE, optional: RUNNING }],
+  [
+    Command.SQERR2RTS_QP,
+    // An RC queue pair has no SQE state: its send errors lead to ERR (10.3.1.6).
+    { from: [QpState.SQE], to: QpState.RTS, always: [], required: NONE, optional: { rc: 0, uc: ACCESS, ud: O.QKEY } },
+  ],
+  [
+    Command.RTS2SQD_QP,
+    { from: [QpState.RTS, QpState.SQ_DRAINING, QpState.SQD], to: QpState.SQD, always: [], required: NONE, optional: NONE },
+  ],
+  [
+    Command.SQD2SQD_QP,
+    {
+      from: [QpState.SQD, QpState.SQ_DRAINING],
+      to: undefined,
+      always: [],
+      required: NONE,
+      optional: {
+        rc:
+          RUNNING.rc |
+          RNR_RETRIES |
+          O.PORT |
+          O.PRIMARY_PATH |
+          O.ACK_TIMEOUT |
+          O.RETRY_COUNT |
+          O.REQUESTER_READS |
+          O.RESPONDER_READS |
+          O.PKEY_INDEX,
+        uc: RUNNING.uc | O.PRIMARY_PATH | O.PKEY_INDEX,
+        ud: O.PKEY_INDEX | O.QKEY,
+      },
+    },
+  ],
+  [
+    Command.SQD2RTS_QP,
+    { from: [QpState.SQD, QpState.SQ_DRAINING], to: QpState.RTS, always: [], required: NONE, optional: RUNNING },
+  ],
 ]);
+
+const maskOf = (masks: MaskByService, service: number): number =>
+  service === Service.RC ? masks.rc : service === Service.UC ? masks.uc : masks.ud;
+
+/** True if `mask` names all attributes that the transition needs for this service, and none that it does not take. */
+export function isMaskLegal(transition: Transition, service: number, mask: number): boolean {
+  const required = maskOf(transition.required, service);
+  const allowed = required | maskOf(transition.optional, service);
+  return (mask & required) === required && (mask & ~allowed) === 0;
+}
 
 /** Context fields behind each mask bit; paths are separate. */
 const fieldsOf: readonly (readonly [bit: number, fields: readonly Field[]])[] = [
@@ -111,9 +155,8 @@ function copyField(field: Field, from: DataView, fromAt: number, to: DataView, t
   field.set(to, toAt, field.get(from, fromAt));
 }
 
-/** Takes into `context` what transition and mask allow of `given` (both at offset 0). */
-export function mergeContext(transition: Transition, mask: number, given: DataView, givenAt: number, context: DataView): void {
-  const bits = mask & transition.optional;
+/** Takes into `context` what the transition always takes of `given`, and what `bits` name; the mask has been checked. */
+export function mergeContext(transition: Transition, bits: number, given: DataView, givenAt: number, context: DataView): void {
   for (const field of transition.always) copyField(field, given, givenAt, context, 0);
   for (const [bit, fields] of fieldsOf) {
     if ((bits & bit) !== 0) for (const field of fields) copyField(field, given, givenAt, context, 0);

@@ -6,6 +6,7 @@ import { Access } from "../spec/hca/contexts.ts";
 import { CQE_BYTES, CQE_SHIFT, CqErrorSyndrome, CqeErrorOpcode } from "../spec/hca/queues.ts";
 import { CqArm } from "../spec/hca/registers.ts";
 import type { Adapter } from "./adapter.ts";
+import { AdapterCounter } from "./counters.ts";
 import type { DoorbellRecord } from "./doorbell-record.ts";
 import { QueueBuffer } from "./memory.ts";
 
@@ -145,6 +146,8 @@ export class CompletionQueue {
   fail(syndrome: number): void {
     if (this.isBroken) return;
     this.isBroken = true;
+    const isOverrun = syndrome === CqErrorSyndrome.OVERRUN;
+    this.adapter.counters[isOverrun ? AdapterCounter.cqOverruns : AdapterCounter.cqAccessErrors]! += 1;
     this.adapter.events.cqError(this.number, syndrome);
     for (const user of this.users) user.cqFailed();
   }

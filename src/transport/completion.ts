@@ -1,5 +1,6 @@
 // The only writers of work completions, so that "exactly one CQE per WQE" has one place. Docs "infinihost" 5.5.1, 5.6.
 
+import { Syndrome } from "../spec/hca/queues.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
 import { AdapterCounter } from "./counters.ts";
 import type { AdapterPort } from "./port.ts";
@@ -7,6 +8,26 @@ import type { QueuePair } from "./queue-pair.ts";
 
 /** Bit 3 of a send WQE's control dword: generate a CQE. */
 const SIGNALED = 1 << 3;
+
+/** Which counter an error completion goes to, by syndrome; -1: none of its own ("flushed" is counted where it happens). */
+const errorCounters = new Int8Array(256).fill(-1);
+errorCounters[Syndrome.LOCAL_LENGTH] = AdapterCounter.localLengthErrors;
+errorCounters[Syndrome.LOCAL_QP_OPERATION] = AdapterCounter.localQpOperationErrors;
+errorCounters[Syndrome.LOCAL_PROTECTION] = AdapterCounter.localProtectionErrors;
+errorCounters[Syndrome.MW_BIND] = AdapterCounter.bindErrors;
+errorCounters[Syndrome.LOCAL_ACCESS] = AdapterCounter.localAccessErrors;
+errorCounters[Syndrome.REMOTE_INVALID_REQUEST] = AdapterCounter.remoteInvalidRequestErrors;
+errorCounters[Syndrome.REMOTE_ACCESS] = AdapterCounter.remoteAccessErrors;
+errorCounters[Syndrome.REMOTE_OPERATION] = AdapterCounter.remoteOperationErrors;
+errorCounters[Syndrome.TRANSPORT_RETRY] = AdapterCounter.transportRetryErrors;
+errorCounters[Syndrome.RNR_RETRY] = AdapterCounter.rnrRetryErrors;
+
+function countError(qp: QueuePair, syndrome: number): void {
+  const { counters } = qp.adapter;
+  counters[AdapterCounter.completions]! += 1;
+  const slot = errorCounters[syndrome & 0xff]!;
+  if (slot >= 0) counters[slot]! += 1;
+}
 
 /** Completes the send WQE in hand and moves on to the next. `byteCount` counts for reads and atomics only. */
 export function completeSend(qp: QueuePair, byteCount: number): void {
@@ -20,7 +41,7 @@ export function completeSend(qp: QueuePair, byteCount: number): void {
 /** Completes the send WQE in hand in error, signaled or not. */
 export function completeSendError(qp: QueuePair, syndrome: number): void {
   qp.setup.sendCq.writeError(qp.number, syndrome, 0, qp.wqeOffset, true);
-  qp.adapter.counters[AdapterCounter.completions]! += 1;
+  countError(qp, syndrome);
   retireSend(qp);
 }
 
@@ -54,7 +75,7 @@ export function completeReceive(
 export function completeReceiveError(qp: QueuePair, syndrome: number): void {
   qp.isReceiving = false;
   qp.setup.receiveCq.writeError(qp.number, syndrome, 0, qp.receiveOffset, false);
-  qp.adapter.counters[AdapterCounter.completions]! += 1;
+  countError(qp, syndrome);
 }
 
 /** Headers of one packet in 4-byte words: LRH, BTH and ICRC. Extension headers are left out of the estimate. */

@@ -3,12 +3,13 @@
 
 import { newMemory } from "../base/bytes.ts";
 import { add24 } from "../base/seq24.ts";
-import { Access } from "../spec/hca/contexts.ts";
+import { Access, AddressPath, PathMigration, PRIMARY_PATH_AT } from "../spec/hca/contexts.ts";
 import { EventType, SendOpcode, Syndrome } from "../spec/hca/queues.ts";
 import { Operation } from "../spec/ib/bth-opcode.ts";
 import { mtuBytes, Service } from "../spec/ib/numbers.ts";
 import { completeReceive, completeReceiveError, completeSend, countTraffic } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
+import { followMigration, noteArming } from "./path-migration.ts";
 import { pkeysMatch } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
 import { gatherBytes, Moved, moveBytes, scatterBytes } from "./scatter-list.ts";
@@ -32,6 +33,8 @@ export function executeConnected(qp: QueuePair): number {
   const peer = findPeer(qp);
   if (peer === undefined) return qp.service === Service.RC ? Outcome.NO_ANSWER : dropUnreliable(qp);
   peer.noteMessage();
+  // A request begins before the last message has ended: its opcode is out of sequence (9.7.4.1.2).
+  if (!qp.isTransferring && peer.isReceiving && qp.service === Service.RC) return invalidRequest(qp, peer);
   switch (qp.wqeOpcode) {
     case SendOpcode.SEND:
     case SendOpcode.SEND_IMM:
@@ -40,11 +43,10 @@ export function executeConnected(qp: QueuePair): number {
     case SendOpcode.RDMA_WRITE_IMM:
       return qp.isTransferring ? continueWrite(qp, peer) : startWrite(qp, peer);
     case SendOpcode.RDMA_READ:
-      if (qp.service !== Service.RC) return refuse(qp, Syndrome.LOCAL_QP_OPERATION);
       return qp.isTransferring ? continueRead(qp, peer) : startRead(qp, peer);
     case SendOpcode.ATOMIC_CS:
     case SendOpcode.ATOMIC_FA:
-      return qp.service === Service.RC ? executeAtomic(qp, peer) : refuse(qp, Syndrome.LOCAL_QP_OPERATION);
+      return executeAtomic(qp, peer);
     default:
       return refuse(qp, Syndrome.LOCAL_QP_OPERATION);
   }
@@ -54,32 +56,60 @@ export function executeConnected(qp: QueuePair): number {
 function findPeer(qp: QueuePair): QueuePair | undefined {
   const network = qp.adapter.network;
   const wire = qp.port.wire;
-  if (qp.peerNetworkEpoch !== network.epoch || qp.peerWireEpoch !== wire.epoch) {
+  if (qp.peer === undefined || qp.peerNetworkEpoch !== network.epoch || qp.peerWireEpoch !== wire.epoch) {
     qp.peer = lookUpPeer(qp);
     qp.peerNetworkEpoch = network.epoch;
     qp.peerWireEpoch = wire.epoch;
   }
   const peer = qp.peer;
+  if (peer === undefined) return undefined;
   // A PSN that is not the expected one is answered by a NAK or as a duplicate for ever: the connection was set up wrong.
   // UC takes up the sender's PSN with each new message (9.8.2.2).
-  return peer !== undefined && (peer.expectedPsn === qp.nextPsn || qp.service === Service.UC) ? peer : undefined;
+  if (peer.expectedPsn !== qp.nextPsn && qp.service === Service.RC) return undefined;
+  // One of them asked to be armed, and none has migrated: the codes are such that this is one comparison.
+  if ((qp.migration | peer.migration) === PathMigration.REARM) noteArming(qp, peer);
+  return peer;
 }
 
 function lookUpPeer(qp: QueuePair): QueuePair | undefined {
-  const { rlid, remoteQpn, pathBits, pkeyIndex } = qp.attributes;
+  const { rlid, remoteQpn } = qp.attributes;
   if (!qp.port.isActive) return undefined;
   const port = qp.port.peer(rlid);
   if (port === undefined || !port.isActive) return undefined;
   const peer = port.adapter.qps.find(remoteQpn);
-  if (peer === undefined || peer.service !== qp.service || !peer.canReceive || peer.port !== port) return undefined;
+  if (peer === undefined || peer.service !== qp.service || !peer.canReceive) return undefined;
   // The responder takes packets of its own connection only (9.6.1.5): from the QP's remote LID, for its remote QP.
   if (peer.attributes.remoteQpn !== qp.number && qp.service === Service.RC) return undefined;
-  if (peer.attributes.rlid !== (qp.port.wire.lid | pathBits)) return undefined;
-  if (!pkeysMatch(qp.port.pkey(pkeyIndex), port.pkey(peer.attributes.pkeyIndex))) {
-    port.wire.countPkeyViolation();
-    return undefined;
+  const isMigrating = qp.migration === PathMigration.MIGRATED && peer.migration === PathMigration.ARMED;
+  if (isMigrating && !followMigration(qp, peer)) return undefined;
+  return peer.port === port && isPathAccepted(qp, peer) ? peer : undefined;
+}
+
+/** The checks of a packet's LRH, GRH and P_Key at the responder, and of its size on the link (9.6.1, 10.9.3). */
+function isPathAccepted(qp: QueuePair, peer: QueuePair): boolean {
+  const { pathBits, pkeyIndex, mtuCode } = qp.attributes;
+  const { counters } = peer.adapter;
+  if (mtuCode > qp.port.wire.mtuCode) {
+    qp.adapter.counters[AdapterCounter.droppedTooLong]! += 1;
+    return false;
   }
-  return peer;
+  if (peer.attributes.rlid !== (qp.port.wire.lid | pathBits)) return false;
+  if (!areGidsAccepted(qp, peer)) {
+    counters[AdapterCounter.droppedGid]! += 1;
+    return false;
+  }
+  if (pkeysMatch(qp.port.pkey(pkeyIndex), peer.port.pkey(peer.attributes.pkeyIndex))) return true;
+  counters[AdapterCounter.droppedPkey]! += 1;
+  peer.port.wire.countPkeyViolation();
+  return false;
+}
+
+/** A packet with a GRH must name a GID of the port it reaches, and come from the GID that the responder's path names (9.6.1.2). */
+function areGidsAccepted(qp: QueuePair, peer: QueuePair): boolean {
+  if (!qp.attributes.hasGrh) return true;
+  const rgidAt = PRIMARY_PATH_AT + AddressPath.rgid.offset;
+  if (!peer.port.ownsGid(qp.context, rgidAt)) return false;
+  return !peer.attributes.hasGrh || qp.port.findGid(peer.context, rgidAt) === qp.attributes.sgidIndex;
 }
 
 /** Nobody hears a UC message: it is lost, and the sender does not know. */
@@ -101,6 +131,19 @@ function packetsOf(qp: QueuePair, bytes: number): number {
   return bytes <= mtu || mtu === 0 ? 1 : Math.ceil(bytes / mtu);
 }
 
+/** True if the responder would find a packet longer than its path MTU, or one in the middle that is shorter (9.7.4.1.6). */
+function isMisfit(qp: QueuePair, peer: QueuePair): boolean {
+  const { mtuCode } = qp.attributes;
+  return mtuCode !== peer.attributes.mtuCode && qp.sendList.total > mtuBytes(Math.min(mtuCode, peer.attributes.mtuCode));
+}
+
+/** A message whose packets do not fit: NAK "invalid request" for RC, dropped for UC. */
+function refuseMisfit(qp: QueuePair, peer: QueuePair): number {
+  if (qp.service === Service.RC) return invalidRequest(qp, peer);
+  peer.adapter.counters[AdapterCounter.droppedTooLong]! += 1;
+  return loseMessage(qp);
+}
+
 /** The message was accepted: PSNs, retry counters and traffic counters move on, and the requester completes. */
 function finish(qp: QueuePair, peer: QueuePair, byteCount: number): number {
   const total = qp.sendList.total;
@@ -120,6 +163,7 @@ function finish(qp: QueuePair, peer: QueuePair, byteCount: number): number {
 // ---- send -----------------------------------------------------------------------------------------------------------
 
 function startSend(qp: QueuePair, peer: QueuePair): number {
+  if (isMisfit(qp, peer)) return refuseMisfit(qp, peer);
   const status = takeReceive(qp, peer);
   if (status < 0) return noReceive(qp);
   if (status > 0) return failReceive(qp, peer, status, Syndrome.REMOTE_OPERATION);
@@ -132,12 +176,14 @@ function startSend(qp: QueuePair, peer: QueuePair): number {
   return continueSend(qp, peer);
 }
 
-/** Takes a receive WQE for this sender; -1 if there is none or another (UC) sender's message is arriving. */
+/** Takes a receive WQE for this sender; -1 if there is none, else 0 or a syndrome. */
 function takeReceive(qp: QueuePair, peer: QueuePair): number {
-  if (peer.isReceiving) return -1;
-  const status = peer.takeReceive();
   peer.sender = qp;
-  return status;
+  if (!peer.isReceiving) return peer.takeReceive();
+  // A message began before the last one ended: what came of that is dropped, and its WQE serves again (9.8.2.2, UC).
+  peer.adapter.counters[AdapterCounter.droppedInterrupted]! += 1;
+  peer.receiveList.rewind();
+  return 0;
 }
 
 /** True while the receive WQE taken for this sender is still in hand: the peer may have been reset between two slices. */
@@ -207,10 +253,12 @@ function failReceive(qp: QueuePair, peer: QueuePair, localSyndrome: number, remo
 
 function startWrite(qp: QueuePair, peer: QueuePair): number {
   const total = qp.sendList.total;
+  if (isMisfit(qp, peer)) return refuseMisfit(qp, peer);
+  if (!peer.attributes.allowsRemoteWrite) return qp.service === Service.RC ? invalidRequest(qp, peer) : dropRefused(qp, peer);
   // An empty write touches no memory: address and key are not looked at (9.7.4.1.5, note).
   if (total > 0) {
     qp.remoteList.setRemote(qp.rkey, qp.remoteHi, qp.remoteLo, total);
-    if (!peer.attributes.allowsRemoteWrite || !isRemoteAllowed(qp, peer, Access.REMOTE_WRITE)) return remoteAccessError(qp, peer);
+    if (!isRemoteAllowed(qp, peer, Access.REMOTE_WRITE)) return remoteAccessError(qp, peer);
   }
   if (qp.wqeOpcode === SendOpcode.RDMA_WRITE_IMM) {
     const status = takeReceive(qp, peer);
@@ -243,10 +291,22 @@ function continueWrite(qp: QueuePair, peer: QueuePair): number {
 
 /** NAK "remote access error": responder class C (9.9.3.1); a UC responder drops the message (class D). */
 function remoteAccessError(qp: QueuePair, peer: QueuePair): number {
+  if (qp.service !== Service.RC) return dropRefused(qp, peer);
   peer.adapter.counters[AdapterCounter.responderErrors]! += 1;
-  if (qp.service !== Service.RC) return loseMessage(qp);
+  if (qp.wqeOpcode === SendOpcode.RDMA_WRITE_IMM) failImmediate(qp, peer);
   peer.fail(EventType.WQ_ACCESS_VIOLATION);
   return refuse(qp, Syndrome.REMOTE_ACCESS);
+}
+
+/** The receive WQE that the immediate data would have completed fails with "local access error" (11.6.2). */
+function failImmediate(qp: QueuePair, peer: QueuePair): void {
+  if (isArriving(qp, peer) || takeReceive(qp, peer) >= 0) completeReceiveError(peer, Syndrome.LOCAL_ACCESS);
+}
+
+function dropRefused(qp: QueuePair, peer: QueuePair): number {
+  peer.adapter.counters[AdapterCounter.responderErrors]! += 1;
+  if (isArriving(qp, peer)) peer.returnReceive();
+  return loseMessage(qp);
 }
 
 function invalidRequest(qp: QueuePair, peer: QueuePair): number {

@@ -1,8 +1,9 @@
-// What one HCA counts. Every error a guest can cause has a name here.
+// What one HCA counts. Every error that a guest can cause has a name here; docs/errors.md says what each means.
 
 import { counterSlots } from "../base/counters.ts";
 
 export const AdapterCounter = counterSlots(
+  // What was done.
   "sends",
   "receives",
   "rdmaWrites",
@@ -11,24 +12,60 @@ export const AdapterCounter = counterSlots(
   "bytes",
   "completions",
   "doorbells",
-  "doorbellsIgnored",
   "recordSweepHits",
   "commands",
-  "commandErrors",
   "events",
   "interrupts",
-  "eqOverflows",
-  "requesterErrors",
-  "responderErrors",
   "rnrWaits",
   "noAnswerWaits",
+  "pathMigrations",
+  "flushed",
+  // Commands refused, in all and by status (infinihost 2.5).
+  "commandErrors",
+  "commandsDelayed",
+  "refusedBadOp",
+  "refusedBadParam",
+  "refusedBadSystemState",
+  "refusedBusy",
+  "refusedExceedLimit",
+  "refusedBadResourceState",
+  "refusedBadIndex",
+  "refusedBadQpState",
+  "refusedBadSize",
+  "refusedInternalError",
+  // Work requests completed in error, in all and by syndrome (infinihost 5.6).
+  "requesterErrors",
+  "responderErrors",
+  "localLengthErrors",
+  "localQpOperationErrors",
+  "localProtectionErrors",
+  "bindErrors",
+  "localAccessErrors",
+  "remoteInvalidRequestErrors",
+  "remoteAccessErrors",
+  "remoteOperationErrors",
+  "transportRetryErrors",
+  "rnrRetryErrors",
+  // Queues that failed.
+  "badIndices",
+  "cqOverruns",
+  "cqAccessErrors",
+  "srqErrors",
+  "eqOverflows",
+  "eventsUnrouted",
+  "catastrophicErrors",
+  "pathMigrationFailures",
+  // Doorbells and registers that make no sense.
+  "doorbellsIgnored",
+  "badRegisterAccesses",
+  // Messages that went nowhere.
   "droppedNoReceive",
   "droppedQkey",
   "droppedPkey",
+  "droppedGid",
   "droppedNoQp",
   "droppedTooLong",
   "droppedUnreachable",
   "droppedBadPacket",
-  "flushed",
-  "badIndices",
+  "droppedInterrupted",
 );

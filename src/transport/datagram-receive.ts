@@ -5,6 +5,7 @@ import { newMemory } from "../base/bytes.ts";
 import { Access } from "../spec/hca/contexts.ts";
 import { Syndrome } from "../spec/hca/queues.ts";
 import { UD_SEND_ONLY, UD_SEND_ONLY_IMM } from "../spec/ib/bth-opcode.ts";
+import { Grh } from "../spec/ib/headers.ts";
 import { isUnicastLid, Service } from "../spec/ib/numbers.ts";
 import { completeReceive, completeReceiveError } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
@@ -43,6 +44,11 @@ export function beginReceive(port: AdapterPort, target: QueuePair): number {
   const counters = target.adapter.counters;
   if (!target.isDatagram || !target.canReceive || target.port !== port) {
     counters[AdapterCounter.droppedNoQp]! += 1;
+    return Syndrome.BAD_RESPONSE;
+  }
+  // A GRH must name this port (9.6.1.2); multicast ones have found their members by it.
+  if (datagram.hasGrh && isUnicastLid(datagram.dlid) && !port.ownsGid(grh.view, Grh.dgid.offset)) {
+    counters[AdapterCounter.droppedGid]! += 1;
     return Syndrome.BAD_RESPONSE;
   }
   if (!checkKeys(port, target)) return Syndrome.BAD_RESPONSE;

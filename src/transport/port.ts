@@ -4,6 +4,10 @@ import { Lid, PortState } from "../spec/ib/numbers.ts";
 import type { Adapter } from "./adapter.ts";
 import type { Wire } from "./wire.ts";
 
+const GID_BYTES = 16;
+/** First half of the default subnet prefix fe80:0:0:0. */
+const DEFAULT_PREFIX_HI = 0xfe800000 | 0;
+
 export class AdapterPort {
   readonly adapter: Adapter;
   readonly wire: Wire;
@@ -33,6 +37,26 @@ export class AdapterPort {
   peer(dlid: number): AdapterPort | undefined {
     if (this.ownsLid(dlid)) return this;
     return this.adapter.network.portAt(this.wire.resolve(dlid));
+  }
+
+  /** Index of the 16-byte GID at `at` of `view` in the port's table, or -1; a GID of zeros names nobody. */
+  findGid(view: DataView, at: number): number {
+    const { gids, gidCount } = this.wire;
+    for (let index = 0; index < gidCount; index++) {
+      let i = 0;
+      let seen = 0;
+      while (i < GID_BYTES && gids[index * GID_BYTES + i] === view.getUint8(at + i)) seen |= view.getUint8(at + i++);
+      if (i === GID_BYTES && seen !== 0) return index;
+    }
+    return -1;
+  }
+
+  /** True if a packet to that GID is for this port: one of its table, or its GUID with the default prefix (4.1.1). */
+  ownsGid(view: DataView, at: number): boolean {
+    if (this.findGid(view, at) >= 0) return true;
+    if (view.getInt32(at) !== DEFAULT_PREFIX_HI || view.getInt32(at + 4) !== 0) return false;
+    for (let i = 8; i < GID_BYTES; i++) if (this.wire.gids[i] !== view.getUint8(at + i)) return false;
+    return true;
   }
 
   /** The port's P_Key at a table index; 0 (never valid) outside the table. */

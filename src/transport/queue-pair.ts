@@ -1,7 +1,7 @@
 // A queue pair: its decoded context, its two rings, and the state of the message in hand. Docs "infinihost" 4.1, 5.2, 5.5;
 // IBA vol 1, 10.3 (states), 9.9 (errors). Behaviour lives in requester.ts, responder.ts, datagram.ts and special.ts.
 
-import { Access } from "../spec/hca/contexts.ts";
+import { Access, PathMigration, QpContext } from "../spec/hca/contexts.ts";
 import { EventType, Syndrome, WQE_NEXT_BYTES } from "../spec/hca/queues.ts";
 import { QpState, Service } from "../spec/ib/numbers.ts";
 import type { Adapter } from "./adapter.ts";
@@ -10,6 +10,7 @@ import { AdapterCounter } from "./counters.ts";
 import type { DoorbellRecord } from "./doorbell-record.ts";
 import { QueueBuffer } from "./memory.ts";
 import type { AdapterPort } from "./port.ts";
+import { QueuePairAttributes } from "./queue-pair-attributes.ts";
 import { ScatterList } from "./scatter-list.ts";
 import type { SharedReceiveQueue } from "./shared-receive-queue.ts";
 
@@ -35,24 +36,6 @@ export interface QueuePairSetup {
   receiveCq: CompletionQueue;
 }
 
-/** Attributes that transitions change; decoded once, read in the hot path. */
-export class QueuePairAttributes {
-  pkeyIndex = 0;
-  qkey = 0;
-  mtuCode = 0;
-  remoteQpn = 0;
-  rlid = 0;
-  pathBits = 0;
-  sl = 0;
-  ackTimeout = 0;
-  retryCount = 0;
-  rnrRetry = 0;
-  minRnrTimer = 0;
-  allowsRemoteRead = false;
-  allowsRemoteWrite = false;
-  allowsRemoteAtomic = false;
-}
-
 /** Reasons a requester waits. */
 export const Waiting = { NO: 0, RNR: 1, NO_ANSWER: 2 } as const;
 
@@ -62,7 +45,13 @@ export class QueuePair {
   readonly setup: QueuePairSetup;
   readonly service: number;
   readonly pd: number;
+  /** As the driver's transitions have filled it in; the live values are in the fields below. */
+  readonly context = new DataView(new ArrayBuffer(QpContext.byteLength));
   readonly attributes = new QueuePairAttributes();
+  /** `PathMigration`. */
+  migration: number = PathMigration.MIGRATED;
+  /** The other end asked to migrate to a path that is not the alternate one, and the driver has been told. */
+  hasRefusedMigration = false;
   /** `QpState`. */
   state: number = QpState.INIT;
   port: AdapterPort;

@@ -1,7 +1,7 @@
 // The send side of a queue pair: fetch a WQE, carry it out, complete it. IBA vol 1, 9.7.3-9.7.6, 9.9.2, 10.7;
 // docs "infinihost" 5.2, 5.5. One WQE of a QP is in hand at a time, so completions are in order and fences hold by themselves.
 
-import { Access } from "../spec/hca/contexts.ts";
+import { Access, PathMigration } from "../spec/hca/contexts.ts";
 import {
   ATOMIC_SEGMENT_BYTES,
   EventType,
@@ -17,6 +17,7 @@ import { executeConnected } from "./connected.ts";
 import { AdapterCounter } from "./counters.ts";
 import { executeDatagram } from "./datagram.ts";
 import { flushQueues } from "./flush.ts";
+import { migrate } from "./path-migration.ts";
 import { type QueuePair, Waiting } from "./queue-pair.ts";
 import { executeManagement } from "./special.ts";
 import { Outcome } from "./status.ts";
@@ -92,6 +93,11 @@ function retry(qp: QueuePair): number {
   const left = isRnr ? qp.rnrRetriesLeft : qp.retriesLeft;
   if (!isForever && left === 0) {
     qp.stopWaiting();
+    if (!isRnr && qp.migration === PathMigration.ARMED) {
+      migrate(qp);
+      qp.adapter.activate(qp);
+      return 1;
+    }
     failSend(qp, isRnr ? Syndrome.RNR_RETRY : Syndrome.TRANSPORT_RETRY);
     return 1;
   }
@@ -162,7 +168,7 @@ function fetch(qp: QueuePair): number {
   const { memory, at } = wqes;
   qp.wqeControl = memory.view.getInt32(at + 8, false);
   qp.wqeImmediate = memory.view.getInt32(at + 12, false);
-  if (qp.isDatagram) return 0;
+  if (qp.isDatagram || qp.wqeOpcode === SendOpcode.NOP) return 0;
   return fetchConnected(qp, at + WQE_NEXT_BYTES, at + bytes);
 }
 
@@ -170,9 +176,10 @@ function fetch(qp: QueuePair): number {
 function fetchConnected(qp: QueuePair, at: number, end: number): number {
   const { memory } = qp.wqes;
   const isSend = qp.wqeOpcode === SendOpcode.SEND || qp.wqeOpcode === SendOpcode.SEND_IMM;
+  if (!isSend && !mayRequest(qp)) return qp.wqeOpcode === SendOpcode.BIND_MW ? Syndrome.MW_BIND : Syndrome.LOCAL_QP_OPERATION;
   let data = at;
   if (!isSend) {
-    if (data + REMOTE_ADDRESS_BYTES > end) return qp.wqeOpcode === SendOpcode.NOP ? 0 : Syndrome.LOCAL_QP_OPERATION;
+    if (data + REMOTE_ADDRESS_BYTES > end) return Syndrome.LOCAL_QP_OPERATION;
     qp.remoteHi = memory.view.getInt32(data, false);
     qp.remoteLo = memory.view.getInt32(data + 4, false);
     qp.rkey = memory.view.getInt32(data + 8, false);
@@ -188,10 +195,29 @@ function fetchConnected(qp: QueuePair, at: number, end: number): number {
   }
   const status = qp.sendList.decodeSend(memory, data, end);
   if (status !== 0) return status;
+  if (qp.sendList.total > qp.attributes.maxMessageBytes) return Syndrome.LOCAL_LENGTH;
   const isScatter = qp.wqeOpcode >= SendOpcode.RDMA_READ;
   if (qp.sendList.isInline) return isScatter ? Syndrome.LOCAL_QP_OPERATION : 0;
   const access = isScatter ? Access.LOCAL_WRITE : Access.LOCAL_READ;
   return qp.sendList.isAllowed(qp.adapter.regions, qp.pd, access) ? 0 : Syndrome.LOCAL_PROTECTION;
+}
+
+/** True if the QP may post its WQE in hand, which is no send (11.4.1.1; the context's SRE, SWE and SAE bits). */
+function mayRequest(qp: QueuePair): boolean {
+  const { attributes, wqeOpcode } = qp;
+  switch (wqeOpcode) {
+    case SendOpcode.RDMA_WRITE:
+    case SendOpcode.RDMA_WRITE_IMM:
+      return attributes.sendsWrites;
+    case SendOpcode.RDMA_READ:
+      return qp.service === Service.RC && attributes.sendsReads;
+    case SendOpcode.ATOMIC_CS:
+    case SendOpcode.ATOMIC_FA:
+      return qp.service === Service.RC && attributes.sendsAtomics;
+    default:
+      // There are no memory windows, so nothing can be bound; other numbers mean nothing.
+      return false;
+  }
 }
 
 /** The WQE in hand failed: it completes with its syndrome and the queue stops (9.9.2.4). */

@@ -4,14 +4,13 @@
 import { copyBytes, type Memory } from "../base/bytes.ts";
 import { DATA_SEGMENT_BYTES, INVALID_LKEY, Syndrome } from "../spec/hca/queues.ts";
 import { Cursor, type RegionTable } from "./memory.ts";
+import { MESSAGE_BYTES_MAX } from "./queue-pair-attributes.ts";
 
 const WORDS_PER_SGE = 4;
 /** A WQE holds at most 63 units of 16 bytes, one of them the control segment. */
 export const SGES_MAX = 62;
 /** Length field of an inline segment, bits 9:0. */
 const INLINE_LENGTH_MASK = 0x3ff;
-/** Longest message (IBA vol 1, 9.7.7: 2^31 bytes); one less keeps lengths in the int range. */
-export const MESSAGE_BYTES_MAX = 0x7fffffff;
 
 /** A gather or scatter list. Filled by `decode…` or `setRemote`, walked by `moveBytes`. */
 export class ScatterList {

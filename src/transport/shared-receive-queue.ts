@@ -3,6 +3,7 @@
 import { Access } from "../spec/hca/contexts.ts";
 import { WQE_NEXT_BYTES } from "../spec/hca/queues.ts";
 import type { Adapter } from "./adapter.ts";
+import { AdapterCounter } from "./counters.ts";
 import type { DoorbellRecord } from "./doorbell-record.ts";
 import { QueueBuffer } from "./memory.ts";
 import type { ScatterList } from "./scatter-list.ts";
@@ -90,6 +91,7 @@ export class SharedReceiveQueue {
 
   #fail(): void {
     this.isBroken = true;
+    this.adapter.counters[AdapterCounter.srqErrors]! += 1;
     this.adapter.events.srqCatastrophic(this.number);
     for (const user of this.users) user.srqFailed();
   }

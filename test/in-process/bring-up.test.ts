@@ -41,8 +41,14 @@ test("commands out of order are refused with a status, and the device stays up",
   refused(Command.QUERY_DEV_LIM, "BAD_SYS_STATE");
   refused(Command.SW2HW_CQ, "BAD_SYS_STATE");
   refused(Command.RST2INIT_QP, "BAD_SYS_STATE");
-  refused(Command.SW2HW_MPT, "BAD_INDEX");
+  refused(Command.SW2HW_MPT, "BAD_SYS_STATE");
+  refused(Command.MAP_ICM, "BAD_SYS_STATE");
+  refused(Command.MAD_IFC, "BAD_SYS_STATE");
+  refused(Command.CLOSE_HCA, "BAD_SYS_STATE");
   refused(0x0fe, "BAD_OP");
+  device.commands.run(Command.RUN_FW);
+  refused(Command.SW2HW_EQ, "BAD_SYS_STATE");
+  refused(Command.MAP_EQ, "BAD_SYS_STATE");
   assert.equal(new Device(node.access, { mtts: 8192 }).firmware, "1.2.0");
 });
 

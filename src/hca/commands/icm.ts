@@ -58,6 +58,4 @@ export const icmCommands: CommandTable = [
   [Command.UNMAP_ICM, unmapIcm],
   [Command.MAP_ICM_AUX, ok],
   [Command.UNMAP_ICM_AUX, ok],
-  [Command.MAP_FA, ok],
-  [Command.UNMAP_FA, ok],
 ];

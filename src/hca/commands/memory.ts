@@ -1,4 +1,4 @@
-// Memory regions: SW2HW_MPT and HW2SW_MPT. Docs "infinihost" 4.5, P-25, P-29.
+// Memory regions: SW2HW_MPT, HW2SW_MPT, QUERY_MPT. Docs "infinihost" 4.5, P-25, P-29.
 
 import { Command, CommandStatus } from "../../spec/hca/commands.ts";
 import { Mpt, MTT_BYTES } from "../../spec/hca/contexts.ts";
@@ -10,6 +10,8 @@ import { QUOTA } from "../limits.ts";
 import type { CommandTable } from "./handler.ts";
 
 const ICM_BYTES_MAX = ICM_PAGES_MAX * 4096;
+/** Opcode modifier of HW2SW_MPT: the entry is not wanted back. */
+const NO_OUTPUT = 1;
 
 function sw2hwMpt(hca: Hca, call: CommandCall): number {
   const table = hca.adapter.regions;
@@ -48,10 +50,40 @@ function sw2hwMpt(hca: Hca, call: CommandCall): number {
 function hw2swMpt(hca: Hca, call: CommandCall): number {
   const table = hca.adapter.regions;
   if (call.modifier >= table.size) return CommandStatus.BAD_INDEX;
-  return table.remove(call.modifier) ? CommandStatus.OK : CommandStatus.BAD_RES_STATE;
+  const region = table.at(call.modifier);
+  if (region === undefined) return CommandStatus.BAD_RES_STATE;
+  table.remove(call.modifier);
+  if (call.opcodeModifier === NO_OUTPUT) return CommandStatus.OK;
+  describeRegion(region, call.startOutput(Mpt.byteLength));
+  // Where the driver gave no mailbox the entry is simply lost (P-25).
+  call.writeOutput(Mpt.byteLength);
+  return CommandStatus.OK;
+}
+
+function queryMpt(hca: Hca, call: CommandCall): number {
+  const region = hca.adapter.regions.at(call.modifier);
+  if (region === undefined) return CommandStatus.BAD_INDEX;
+  describeRegion(region, call.startOutput(Mpt.byteLength));
+  return call.writeOutput(Mpt.byteLength) ? CommandStatus.OK : CommandStatus.BAD_PARAM;
+}
+
+function describeRegion(region: MemoryRegion, out: DataView): void {
+  out.setInt32(0, region.access);
+  Mpt.region.set(out, 0, 1);
+  Mpt.physical.set(out, 0, region.isPhysical ? 1 : 0);
+  Mpt.logPageSize.set(out, 0, Math.log2(region.pageBytes) - 12);
+  Mpt.key.set(out, 0, region.key);
+  Mpt.pd.set(out, 0, region.pd);
+  Mpt.start.hi.set(out, 0, region.startHi);
+  Mpt.start.lo.set(out, 0, region.startLo);
+  // "Everything" is kept as 2^64 and was given as all ones.
+  const length = BigInt(region.length);
+  Mpt.length.setBig(out, 0, length > 0xffffffffffffffffn ? 0xffffffffffffffffn : length);
+  Mpt.mttAddress.setBig(out, 0, BigInt(region.mttAddress));
 }
 
 export const memoryCommands: CommandTable = [
   [Command.SW2HW_MPT, sw2hwMpt],
   [Command.HW2SW_MPT, hw2swMpt],
+  [Command.QUERY_MPT, queryMpt],
 ];

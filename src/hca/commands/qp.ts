@@ -1,15 +1,23 @@
 // Queue pairs: transitions, query, special numbers. Docs "infinihost" 2.8.14, 4.1; IBA vol 1, 10.3.
 
 import { Command, CommandStatus, QP_CONTEXT_AT, QpTransition } from "../../spec/hca/commands.ts";
-import { AddressPath, PRIMARY_PATH_AT, QpContext } from "../../spec/hca/contexts.ts";
-import { QpState, Service } from "../../spec/ib/numbers.ts";
+import {
+  AddressPath,
+  ALTERNATE_PATH_AT,
+  PathMigration,
+  PRIMARY_PATH_AT,
+  QpContext,
+  QpOptional,
+} from "../../spec/hca/contexts.ts";
+import { Mtu, QpState, Service } from "../../spec/ib/numbers.ts";
+import { migrate } from "../../transport/path-migration.ts";
 import type { AdapterPort } from "../../transport/port.ts";
 import { QueuePair } from "../../transport/queue-pair.ts";
 import type { CommandCall } from "../command-call.ts";
 import type { Hca } from "../hca.ts";
-import { LOG_MAX_WQES, QUOTA } from "../limits.ts";
-import { decodeAttributes, getContext, setContext, writeContext } from "../qp-context.ts";
-import { mergeContext, type Transition, transitions } from "../qp-transitions.ts";
+import { DEV_LIM, LOG_MAX_WQES, QUOTA } from "../limits.ts";
+import { decodeContext, setContext, writeContext } from "../qp-context.ts";
+import { isMaskLegal, mergeContext, type Transition, transitions } from "../qp-transitions.ts";
 import type { CommandHandler, CommandTable } from "./handler.ts";
 
 const QPN_MASK = 0xffffff;
@@ -28,11 +36,11 @@ function rst2init(hca: Hca, call: CommandCall): number {
   if (!call.readInput(MAILBOX_BYTES)) return CommandStatus.BAD_PARAM;
   const view = call.input.view;
   const port = portOf(hca, AddressPath.port.get(view, QP_CONTEXT_AT + PRIMARY_PATH_AT));
-  if (port === undefined) return CommandStatus.BAD_PARAM;
+  if (port === undefined || !hasPkey(port, view, QP_CONTEXT_AT + PRIMARY_PATH_AT)) return CommandStatus.BAD_PARAM;
   const qp = createQp(hca, port, number, view, QP_CONTEXT_AT);
   if (typeof qp === "number") return qp;
   setContext(qp, view, QP_CONTEXT_AT);
-  decodeAttributes(qp);
+  decodeContext(qp);
   qp.state = QpState.INIT;
   qps.add(qp);
   hca.doorbells.watchQp(qp);
@@ -87,18 +95,64 @@ function modify(transition: Transition): CommandHandler {
     if (qp === undefined || !transition.from.includes(qp.state)) return CommandStatus.BAD_QP_STATE;
     if (call.opcode === Command.RTS2SQD_QP) return drain(qp, (call.modifier & WANTS_DRAINED_EVENT) !== 0);
     if (!call.readInput(MAILBOX_BYTES)) return CommandStatus.BAD_PARAM;
-    const mask = QpTransition.optionalMask.get(call.input.view, 0);
-    mergeContext(transition, mask, call.input.view, QP_CONTEXT_AT, getContext(qp));
-    decodeAttributes(qp);
-    qp.port = portOf(hca, AddressPath.port.get(getContext(qp), PRIMARY_PATH_AT)) ?? qp.port;
-    enter(qp, transition.to);
+    const { view } = call.input;
+    const mask = QpTransition.optionalMask.get(view, 0);
+    if (!isMaskLegal(transition, qp.service, mask)) return CommandStatus.BAD_PARAM;
+    if (!arePathsLegal(hca, qp, mask, view) || !isMigrationLegal(mask, view)) return CommandStatus.BAD_PARAM;
+    if (call.opcode === Command.INIT2RTR_QP && !isMtuLegal(qp, view)) return CommandStatus.BAD_PARAM;
+    mergeContext(transition, mask, view, QP_CONTEXT_AT, qp.context);
+    decodeContext(qp);
+    qp.port = portOf(hca, AddressPath.port.get(qp.context, PRIMARY_PATH_AT)) ?? qp.port;
+    if ((mask & QpOptional.PATH_MIGRATION) !== 0) setMigration(qp);
+    if (transition.to !== undefined) enter(qp, transition.to);
+    else qp.adapter.network.connectionsChanged();
     return CommandStatus.OK;
   };
 }
 
+/** Ports, P_Key and GID indices that a transition sets must exist (11.2.4.2: invalid attribute value). */
+function arePathsLegal(hca: Hca, qp: QueuePair, mask: number, view: DataView): boolean {
+  const primary = QP_CONTEXT_AT + PRIMARY_PATH_AT;
+  const port = (mask & QpOptional.PORT) === 0 ? qp.port : portOf(hca, AddressPath.port.get(view, primary));
+  if (port === undefined) return false;
+  if ((mask & QpOptional.PKEY_INDEX) !== 0 && !hasPkey(port, view, primary)) return false;
+  if ((mask & QpOptional.PRIMARY_PATH) !== 0 && !hasGid(port, view, primary)) return false;
+  if ((mask & QpOptional.ALTERNATE_PATH) === 0) return true;
+  const alternate = QP_CONTEXT_AT + ALTERNATE_PATH_AT;
+  const other = portOf(hca, AddressPath.port.get(view, alternate));
+  return other !== undefined && hasPkey(other, view, alternate) && hasGid(other, view, alternate);
+}
+
+const hasPkey = (port: AdapterPort, view: DataView, at: number): boolean =>
+  AddressPath.pkeyIndex.get(view, at) < port.wire.pkeys.length;
+
+const hasGid = (port: AdapterPort, view: DataView, at: number): boolean =>
+  AddressPath.grh.get(view, at) === 0 || AddressPath.sgidIndex.get(view, at) < port.wire.gidCount;
+
+/** Software asks to migrate or to be armed; only the adapter itself can say that a connection is armed (17.2.8.1). */
+function isMigrationLegal(mask: number, view: DataView): boolean {
+  if ((mask & QpOptional.PATH_MIGRATION) === 0) return true;
+  const state = QpContext.pathMigration.get(view, QP_CONTEXT_AT);
+  return state === PathMigration.MIGRATED || state === PathMigration.REARM;
+}
+
+function setMigration(qp: QueuePair): void {
+  const wanted = QpContext.pathMigration.get(qp.context, 0);
+  if (wanted === PathMigration.MIGRATED && qp.migration === PathMigration.ARMED) migrate(qp);
+  qp.migration = wanted;
+  qp.hasRefusedMigration = false;
+}
+
+/** A connected QP gets its path MTU here (11.2.4.2); the fabric and this HCA carry 256 to 2048 bytes. */
+function isMtuLegal(qp: QueuePair, view: DataView): boolean {
+  if (qp.isDatagram) return true;
+  const code = QpContext.mtu.get(view, QP_CONTEXT_AT);
+  return code >= Mtu.MTU_256 && code <= DEV_LIM.maxMtu;
+}
+
 /** Starts what a state begins with. */
 function enter(qp: QueuePair, state: number): void {
-  const context = getContext(qp);
+  const { context } = qp;
   const before = qp.state;
   qp.state = state;
   if (state === QpState.RTR) qp.expectedPsn = QpContext.nextReceivePsn.get(context, 0);
@@ -106,6 +160,7 @@ function enter(qp: QueuePair, state: number): void {
     if (before === QpState.RTR) qp.nextPsn = QpContext.nextSendPsn.get(context, 0);
     qp.retriesLeft = qp.attributes.retryCount;
     qp.rnrRetriesLeft = qp.attributes.rnrRetry;
+    qp.wantsDrainedEvent = false;
     qp.adapter.activate(qp);
   }
   qp.adapter.network.connectionsChanged();

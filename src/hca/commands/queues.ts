@@ -62,6 +62,13 @@ function hw2swCq(hca: Hca, call: CommandCall): number {
   return CommandStatus.OK;
 }
 
+function queryCq(hca: Hca, call: CommandCall): number {
+  const cq = hca.adapter.cqs.find(call.modifier & NUMBER_MASK);
+  if (cq === undefined) return CommandStatus.BAD_INDEX;
+  describeCq(cq, call.startOutput(CqContext.byteLength));
+  return call.writeOutput(CqContext.byteLength) ? CommandStatus.OK : CommandStatus.BAD_PARAM;
+}
+
 function describeCq(cq: CompletionQueue, out: DataView): void {
   const armedState =
     cq.armed === CqArm.NEXT ? CqState.ARMED : cq.armed === CqArm.SOLICITED ? CqState.ARMED_SOLICITED : CqState.FIRED;
@@ -157,7 +164,8 @@ function describeSrq(srq: SharedReceiveQueue, out: DataView): void {
 function armSrq(hca: Hca, call: CommandCall): number {
   const srq = hca.adapter.srqs.find(call.modifier & NUMBER_MASK);
   if (srq === undefined) return CommandStatus.BAD_INDEX;
-  srq.limit = call.inLo & 0xffff;
+  if (call.inLo > 1 << srq.logSize) return CommandStatus.BAD_PARAM;
+  srq.limit = call.inLo;
   return CommandStatus.OK;
 }
 
@@ -187,24 +195,37 @@ function sw2hwEq(hca: Hca, call: CommandCall): number {
   return CommandStatus.OK;
 }
 
+const eqOf = (hca: Hca, number: number): EventQueue | undefined => (number < MAX_EQS ? hca.events.queues[number] : undefined);
+
 function hw2swEq(hca: Hca, call: CommandCall): number {
-  const { queues } = hca.events;
-  const queue = call.modifier < MAX_EQS ? queues[call.modifier] : undefined;
+  const queue = eqOf(hca, call.modifier);
   if (queue === undefined) return CommandStatus.BAD_RES_STATE;
-  queues[call.modifier] = undefined;
-  const out = call.startOutput(EqContext.byteLength);
+  hca.events.queues[call.modifier] = undefined;
+  describeEq(queue, call.startOutput(EqContext.byteLength));
+  // Where the driver gave no mailbox the context is simply lost (P-25).
+  call.writeOutput(EqContext.byteLength);
+  return CommandStatus.OK;
+}
+
+function queryEq(hca: Hca, call: CommandCall): number {
+  const queue = eqOf(hca, call.modifier);
+  if (queue === undefined) return CommandStatus.BAD_INDEX;
+  describeEq(queue, call.startOutput(EqContext.byteLength));
+  return call.writeOutput(EqContext.byteLength) ? CommandStatus.OK : CommandStatus.BAD_PARAM;
+}
+
+function describeEq(queue: EventQueue, out: DataView): void {
   EqContext.state.set(out, 0, queue.isArmed ? EqState.ARMED : EqState.FIRED);
   EqContext.logSize.set(out, 0, queue.logSize);
   EqContext.intr.set(out, 0, queue.intr);
   EqContext.consumerIndex.set(out, 0, queue.consumer);
   EqContext.producerIndex.set(out, 0, queue.producer);
-  call.writeOutput(EqContext.byteLength);
-  return CommandStatus.OK;
 }
 
 export const queueCommands: CommandTable = [
   [Command.SW2HW_CQ, sw2hwCq],
   [Command.HW2SW_CQ, hw2swCq],
+  [Command.QUERY_CQ, queryCq],
   [Command.RESIZE_CQ, resizeCq],
   [Command.SW2HW_SRQ, sw2hwSrq],
   [Command.HW2SW_SRQ, hw2swSrq],
@@ -212,4 +233,5 @@ export const queueCommands: CommandTable = [
   [Command.ARM_SRQ, armSrq],
   [Command.SW2HW_EQ, sw2hwEq],
   [Command.HW2SW_EQ, hw2swEq],
+  [Command.QUERY_EQ, queryEq],
 ];

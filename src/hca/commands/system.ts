@@ -54,13 +54,11 @@ function runFw(hca: Hca): number {
 }
 
 function queryDevLim(hca: Hca, call: CommandCall): number {
-  if (hca.systemState === SystemState.RESET) return CommandStatus.BAD_SYS_STATE;
   writeAll(QueryDevLim, call.startOutput(QueryDevLim.byteLength), 0, { ...DEV_LIM, ports: hca.adapter.ports.length });
   return call.writeOutput(QueryDevLim.byteLength) ? CommandStatus.OK : CommandStatus.BAD_PARAM;
 }
 
-function queryAdapter(hca: Hca, call: CommandCall): number {
-  if (hca.systemState !== SystemState.INITIALISED) return CommandStatus.BAD_SYS_STATE;
+function queryAdapter(_hca: Hca, call: CommandCall): number {
   writeAll(QueryAdapter, call.startOutput(QueryAdapter.byteLength), 0, {
     vendorId: MT25204.vendorId,
     deviceId: MT25204.deviceId,
@@ -134,15 +132,27 @@ function mapEq(hca: Hca, call: CommandCall): number {
 
 const ok = (): number => CommandStatus.OK;
 
-export const systemCommands: CommandTable = [
+/** Legal in any state: they find the device, and take it down. */
+export const firmwareCommands: CommandTable = [
   [Command.QUERY_FW, queryFw],
   [Command.ENABLE_LAM, () => CommandStatus.LAM_NOT_PRESENT],
   [Command.RUN_FW, runFw],
-  [Command.QUERY_DEV_LIM, queryDevLim],
-  [Command.QUERY_ADAPTER, queryAdapter],
-  [Command.INIT_HCA, initHca],
-  [Command.CLOSE_HCA, closeHca],
   [Command.SYS_DIS, ok],
-  [Command.MAP_EQ, mapEq],
+  // No pages are wanted for firmware and none are kept (P-22).
+  [Command.MAP_FA, ok],
+  [Command.UNMAP_FA, ok],
+];
+
+/** Legal once the firmware runs. */
+export const startCommands: CommandTable = [
+  [Command.QUERY_DEV_LIM, queryDevLim],
+  [Command.INIT_HCA, initHca],
   [Command.NOP, ok],
+];
+
+/** Legal between INIT_HCA and CLOSE_HCA. */
+export const systemCommands: CommandTable = [
+  [Command.QUERY_ADAPTER, queryAdapter],
+  [Command.CLOSE_HCA, closeHca],
+  [Command.MAP_EQ, mapEq],
 ];

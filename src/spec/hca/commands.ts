@@ -2,7 +2,7 @@
 
 import { be16, be32, bits, bits8, bytes, flag, half64, layout, u8 } from "../../base/layout.ts";
 
-/** Opcodes the Linux driver issues in mem-free mode (2.7). */
+/** Opcodes of mem-free mode: those that the Linux driver issues, and the queries that other drivers and tools use (2.7). */
 export const Command = {
   SYS_DIS: 0x002,
   QUERY_DEV_LIM: 0x003,
@@ -14,12 +14,15 @@ export const Command = {
   CLOSE_IB: 0x00a,
   SET_IB: 0x00c,
   SW2HW_MPT: 0x00d,
+  QUERY_MPT: 0x00e,
   HW2SW_MPT: 0x00f,
   MAP_EQ: 0x012,
   SW2HW_EQ: 0x013,
   HW2SW_EQ: 0x014,
+  QUERY_EQ: 0x015,
   SW2HW_CQ: 0x016,
   HW2SW_CQ: 0x017,
+  QUERY_CQ: 0x018,
   RST2INIT_QP: 0x019,
   INIT2RTR_QP: 0x01a,
   RTR2RTS_QP: 0x01b,

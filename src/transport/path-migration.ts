@@ -1,0 +1,58 @@
+// Automatic path migration of connected queue pairs. A connection is armed when both ends have asked for it and heard of each
+// other; it moves to the alternate path when the primary one fails or when software says so, and takes the other end along.
+// IBA vol 1, 17.2.8; docs "infinihost" 4.1 (path-migration state), 4.1.4.
+
+import { AddressPath, ALTERNATE_PATH_AT, PathMigration, PRIMARY_PATH_AT } from "../spec/hca/contexts.ts";
+import { EventType } from "../spec/hca/queues.ts";
+import { AdapterCounter } from "./counters.ts";
+import { pkeysMatch } from "./port.ts";
+import type { QueuePair } from "./queue-pair.ts";
+
+/** Both ends of a connection have spoken; those that asked for it are armed now (17.2.8.1.1). */
+export function noteArming(qp: QueuePair, peer: QueuePair): void {
+  if (qp.migration === PathMigration.REARM) qp.migration = PathMigration.ARMED;
+  if (peer.migration === PathMigration.REARM) peer.migration = PathMigration.ARMED;
+}
+
+/** Moves to the alternate path: the two change places in the context, and the driver hears of it (17.2.8.1.2). */
+export function migrate(qp: QueuePair): void {
+  const { context, adapter } = qp;
+  for (let i = 0; i < AddressPath.byteLength; i += 4) {
+    const primary = context.getInt32(PRIMARY_PATH_AT + i);
+    context.setInt32(PRIMARY_PATH_AT + i, context.getInt32(ALTERNATE_PATH_AT + i));
+    context.setInt32(ALTERNATE_PATH_AT + i, primary);
+  }
+  qp.attributes.decode(context);
+  qp.port = adapter.ports[AddressPath.port.get(context, PRIMARY_PATH_AT) - 1] ?? qp.port;
+  qp.migration = PathMigration.MIGRATED;
+  qp.retriesLeft = qp.attributes.retryCount;
+  adapter.counters[AdapterCounter.pathMigrations]! += 1;
+  adapter.events.qpEvent(EventType.PATH_MIGRATED, qp.number);
+  adapter.network.connectionsChanged();
+}
+
+/**
+ * The other end asks `peer` to migrate: its packets say so and come by another path.
+ * @returns false if that is not the alternate path that `peer` was given: the packets are dropped (17.2.8.1.3)
+ */
+export function followMigration(qp: QueuePair, peer: QueuePair): boolean {
+  if (isAlternatePathTo(qp, peer)) {
+    migrate(peer);
+    return true;
+  }
+  if (!peer.hasRefusedMigration) {
+    peer.hasRefusedMigration = true;
+    peer.adapter.counters[AdapterCounter.pathMigrationFailures]! += 1;
+    peer.adapter.events.qpEvent(EventType.PATH_MIGRATION_FAILED, peer.number);
+  }
+  return false;
+}
+
+function isAlternatePathTo(qp: QueuePair, peer: QueuePair): boolean {
+  const { context } = peer;
+  const port = peer.adapter.ports[AddressPath.port.get(context, ALTERNATE_PATH_AT) - 1];
+  if (port === undefined) return false;
+  const rlid = AddressPath.rlid.get(context, ALTERNATE_PATH_AT);
+  const pkey = port.pkey(AddressPath.pkeyIndex.get(context, ALTERNATE_PATH_AT));
+  return rlid === (qp.port.wire.lid | qp.attributes.pathBits) && pkeysMatch(qp.port.pkey(qp.attributes.pkeyIndex), pkey);
+}

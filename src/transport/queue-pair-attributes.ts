@@ -1,0 +1,62 @@
+// The attributes of a queue pair that transitions change, decoded once from its context and read in the hot path.
+// Docs "infinihost" 4.1, 4.1.1.
+
+import { AddressPath, PRIMARY_PATH_AT, QpContext } from "../spec/hca/contexts.ts";
+
+/** Longest message (IBA vol 1, 9.7.7: 2^31 bytes); one less keeps lengths in the int range. */
+export const MESSAGE_BYTES_MAX = 0x7fffffff;
+
+export class QueuePairAttributes {
+  pkeyIndex = 0;
+  qkey = 0;
+  mtuCode = 0;
+  /** Longest message as requester. */
+  maxMessageBytes = MESSAGE_BYTES_MAX;
+  remoteQpn = 0;
+  rlid = 0;
+  pathBits = 0;
+  sl = 0;
+  hasGrh = false;
+  sgidIndex = 0;
+  ackTimeout = 0;
+  retryCount = 0;
+  rnrRetry = 0;
+  minRnrTimer = 0;
+  /** As requester: reads, writes and atomics may be posted. */
+  sendsReads = false;
+  sendsWrites = false;
+  sendsAtomics = false;
+  /** As responder. */
+  allowsRemoteRead = false;
+  allowsRemoteWrite = false;
+  allowsRemoteAtomic = false;
+
+  /** Takes over what a QP context says. */
+  decode(context: DataView): void {
+    this.#decodePath(context);
+    this.qkey = QpContext.qkey.get(context, 0) | 0;
+    this.mtuCode = QpContext.mtu.get(context, 0);
+    const logMaxMessage = QpContext.logMaxMessage.get(context, 0);
+    this.maxMessageBytes = logMaxMessage >= 31 ? MESSAGE_BYTES_MAX : 2 ** logMaxMessage;
+    this.remoteQpn = QpContext.remoteQpn.get(context, 0);
+    this.retryCount = QpContext.retryCount.get(context, 0);
+    this.minRnrTimer = QpContext.minRnrTimer.get(context, 0);
+    this.sendsReads = QpContext.sendReads.get(context, 0) === 1;
+    this.sendsWrites = QpContext.sendWrites.get(context, 0) === 1;
+    this.sendsAtomics = QpContext.sendAtomics.get(context, 0) === 1;
+    this.allowsRemoteRead = QpContext.remoteRead.get(context, 0) === 1;
+    this.allowsRemoteWrite = QpContext.remoteWrite.get(context, 0) === 1;
+    this.allowsRemoteAtomic = QpContext.remoteAtomic.get(context, 0) === 1;
+  }
+
+  #decodePath(context: DataView): void {
+    this.pkeyIndex = AddressPath.pkeyIndex.get(context, PRIMARY_PATH_AT);
+    this.rlid = AddressPath.rlid.get(context, PRIMARY_PATH_AT);
+    this.pathBits = AddressPath.pathBits.get(context, PRIMARY_PATH_AT);
+    this.sl = AddressPath.sl.get(context, PRIMARY_PATH_AT);
+    this.hasGrh = AddressPath.grh.get(context, PRIMARY_PATH_AT) === 1;
+    this.sgidIndex = AddressPath.sgidIndex.get(context, PRIMARY_PATH_AT);
+    this.rnrRetry = AddressPath.rnrRetry.get(context, PRIMARY_PATH_AT);
+    this.ackTimeout = AddressPath.ackTimeout.get(context, PRIMARY_PATH_AT);
+  }
+}
