@@ -50,3 +50,6 @@ export function copyBytes(from: Memory, fromAt: number, to: Memory, toAt: number
 export function publishWord(memory: Memory, at: number, value: number): void {
   Atomics.store(memory.words, at >> 2, value);
 }
+
+/** Swaps the 4 bytes of a word: from big-endian memory read in host order, or back. */
+export const swap32 = (word: number): number => (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);

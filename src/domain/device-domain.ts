@@ -146,7 +146,7 @@ export class DeviceDomain {
     this.#sweepsToSockets--;
     if (pollSockets || this.#sweepsToSockets <= 0) work += this.#pollSockets();
     const entries = this.#entries;
-    for (let i = 0; i < entries.length; i++) work += entries[i]!.fn.hca.poll();
+    for (let i = 0; i < entries.length; i++) work += entries[i]!.fn.hca.poll(nowNs);
     work += this.#fabric.step(nowNs, FABRIC_BUDGET);
     work += this.#engine.step(nowNs);
     for (let i = 0; i < entries.length; i++) entries[i]!.fn.hca.events.flush();

@@ -59,6 +59,7 @@ export class InProcessDomain {
     const uar = newMemory(UAR_BYTES);
     const handlers = new Map<number, () => void>();
     const due: number[] = [];
+    const line = { isAsserted: false };
     const isMapped = this.#options.isMapped ?? true;
     const hca = new Hca({
       name,
@@ -68,11 +69,16 @@ export class InProcessDomain {
       uar,
       isMapped,
       log: this.#options.log ?? silentLog,
-      interrupts: { msix: (vector) => due.push(vector), intx: () => {} },
+      interrupts: {
+        msix: (vector) => due.push(vector),
+        intx: (isAsserted) => {
+          line.isAsserted = isAsserted;
+        },
+      },
     });
     connect(hca.addPort(wire));
     this.engine.add(hca.adapter);
-    const access = new InProcessAccess({ domain: this, hca, memory, registers, uar, handlers, due, isMapped });
+    const access = new InProcessAccess({ domain: this, hca, memory, registers, uar, handlers, due, line, isMapped });
     const node: InProcessNode = { name, hca, access, dma, background: () => 0 };
     this.nodes.push(node);
     return node;
@@ -89,7 +95,7 @@ export class InProcessDomain {
   step(): number {
     const now = this.#options.clock.nowNs();
     let work = this.#options.stepFabric?.(now) ?? 0;
-    for (const node of this.nodes) work += node.hca.poll();
+    for (const node of this.nodes) work += node.hca.poll(now);
     work += this.engine.step(now);
     for (const node of this.nodes) {
       node.hca.events.flush();
@@ -114,6 +120,8 @@ interface AccessParts {
   uar: Memory;
   handlers: Map<number, () => void>;
   due: number[];
+  /** The INTx line. */
+  line: { isAsserted: boolean };
   isMapped: boolean;
 }
 
@@ -124,6 +132,7 @@ export class InProcessAccess implements DeviceAccess {
   /** Accesses that went through a call: what would be a message of the VMM. */
   trappedAccesses = 0;
   readonly #parts: AccessParts;
+  #onIntx: (() => void) | undefined;
 
   constructor(parts: AccessParts) {
     this.memory = parts.memory;
@@ -175,11 +184,17 @@ export class InProcessAccess implements DeviceAccess {
     this.#parts.handlers.set(vector, handler);
   }
 
+  onIntx(handler: () => void): void {
+    this.#onIntx = handler;
+  }
+
   /** Runs the handlers of the interrupts that have arrived; returns how many. */
   deliverInterrupts(): number {
     const due = this.#parts.due.splice(0);
     for (const vector of due) this.#parts.handlers.get(vector)?.();
-    return due.length;
+    if (!this.#parts.line.isAsserted || this.#onIntx === undefined) return due.length;
+    this.#onIntx();
+    return due.length + 1;
   }
 }
 

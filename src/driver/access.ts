@@ -18,6 +18,8 @@ export interface DeviceAccess {
   settle(): void;
   /** Calls `handler` for MSI-X vector `vector` from then on. */
   onInterrupt(vector: number, handler: () => void): void;
+  /** Calls `handler` while the INTx line is asserted; throws where the access has no INTx. */
+  onIntx(handler: () => void): void;
 }
 
 /** Something the device refused, or that the caller may not ask for. */

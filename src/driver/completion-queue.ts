@@ -39,7 +39,8 @@ export class DriverCompletionQueue {
   readonly #pd: number;
   readonly #ci: DoorbellRecordSlot;
   readonly #arm: DoorbellRecordSlot;
-  #region: Region;
+  /** The buffer's region; another one after a resize. */
+  region: Region;
   #size: number;
   #consumer = 0;
   #armSequence = 1;
@@ -49,7 +50,7 @@ export class DriverCompletionQueue {
     this.#pd = pd;
     this.uar = device.uar;
     this.#size = 2 ** Math.ceil(Math.log2(entries + 1));
-    this.#region = this.#newBuffer(this.#size);
+    this.region = this.#newBuffer(this.#size);
     this.#ci = device.icm.allocateRecord(this.uar, false);
     this.#arm = device.icm.allocateRecord(this.uar, true);
     this.number = device.cqNumbers.allocate();
@@ -64,7 +65,7 @@ export class DriverCompletionQueue {
         CqContext.usrPage.set(view, at, this.uar);
         CqContext.completionEqn.set(view, at, device.completionEqn);
         CqContext.pd.set(view, at, pd);
-        CqContext.lkey.set(view, at, this.#region.lkey);
+        CqContext.lkey.set(view, at, this.region.lkey);
         CqContext.cqn.set(view, at, this.number);
         CqContext.ciRecord.set(view, at, this.#ci.index);
         CqContext.armRecord.set(view, at, this.#arm.index);
@@ -78,7 +79,7 @@ export class DriverCompletionQueue {
     const { memory } = this.#device.access;
     const completions: Completion[] = [];
     while (completions.length < limit) {
-      const at = this.#region.block.at + (this.#consumer % this.#size) * CQE_BYTES;
+      const at = this.region.block.at + (this.#consumer % this.#size) * CQE_BYTES;
       if ((memory.bytes[at + OWNER_AT]! & HARDWARE_OWNED) !== 0) break;
       completions.push(decodeCompletion(memory.view, at));
       memory.bytes[at + OWNER_AT] = HARDWARE_OWNED;
@@ -121,7 +122,7 @@ export class DriverCompletionQueue {
     });
     this.#copyLeft(region, size);
     this.#release();
-    this.#region = region;
+    this.region = region;
     this.#size = size;
   }
 
@@ -137,7 +138,7 @@ export class DriverCompletionQueue {
   #copyLeft(region: Region, size: number): void {
     const { bytes } = this.#device.access.memory;
     for (let i = this.#consumer; ; i++) {
-      const from = this.#region.block.at + (i % this.#size) * CQE_BYTES;
+      const from = this.region.block.at + (i % this.#size) * CQE_BYTES;
       if ((bytes[from + OWNER_AT]! & HARDWARE_OWNED) !== 0) return;
       bytes.copy(bytes, region.block.at + (i % size) * CQE_BYTES, from, from + CQE_BYTES);
     }
@@ -151,8 +152,8 @@ export class DriverCompletionQueue {
   }
 
   #release(): void {
-    this.#region.deregister();
-    this.#device.heap.free(this.#region.block);
+    this.region.deregister();
+    this.#device.heap.free(this.region.block);
   }
 }
 

@@ -1,6 +1,7 @@
 // Bringing an MT25204 up and down, in the order the Linux driver does it. Docs "infinihost" 8.1, 8.4.
 
-import { Command, CommandStatus, InitHca, QueryDevLim, QueryFw } from "../spec/hca/commands.ts";
+import { Command, CommandStatus, InitHca, QueryAdapter, QueryDevLim, QueryFw } from "../spec/hca/commands.ts";
+import { EQ_INTR_MSIX } from "../spec/hca/contexts.ts";
 import { EventType } from "../spec/hca/queues.ts";
 import { Bar0 } from "../spec/hca/registers.ts";
 import { type DeviceAccess, DriverError } from "./access.ts";
@@ -17,6 +18,8 @@ export interface DeviceOptions {
   logSrqs?: number;
   logMpts?: number;
   mtts?: number;
+  /** How the device interrupts (default MSI-X). */
+  interrupts?: "msix" | "intx";
 }
 
 const LOG_UARS = 11;
@@ -24,7 +27,6 @@ const LOG_MULTICAST = 8;
 const MULTICAST_HASH = 128;
 const LOG_COMPLETION_EQ = 10;
 const LOG_SMALL_EQ = 8;
-const Vector = { COMPLETION: 0, ASYNC: 1, COMMAND: 2 } as const;
 /** Events the Linux driver maps to its async EQ (2.8.11). */
 const ASYNC_EVENTS = 0x1f43fe;
 /** The driver's own protection domain. */
@@ -50,7 +52,8 @@ export class Device {
   readonly srqNumbers: IndexPool;
   readonly qpNumbers: IndexPool;
   readonly pdNumbers: IndexPool;
-  readonly #eqs: DriverEventQueue[] = [];
+  /** For completions, asynchronous events and commands, in this order. */
+  readonly eventQueues: DriverEventQueue[] = [];
 
   /**
    * Resets the device and initialises it.
@@ -78,7 +81,7 @@ export class Device {
     this.qpNumbers = new IndexPool("QPs", this.specialQpBase + 4, 2 ** logQps);
     this.pdNumbers = new IndexPool("protection domains", DRIVER_PD + 1, 2 ** 15);
     this.completionEqn = reserved(QueryDevLim.logReservedEqs);
-    this.#createEqs();
+    this.#createEqs(options.interrupts ?? "msix");
     this.#configureSpecialQps(this.specialQpBase);
   }
 
@@ -113,16 +116,43 @@ export class Device {
     });
   }
 
-  #createEqs(): void {
+  #createEqs(interrupts: "msix" | "intx"): void {
     const first = this.completionEqn;
-    this.#eqs.push(new DriverEventQueue(this, first, LOG_COMPLETION_EQ, Vector.COMPLETION, DRIVER_PD));
-    this.#eqs.push(new DriverEventQueue(this, first + 1, LOG_SMALL_EQ, Vector.ASYNC, DRIVER_PD));
-    this.#eqs.push(new DriverEventQueue(this, first + 2, LOG_SMALL_EQ, Vector.COMMAND, DRIVER_PD));
+    const sizes = [LOG_COMPLETION_EQ, LOG_SMALL_EQ, LOG_SMALL_EQ];
+    const pin = interrupts === "intx" ? this.#intaPin() : 0;
+    sizes.forEach((logSize, vector) => {
+      const eq = new DriverEventQueue(
+        this,
+        first + vector,
+        logSize,
+        interrupts === "intx" ? pin : EQ_INTR_MSIX | vector,
+        DRIVER_PD,
+      );
+      this.eventQueues.push(eq);
+      if (interrupts === "msix") this.access.onInterrupt(vector, () => eq.handleInterrupt());
+    });
+    if (interrupts === "intx") this.access.onIntx(() => this.#handleIntx(pin));
     this.commands.run(Command.MAP_EQ, { modifier: first + 1, inputValue: { hi: 0, lo: ASYNC_EVENTS } });
     this.commands.run(Command.MAP_EQ, { modifier: first + 2, inputValue: { hi: 0, lo: 1 << EventType.COMMAND } });
     this.commands.useEvents(true);
     // The interrupt self-test: without a working interrupt this times out (P-3).
     this.commands.run(Command.NOP, { modifier: 0x1f });
+  }
+
+  #intaPin(): number {
+    const { output } = this.commands.run(Command.QUERY_ADAPTER, { outputBytes: QueryAdapter.byteLength });
+    return QueryAdapter.intaPin.get(output, 0);
+  }
+
+  /** One line for all queues: take it down, consume everywhere, arm all of them in one store (5.9). */
+  #handleIntx(pin: number): void {
+    this.access.writeRegister(Bar0.CLR_INT + (pin < 32 ? 4 : 0), (1 << (pin & 31)) >>> 0);
+    let mask = 0;
+    for (const eq of this.eventQueues) {
+      eq.consume();
+      mask |= 1 << eq.number;
+    }
+    this.access.writeRegister(Bar0.EQ_ARM + 4, mask >>> 0);
   }
 
   #configureSpecialQps(base: number): void {
@@ -149,7 +179,7 @@ export class Device {
     for (const eqn of [this.completionEqn + 1, this.completionEqn + 2]) {
       this.commands.run(Command.MAP_EQ, { modifier: (eqn | 0x80000000) >>> 0, inputValue: { hi: 0, lo: 0xffffffff } });
     }
-    for (const eq of [...this.#eqs].reverse()) eq.destroy();
+    for (const eq of [...this.eventQueues].reverse()) eq.destroy();
     this.commands.run(Command.CLOSE_HCA);
     this.icm.release();
     this.commands.run(Command.UNMAP_ICM_AUX);

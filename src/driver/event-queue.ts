@@ -9,7 +9,6 @@ import { Region } from "./memory-region.ts";
 
 const OWNER_AT = 31;
 const HARDWARE_OWNED = 0x80;
-const INTR_MSIX = 0x80;
 
 /** An event other than a command's completion. */
 export interface DeviceEvent {
@@ -24,18 +23,19 @@ export interface DeviceEvent {
 export class DriverEventQueue {
   readonly number: number;
   readonly #device: Device;
-  readonly #region: Region;
+  readonly region: Region;
   readonly #size: number;
   #consumer = 0;
 
-  constructor(device: Device, number: number, logSize: number, vector: number, pd: number) {
+  /** @param intr the context's `intr`: an MSI-X vector or the INTA pin (1.3) */
+  constructor(device: Device, number: number, logSize: number, intr: number, pd: number) {
     this.#device = device;
     this.number = number;
     this.#size = 2 ** logSize;
     const block = device.heap.allocate(this.#size * EQE_BYTES);
     const { bytes, view } = device.access.memory;
     for (let i = 0; i < this.#size; i++) bytes[block.at + i * EQE_BYTES + OWNER_AT] = HARDWARE_OWNED;
-    this.#region = new Region(device, block, { pd, access: Access.LOCAL_WRITE, virtualAddress: 0n });
+    this.region = new Region(device, block, { pd, access: Access.LOCAL_WRITE, virtualAddress: 0n });
     device.commands.run(Command.SW2HW_EQ, {
       modifier: number,
       input: (_view, at) => {
@@ -43,26 +43,30 @@ export class DriverEventQueue {
         EqContext.translation.set(view, at, 1);
         EqContext.state.set(view, at, EqState.ARMED);
         EqContext.logSize.set(view, at, logSize);
-        EqContext.intr.set(view, at, INTR_MSIX | vector);
+        EqContext.intr.set(view, at, intr);
         EqContext.pd.set(view, at, pd);
-        EqContext.lkey.set(view, at, this.#region.lkey);
+        EqContext.lkey.set(view, at, this.region.lkey);
       },
     });
-    device.access.onInterrupt(vector, () => this.handleInterrupt());
   }
 
-  /** Consumes every EQE there is, as the MSI-X handler does. */
+  /** Consumes every EQE there is and arms the queue again, as the MSI-X handler does. */
   handleInterrupt(): void {
+    this.consume();
+    this.#device.access.writeRegister(Bar0.EQ_ARM + 4, (1 << this.number) >>> 0);
+  }
+
+  /** Consumes every EQE there is and publishes the consumer index. */
+  consume(): void {
     const { memory } = this.#device.access;
     for (;;) {
-      const at = this.#region.block.at + (this.#consumer % this.#size) * EQE_BYTES;
+      const at = this.region.block.at + (this.#consumer % this.#size) * EQE_BYTES;
       if ((memory.bytes[at + OWNER_AT]! & HARDWARE_OWNED) !== 0) break;
       this.#dispatch(memory.view, at);
       memory.bytes[at + OWNER_AT] = HARDWARE_OWNED;
       this.#consumer = (this.#consumer + 1) >>> 0;
     }
     this.#device.access.writeRegister(Bar0.EQ_SET_CI + this.number * EQ_SET_CI_STRIDE, this.#consumer);
-    this.#device.access.writeRegister(Bar0.EQ_ARM + 4, (1 << this.number) >>> 0);
   }
 
   #dispatch(view: DataView, at: number): void {
@@ -88,7 +92,7 @@ export class DriverEventQueue {
 
   destroy(): void {
     this.#device.commands.run(Command.HW2SW_EQ, { modifier: this.number, outputBytes: EqContext.byteLength });
-    this.#region.deregister();
-    this.#device.heap.free(this.#region.block);
+    this.region.deregister();
+    this.#device.heap.free(this.region.block);
   }
 }

@@ -25,7 +25,8 @@ export class Region {
   readonly rkey: number;
   readonly virtualAddress: bigint;
   readonly length: number;
-  readonly #index: number;
+  /** Index of its entry in the memory protection table. */
+  readonly index: number;
   readonly #mtt: { address: number; count: number };
 
   constructor(device: Device, block: DmaBlock, options: RegionOptions) {
@@ -37,12 +38,12 @@ export class Region {
     const count = Math.ceil(block.bytes / pageBytes);
     const pages = Array.from({ length: count }, (_, i) => block.dmaAddress + i * pageBytes);
     this.#mtt = { address: device.icm.writeMtts(pages), count };
-    this.#index = device.mptIndexes.allocate();
-    const key = this.#index;
+    this.index = device.mptIndexes.allocate();
+    const key = this.index;
     this.lkey = ((key << 8) | (key >>> 24)) >>> 0;
     this.rkey = this.lkey;
     device.commands.run(Command.SW2HW_MPT, {
-      modifier: this.#index,
+      modifier: this.index,
       input: (view, at) => {
         view.setUint32(at, 0xf0000000 | (options.access & ~0x1ff) | Access.LOCAL_READ, false);
         Mpt.region.set(view, at, 1);
@@ -57,8 +58,8 @@ export class Region {
   }
 
   deregister(): void {
-    this.device.commands.run(Command.HW2SW_MPT, { modifier: this.#index, opcodeModifier: 1 });
+    this.device.commands.run(Command.HW2SW_MPT, { modifier: this.index, opcodeModifier: 1 });
     this.device.icm.freeMtts(this.#mtt.address, this.#mtt.count);
-    this.device.mptIndexes.free(this.#index);
+    this.device.mptIndexes.free(this.index);
   }
 }

@@ -86,6 +86,8 @@ export interface ConnectOptions {
   sendPsn?: number;
   receivePsn?: number;
   mtuCode?: number;
+  /** log2 of the longest message (default 31). */
+  logMaxMessage?: number;
   ackTimeout?: number;
   retryCount?: number;
   rnrRetry?: number;
@@ -203,7 +205,7 @@ export class DriverQueuePair {
   readyToReceive(options?: ConnectOptions): void {
     this.transition(Command.INIT2RTR_QP, QpState.RTR, RTR_MASK[this.service] ?? 0, (view, at) => {
       QpContext.mtu.set(view, at, options?.mtuCode ?? 4);
-      QpContext.logMaxMessage.set(view, at, 31);
+      QpContext.logMaxMessage.set(view, at, options?.logMaxMessage ?? 31);
       if (options === undefined) return;
       QpContext.remoteQpn.set(view, at, options.remoteQpn);
       QpContext.nextReceivePsn.set(view, at, options.receivePsn ?? 0);

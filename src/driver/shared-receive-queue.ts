@@ -64,6 +64,11 @@ export class DriverSharedReceiveQueue {
     return offset;
   }
 
+  /** Where the WQE at `offset` of the queue lies in the driver's memory. */
+  slotAt(offset: number): number {
+    return this.#region.block.at + offset;
+  }
+
   /** Gives a completed WQE back, at the tail of the list. */
   recycle(offset: number): void {
     const slot = offset >>> this.logStride;

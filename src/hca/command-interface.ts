@@ -1,10 +1,10 @@
 // The HCA command register: waits for GO, executes the command, reports the result in the register or as an event.
 // Docs "infinihost" 2.1-2.3.
 
-import type { Memory } from "../base/bytes.ts";
-import { publishWord } from "../base/bytes.ts";
+import { type Memory, publishWord, swap32 } from "../base/bytes.ts";
 import type { Log } from "../base/log.ts";
 import { hex, nameOf } from "../base/names.ts";
+import { RateLimit } from "../base/rate-limit.ts";
 import { Command, CommandStatus } from "../spec/hca/commands.ts";
 import { HCR_GO_LE, Hcr } from "../spec/hca/registers.ts";
 import { AdapterCounter } from "../transport/counters.ts";
@@ -54,6 +54,7 @@ export class CommandInterface {
   readonly #hcrAt: number;
   readonly #call: CommandCall;
   readonly #log: Log;
+  readonly #rate: RateLimit;
 
   /** @param hcrAt offset of the HCR in `registers` */
   constructor(hca: Hca, registers: Memory, hcrAt: number, log: Log) {
@@ -62,12 +63,20 @@ export class CommandInterface {
     this.#hcrAt = hcrAt;
     this.#call = new CommandCall(hca.dma);
     this.#log = log;
+    this.#rate = new RateLimit(hca.quota.commandsPerSecond);
   }
 
-  /** Executes the command in the register, if GO is set. Returns 1 if there was one. */
-  poll(): number {
+  /**
+   * Executes the command in the register, if GO is set and the quota allows another one now; else the driver finds the device
+   * busy for a little longer. Returns 1 if there was one.
+   */
+  poll(nowNs: number): number {
     const lastWord = (this.#hcrAt + 24) >> 2;
     if ((this.#registers.words[lastWord]! & HCR_GO_LE) === 0) return 0;
+    if (!this.#rate.take(nowNs)) {
+      this.#hca.adapter.counters[AdapterCounter.commandsDelayed]! += 1;
+      return 0;
+    }
     Atomics.load(this.#registers.words, lastWord);
     const call = this.#call;
     call.load(this.#registers.view, this.#hcrAt);
@@ -94,6 +103,7 @@ export class CommandInterface {
   #statusOf(call: CommandCall): number {
     const entry = entries.get(call.opcode);
     if (entry === undefined) return CommandStatus.BAD_OP;
+    if (this.#hca.systemState === SystemState.FAILED) return CommandStatus.INTERNAL_ERROR;
     if (this.#hca.systemState < entry.neededState) return CommandStatus.BAD_SYS_STATE;
     return entry.handler(this.#hca, call);
   }
@@ -114,5 +124,3 @@ export class CommandInterface {
     }
   }
 }
-
-const swap32 = (word: number): number => (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);

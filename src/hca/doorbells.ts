@@ -1,7 +1,7 @@
 // UAR pages. A doorbell word is a hint, the doorbell records are the truth: a hint names the QP or CQ to look at first, and a
 // sweep of the records finds what two hints that overwrote each other have lost. Docs "infinihost" 3.5, 5.1, 5.3, P-34.
 
-import type { Memory } from "../base/bytes.ts";
+import { type Memory, swap32 } from "../base/bytes.ts";
 import { UAR_PAGE_BYTES, UarDoorbell } from "../spec/hca/registers.ts";
 import { QpState } from "../spec/ib/numbers.ts";
 import type { Adapter } from "../transport/adapter.ts";
@@ -27,9 +27,6 @@ class Uar {
     this.index = index;
   }
 }
-
-/** Swaps the 4 bytes of a word read in host order. */
-const swap32 = (word: number): number => (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
 
 export class Doorbells {
   readonly #memory: Memory;

@@ -11,6 +11,16 @@ const EQE_SHIFT = 5;
 /** Events kept back while the driver's queue is full; more are lost and counted. */
 export const PENDING_EVENTS_MAX = 4096;
 
+/** What became of an event. */
+export const Posted = {
+  /** Written, or kept until there is room. */
+  OK: 0,
+  /** Too many are waiting already. */
+  LOST: 1,
+  /** The queue's memory is not there: its driver can no longer be told anything. */
+  FAULT: 2,
+} as const;
+
 export class EventQueue {
   readonly number: number;
   readonly logSize: number;
@@ -59,15 +69,15 @@ export class EventQueue {
 
   /**
    * Writes one EQE whose last dword holds the owner byte. Dwords are in the order and byte order of 5.8.
-   * @returns false if the event was lost: the buffer is not there, or too many are waiting
+   * @returns `Posted`
    */
-  post(d0: number, d1: number, d2: number, d3: number, d4: number, d5: number): boolean {
+  post(d0: number, d1: number, d2: number, d3: number, d4: number, d5: number): number {
     if (this.isFull || this.#pending.length > 0) {
-      if (this.#pending.length >= PENDING_EVENTS_MAX) return false;
+      if (this.#pending.length >= PENDING_EVENTS_MAX) return Posted.LOST;
       this.#pending.push(Int32Array.of(d0, d1, d2, d3, d4, d5));
-      return true;
+      return Posted.OK;
     }
-    return this.#write(d0, d1, d2, d3, d4, d5);
+    return this.#write(d0, d1, d2, d3, d4, d5) ? Posted.OK : Posted.FAULT;
   }
 
   /** Writes what was kept back, as far as there is room. Returns how many. */

@@ -5,7 +5,7 @@ import { EventType, PortChange } from "../spec/hca/queues.ts";
 import { EQ_SET_CI_STRIDE } from "../spec/hca/registers.ts";
 import type { EventSink } from "../transport/adapter.ts";
 import { AdapterCounter } from "../transport/counters.ts";
-import type { EventQueue } from "./event-queue.ts";
+import { type EventQueue, Posted } from "./event-queue.ts";
 import { MAX_EQS } from "./limits.ts";
 
 /** Event types that MAP_EQ can route: one bit each. */
@@ -27,6 +27,8 @@ export class Events implements EventSink {
   readonly #counters: Float64Array;
   /** With mapped registers arming is a store that may be overwritten before it is seen: then every event signals. */
   readonly #alwaysSignals: boolean;
+  /** An event could not be written: the device must stop (see `Hca.stopForError`). */
+  hasFault = false;
   /** Vectors to signal and whether INTx is to rise, gathered until `flush`. */
   #dueVectors = 0;
   #isIntxDue = false;
@@ -41,6 +43,7 @@ export class Events implements EventSink {
   reset(): void {
     this.queues.fill(undefined);
     this.#route.fill(NOT_MAPPED);
+    this.hasFault = false;
     this.#dueVectors = 0;
     this.#isIntxDue = false;
     this.clearIntx();
@@ -74,6 +77,11 @@ export class Events implements EventSink {
 
   srqCatastrophic(srqn: number): void {
     this.#postRouted(EventType.SRQ_CATASTROPHIC, 0, srqn, 0);
+  }
+
+  /** The device itself has failed; the driver polls the catastrophic-error buffer too. */
+  localCatastrophic(): void {
+    this.#postRouted(EventType.LOCAL_CATASTROPHIC, 0, 0, 0);
   }
 
   portChange(port: number, isActive: boolean): void {
@@ -127,18 +135,20 @@ export class Events implements EventSink {
   }
 
   #postRouted(type: number, subType: number, number: number, d3: number): void {
-    const eqn = this.#route[type]!;
-    if (eqn !== NOT_MAPPED) this.#post(eqn, (type << 16) | subType, number, 0, d3, 0);
+    this.#post(this.#route[type]!, (type << 16) | subType, number, 0, d3, 0);
   }
 
   #post(eqn: number, d0: number, d1: number, d2: number, d3: number, d4: number, d5 = 0): void {
     const queue = this.queues[eqn];
     this.#counters[AdapterCounter.events]! += 1;
-    if (queue === undefined || !queue.post(d0, d1, d2, d3, d4, d5)) {
-      this.#counters[AdapterCounter.eqOverflows]! += 1;
+    if (queue === undefined) {
+      this.#counters[AdapterCounter.eventsUnrouted]! += 1;
       return;
     }
-    this.#signal(queue);
+    const posted = queue.post(d0, d1, d2, d3, d4, d5);
+    if (posted === Posted.OK) this.#signal(queue);
+    else if (posted === Posted.LOST) this.#counters[AdapterCounter.eqOverflows]! += 1;
+    else this.hasFault = true;
   }
 
   #signal(queue: EventQueue): void {

@@ -4,11 +4,10 @@
 // trapped access is the same: the bytes are stored and then looked at, so both modes run through one path.
 
 import type { AddressSpace } from "../base/address-space.ts";
-import type { Memory } from "../base/bytes.ts";
-import { newMemory } from "../base/bytes.ts";
+import { type Memory, newMemory, swap32 } from "../base/bytes.ts";
 import { newCounters } from "../base/counters.ts";
 import type { Log } from "../base/log.ts";
-import { BAR0_BYTES, Bar0, DB_RECORD_BYTES, EQ_SET_CI_STRIDE, UAR_PAGE_BYTES } from "../spec/hca/registers.ts";
+import { Bar0, CatastrophicError, DB_RECORD_BYTES, EQ_SET_CI_STRIDE, UAR_PAGE_BYTES } from "../spec/hca/registers.ts";
 import { Adapter } from "../transport/adapter.ts";
 import { AdapterCounter } from "../transport/counters.ts";
 import { DoorbellRecord } from "../transport/doorbell-record.ts";
@@ -21,12 +20,19 @@ import type { Wire, WireClient } from "../transport/wire.ts";
 import { CommandInterface } from "./command-interface.ts";
 import { Doorbells } from "./doorbells.ts";
 import { Events, type InterruptSink } from "./events.ts";
+import { DEFAULT_QUOTA, type Quota } from "./limits.ts";
 import { SystemState } from "./system-state.ts";
 
 const HCR_AT = Bar0.HCR - Bar0.MAPPED;
 const EQ_ARM_LOW_AT = Bar0.EQ_ARM + 4 - Bar0.MAPPED;
 const EQ_SET_CI_AT = Bar0.EQ_SET_CI - Bar0.MAPPED;
+const CATAS_AT = Bar0.CATAS - Bar0.MAPPED;
+/** Makes the first dword differ from zero whatever the type: any other value is fatal to the driver. */
+const CATAS_VALID = 1;
 const RESET_VALUE = 1;
+
+/** Second dword of the catastrophic-error buffer: ours, for whoever reads the driver's log. */
+const CatastrophicDetail = { EVENT_QUEUE: 1 } as const;
 
 /** Sizes and bases that INIT_HCA sets. */
 export interface Profile {
@@ -57,6 +63,8 @@ export interface HcaOptions {
   /** True if the VMM maps registers and UARs into the guest; false if every access is a message. */
   isMapped: boolean;
   counters?: Float64Array;
+  /** What this HCA may have, where it differs from `DEFAULT_QUOTA`. */
+  quota?: Partial<Quota>;
 }
 
 export class Hca {
@@ -65,15 +73,21 @@ export class Hca {
   readonly adapter: Adapter;
   readonly events: Events;
   readonly doorbells: Doorbells;
+  readonly quota: Quota;
   systemState: number = SystemState.RESET;
   readonly #registers: Memory;
   readonly #uar: Memory;
   readonly #commands: CommandInterface;
+  readonly #log: Log;
   #profile: Profile | undefined;
+  /** When the device was looked at last, for accesses that come as messages. */
+  #nowNs = 0;
 
   constructor(options: HcaOptions) {
     this.name = options.name;
+    this.quota = { ...DEFAULT_QUOTA, ...options.quota };
     this.dma = options.dma;
+    this.#log = options.log;
     this.#registers = options.registers;
     this.#uar = options.uar;
     const counters = options.counters ?? newCounters(AdapterCounter);
@@ -130,6 +144,21 @@ export class Hca {
     this.systemState = SystemState.INITIALISED;
   }
 
+  /**
+   * Something happened that the driver cannot be told in the ordinary way: the device says so in its catastrophic-error buffer,
+   * which the driver polls, and does nothing more until it is reset (1.5).
+   */
+  stopForError(type: number, detail: number): void {
+    this.adapter.counters[AdapterCounter.catastrophicErrors]! += 1;
+    this.events.localCatastrophic();
+    this.events.flush();
+    this.close();
+    this.systemState = SystemState.FAILED;
+    this.#registers.view.setUint32(CATAS_AT, ((type << 24) | CATAS_VALID) >>> 0, false);
+    this.#registers.view.setUint32(CATAS_AT + 4, detail, false);
+    this.#log.warn(`${this.name}: stopped by an internal error (${type}, ${detail}); its driver must reset it`);
+  }
+
   /** CLOSE_HCA: contexts are gone; the driver then unmaps ICM. */
   close(): void {
     this.events.reset();
@@ -167,8 +196,10 @@ export class Hca {
   }
 
   /** Looks at the command register, the EQ registers and the doorbells. Returns work done. */
-  poll(): number {
-    let work = this.#commands.poll();
+  poll(nowNs: number): number {
+    this.#nowNs = nowNs;
+    if (this.events.hasFault) this.stopForError(CatastrophicError.INTERNAL, CatastrophicDetail.EVENT_QUEUE);
+    let work = this.#commands.poll(nowNs);
     this.#pollEqRegisters();
     work += this.doorbells.poll();
     return work;
@@ -178,8 +209,8 @@ export class Hca {
     const { words, view } = this.#registers;
     const word = EQ_ARM_LOW_AT >> 2;
     if (words[word] === 0) return;
-    const armMask = view.getInt32(EQ_ARM_LOW_AT, false);
-    words[word] = 0;
+    // An exchange: what the driver stores between a load and a store of ours would be lost.
+    const armMask = swap32(Atomics.exchange(words, word, 0));
     this.events.pollRegisters(view, EQ_SET_CI_AT, armMask);
   }
 
@@ -197,13 +228,13 @@ export class Hca {
     const at = offset - Bar0.MAPPED;
     if (at >= 0 && at + data.length <= Bar0.MAPPED_BYTES) {
       this.#registers.bytes.set(data, at);
-      this.poll();
+      this.poll(this.#nowNs);
       return;
     }
-    if (data.length !== 4 || offset + 4 > BAR0_BYTES) return;
-    const value = new DataView(data.buffer, data.byteOffset, 4).getUint32(0, false);
+    const value = data.length === 4 ? new DataView(data.buffer, data.byteOffset, 4).getUint32(0, false) : 0;
     if (offset === Bar0.RESET && value === RESET_VALUE) this.reset();
     else if (offset === Bar0.CLR_INT || offset === Bar0.CLR_INT + 4) this.events.clearIntx();
+    else this.adapter.counters[AdapterCounter.badRegisterAccesses]! += 1;
   }
 
   readBar2(_offset: number, target: Uint8Array): void {
@@ -212,7 +243,10 @@ export class Hca {
 
   /** Writes to a UAR page that is not mapped: the same stores, then the same look. */
   writeBar2(offset: number, data: Uint8Array): void {
-    if (offset + data.length > this.#uar.bytes.length) return;
+    if (offset + data.length > this.#uar.bytes.length) {
+      this.adapter.counters[AdapterCounter.badRegisterAccesses]! += 1;
+      return;
+    }
     this.#uar.bytes.set(data, offset);
     this.doorbells.poll();
   }

@@ -17,8 +17,27 @@ export const LOG_MULTICAST_MAX = 20;
 export const LOG_UARS_MAX = 11;
 export const LOG_UARC_PAGES_MAX = 6;
 
-/** Objects that one HCA may have at a time, so that no guest exhausts the memory of the domain. More are refused: EXCEED_LIM. */
-export const QUOTA = { qps: 8192, cqs: 8192, srqs: 1024, regions: 131_072 } as const;
+/** What one HCA may have, so that no guest takes more than its share of the domain's memory and time. */
+export interface Quota {
+  /** Objects at a time; more are refused with EXCEED_LIM ("no resources"). */
+  readonly qps: number;
+  readonly cqs: number;
+  readonly srqs: number;
+  readonly regions: number;
+  /** Bytes in all regions together, those without translation not counted; more are refused. */
+  readonly registeredBytes: number;
+  /** Firmware commands per second on average; the device is busy until the next one may run. */
+  readonly commandsPerSecond: number;
+}
+
+export const DEFAULT_QUOTA: Quota = {
+  qps: 8192,
+  cqs: 8192,
+  srqs: 1024,
+  regions: 131_072,
+  registeredBytes: Number.POSITIVE_INFINITY,
+  commandsPerSecond: Number.POSITIVE_INFINITY,
+};
 
 /** Fields of QUERY_DEV_LIM by the names of its layout. */
 export const DEV_LIM = {

@@ -1,3 +1,4 @@
-// How far the driver has brought the device up (docs "infinihost" 8.1).
+// How far the driver has brought the device up (docs "infinihost" 8.1). Each state allows what those below it do, except that a
+// device that has failed does nothing until it is reset.
 
-export const SystemState = { RESET: 0, FIRMWARE_RUNS: 1, INITIALISED: 2 } as const;
+export const SystemState = { FAILED: -1, RESET: 0, FIRMWARE_RUNS: 1, INITIALISED: 2 } as const;

@@ -74,6 +74,8 @@ export class RegionTable {
   #mask = 0;
   #removals = 0;
   count = 0;
+  /** Bytes in all regions that translate. */
+  registeredBytes = 0;
 
   constructor(dma: AddressSpace, icm: Icm) {
     this.dma = dma;
@@ -85,6 +87,7 @@ export class RegionTable {
     this.#regions.reset(2 ** logEntries);
     this.#mask = 2 ** logEntries - 1;
     this.count = 0;
+    this.registeredBytes = 0;
     this.#removals++;
   }
 
@@ -93,6 +96,7 @@ export class RegionTable {
     this.#regions.reset(0);
     this.#mask = 0;
     this.count = 0;
+    this.registeredBytes = 0;
     this.#removals++;
   }
 
@@ -111,16 +115,19 @@ export class RegionTable {
     return this.#regions.get(index);
   }
 
+  /** Fills the entry, which must be free. */
   set(index: number, region: MemoryRegion): void {
-    if (this.#regions.get(index) === undefined) this.count++;
-    else this.#removals++;
     this.#regions.set(index, region);
+    this.count++;
+    if (!region.isPhysical) this.registeredBytes += region.length;
   }
 
   remove(index: number): boolean {
-    if (this.#regions.get(index) === undefined) return false;
+    const region = this.#regions.get(index);
+    if (region === undefined) return false;
     this.#regions.set(index, undefined);
     this.count--;
+    if (!region.isPhysical) this.registeredBytes -= region.length;
     this.#removals++;
     return true;
   }

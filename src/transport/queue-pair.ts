@@ -245,7 +245,7 @@ export class QueuePair {
   }
 
   srqFailed(): void {
-    this.fail(EventType.SRQ_CATASTROPHIC);
+    this.fail(EventType.WQ_CATASTROPHIC);
   }
 
   stopWaiting(): void {

@@ -41,7 +41,7 @@ function carryOut(bed: TestBed): void {
   const now = bed.clock.nowNs();
   for (let work = 1; work > 0; ) {
     work = 0;
-    for (let i = 0; i < nodes.length; i++) work += nodes[i]!.hca.poll();
+    for (let i = 0; i < nodes.length; i++) work += nodes[i]!.hca.poll(now);
     work += engine.step(now);
     for (let i = 0; i < nodes.length; i++) nodes[i]!.hca.events.flush();
   }

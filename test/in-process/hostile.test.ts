@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DriverError } from "../../src/driver/access.ts";
 import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
-import { QUOTA } from "../../src/hca/limits.ts";
+import { DEFAULT_QUOTA } from "../../src/hca/limits.ts";
 import { Command, InitHca, QP_CONTEXT_AT, ResizeCq } from "../../src/spec/hca/commands.ts";
 import { Access, AddressPath, CqContext, EqContext, Mpt, PRIMARY_PATH_AT, QpContext } from "../../src/spec/hca/contexts.ts";
 import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
@@ -184,11 +184,11 @@ test("hostile: huge tables and a hundred thousand objects: refused at the quota,
     ) === undefined
   )
     regions++;
-  assert.equal(regions, QUOTA.regions);
+  assert.equal(regions, DEFAULT_QUOTA.regions);
   const cq = (view: DataView, at: number): void => CqContext.usrPage.set(view, at, 1);
   let cqs = 0;
   while (refusal(guest, Command.SW2HW_CQ, cqs, cq) === undefined) cqs++;
-  assert.equal(cqs, QUOTA.cqs);
+  assert.equal(cqs, DEFAULT_QUOTA.cqs);
   assert.equal(refusal(guest, Command.SW2HW_CQ, cqs, cq), "EXCEED_LIM");
   const qp: Fill = (view, at) => {
     AddressPath.port.set(view, at + QP_CONTEXT_AT + PRIMARY_PATH_AT, 1);
@@ -196,7 +196,7 @@ test("hostile: huge tables and a hundred thousand objects: refused at the quota,
   };
   let qps = 0;
   while (refusal(guest, Command.RST2INIT_QP, qps, qp) === undefined) qps++;
-  assert.equal(qps, QUOTA.qps);
+  assert.equal(qps, DEFAULT_QUOTA.qps);
   assert.equal(refusal(guest, Command.RST2INIT_QP, qps, qp), "EXCEED_LIM");
   const grownMiB = (process.memoryUsage().rss - before) / 2 ** 20;
 

@@ -8,6 +8,7 @@ import { Region } from "../../src/driver/memory-region.ts";
 import { type ConnectOptions, DriverQueuePair, type QueuePairOptions, type Sge } from "../../src/driver/queue-pair.ts";
 import { Access } from "../../src/spec/hca/contexts.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
+import type { WireClient } from "../../src/transport/wire.ts";
 import { StubWire } from "./stub-wire.ts";
 
 export const ALL_ACCESS =
@@ -22,21 +23,37 @@ export interface Guest {
   cq: DriverCompletionQueue;
 }
 
+export interface TestBedOptions {
+  isMapped?: boolean;
+  memoryBytes?: number;
+  /** LIDs of each port, as a logarithm. */
+  lmc?: number;
+  interrupts?: "msix" | "intx";
+}
+
 export class TestBed {
   readonly clock = new SimClock();
   readonly domain: InProcessDomain;
   readonly wires: StubWire[] = [];
   readonly guests: Guest[] = [];
+  /** What the fabric would call, guest by guest. */
+  readonly clients: WireClient[] = [];
+  readonly #options: TestBedOptions;
 
-  constructor(count: number, options: { isMapped?: boolean; memoryBytes?: number } = {}) {
+  constructor(count: number, options: TestBedOptions = {}) {
+    this.#options = options;
     this.domain = new InProcessDomain({ clock: this.clock, isMapped: options.isMapped ?? true });
     for (let i = 0; i < count; i++) this.addGuest(options.memoryBytes ?? 16 << 20);
   }
 
   addGuest(memoryBytes = 16 << 20): Guest {
-    const wire = new StubWire(this.wires);
-    const node = this.domain.addNode(`n${this.wires.length}`, memoryBytes, wire);
-    const device = new Device(node.access, { logQps: 12, logCqs: 12, logMpts: 12, mtts: 8192 });
+    const { lmc, interrupts } = this.#options;
+    const wire = new StubWire(this.wires, lmc);
+    const node = this.domain.addNode(`n${this.wires.length}`, memoryBytes, wire, (client) => this.clients.push(client));
+    const device = new Device(node.access, {
+      ...{ logQps: 12, logCqs: 12, logMpts: 12, mtts: 8192 },
+      ...(interrupts === undefined ? {} : { interrupts }),
+    });
     const pd = device.allocatePd();
     const guest = { node, device, wire, pd, cq: new DriverCompletionQueue(device, 255, pd) };
     this.guests.push(guest);
@@ -102,21 +119,20 @@ export function connect(
   connection: Partial<ConnectOptions> = {},
   options: Partial<QueuePairOptions> = {},
   optionsOfB: Partial<QueuePairOptions> = options,
+  connectionOfB: Partial<ConnectOptions> = {},
 ): [DriverQueuePair, DriverQueuePair] {
   const qpA = newQp(a, service, options);
   const qpB = newQp(b, service, optionsOfB);
-  for (const [qp, other, guest] of [
-    [qpA, qpB, b],
-    [qpB, qpA, a],
-  ] as const) {
+  const ends = [
+    [qpA, qpB, b, connection],
+    [qpB, qpA, a, { ...connection, ...connectionOfB }],
+  ] as const;
+  for (const [qp, other, guest, attributes] of ends) {
     qp.init();
-    qp.readyToReceive({ remoteQpn: other.number, dlid: guest.wire.lid, ...connection });
+    qp.readyToReceive({ remoteQpn: other.number, dlid: guest.wire.lid, ...attributes });
   }
-  for (const [qp, other, guest] of [
-    [qpA, qpB, b],
-    [qpB, qpA, a],
-  ] as const) {
-    qp.readyToSend({ remoteQpn: other.number, dlid: guest.wire.lid, ...connection });
+  for (const [qp, other, guest, attributes] of ends) {
+    qp.readyToSend({ remoteQpn: other.number, dlid: guest.wire.lid, ...attributes });
   }
   return [qpA, qpB];
 }

@@ -1,4 +1,4 @@
-// Wires of a fabric that is just there: every port ACTIVE, LID = index + 1, no management. For tests of device and transport
+// Wires of a fabric that is just there: every port ACTIVE, LIDs counted from 1, no management. For tests of device and transport
 // alone.
 
 import { newCounters } from "../../src/base/counters.ts";
@@ -9,7 +9,7 @@ import type { MadContext, Wire } from "../../src/transport/wire.ts";
 export class StubWire implements Wire {
   readonly index: number;
   readonly lid: number;
-  readonly lmc = 0;
+  readonly lmc: number;
   readonly smLid = 1;
   state: number = PortState.ACTIVE;
   readonly mtuCode = 4;
@@ -22,9 +22,12 @@ export class StubWire implements Wire {
   /** All wires of the fabric, this one included. */
   readonly #all: StubWire[];
 
-  constructor(all: StubWire[]) {
+  readonly #cutLids = new Set<number>();
+
+  constructor(all: StubWire[], lmc = 0) {
     this.index = all.length;
-    this.lid = this.index + 1;
+    this.lmc = lmc;
+    this.lid = (this.index + 1) << lmc;
     this.#all = all;
     this.pkeys[0] = 0xffff;
     new DataView(this.gids.buffer).setBigUint64(0, 0xfe80000000000000n);
@@ -36,7 +39,7 @@ export class StubWire implements Wire {
   resolve(dlid: number): number {
     for (let i = 0; i < this.#all.length; i++) {
       const wire = this.#all[i]!;
-      if (wire.lid === dlid && wire.state === PortState.ACTIVE) return wire.index;
+      if (wire.lid >>> wire.lmc === dlid >>> wire.lmc && wire.isReachable(dlid)) return wire.index;
     }
     return -1;
   }
@@ -49,6 +52,16 @@ export class StubWire implements Wire {
 
   transmit(packet: Uint8Array): void {
     this.sent.push(packet.slice());
+  }
+
+  isReachable(lid: number): boolean {
+    return this.state === PortState.ACTIVE && !this.#cutLids.has(lid);
+  }
+
+  /** Packets to one of this port's LIDs no longer arrive. */
+  cut(lid: number): void {
+    this.#cutLids.add(lid);
+    this.setState(this.state);
   }
 
   setState(state: number): void {

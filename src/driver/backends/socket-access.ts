@@ -9,7 +9,7 @@ import { createSharedMemory, type OwnedSharedMemory } from "../../host/shared-me
 import { UAR_PAGE_BYTES } from "../../spec/hca/registers.ts";
 import { IrqIndex, RegionIndex } from "../../spec/vfio-user/numbers.ts";
 import { type MappedArea, VfioUserClient } from "../../vfio-user/client.ts";
-import type { DeviceAccess } from "../access.ts";
+import { type DeviceAccess, DriverError } from "../access.ts";
 
 const DMA_BASE = 0x10_0000;
 const VECTORS = 3;
@@ -103,6 +103,10 @@ export class SocketAccess implements DeviceAccess {
 
   onInterrupt(vector: number, handler: () => void): void {
     this.#handlers[vector] = handler;
+  }
+
+  onIntx(): void {
+    throw new DriverError("ENOSYS", "INTx over a socket is not supported here: use MSI-X");
   }
 
   /** Disconnects, as a VM that ends does. */

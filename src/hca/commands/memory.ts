@@ -6,7 +6,6 @@ import { ICM_PAGES_MAX } from "../../transport/icm.ts";
 import { LOG_REGION_PAGE_MAX, MemoryRegion } from "../../transport/memory.ts";
 import type { CommandCall } from "../command-call.ts";
 import type { Hca } from "../hca.ts";
-import { QUOTA } from "../limits.ts";
 import type { CommandTable } from "./handler.ts";
 
 const ICM_BYTES_MAX = ICM_PAGES_MAX * 4096;
@@ -22,7 +21,7 @@ function sw2hwMpt(hca: Hca, call: CommandCall): number {
   const key = Mpt.key.get(view, 0);
   if ((key & (table.size - 1)) >>> 0 !== index) return CommandStatus.BAD_INDEX;
   if (table.at(index) !== undefined) return CommandStatus.BAD_RES_STATE;
-  if (table.count >= QUOTA.regions) return CommandStatus.EXCEED_LIM;
+  if (table.count >= hca.quota.regions) return CommandStatus.EXCEED_LIM;
   if (Mpt.region.get(view, 0) !== 1) return CommandStatus.BAD_PARAM;
   const logPageBytes = 12 + Mpt.logPageSize.get(view, 0);
   const mttAddress = Mpt.mttAddress.hi.get(view, 0) * 2 ** 32 + Mpt.mttAddress.lo.get(view, 0);
@@ -30,6 +29,8 @@ function sw2hwMpt(hca: Hca, call: CommandCall): number {
   if (!isPhysical && (logPageBytes > LOG_REGION_PAGE_MAX || mttAddress % MTT_BYTES !== 0 || mttAddress >= ICM_BYTES_MAX)) {
     return CommandStatus.BAD_PARAM;
   }
+  const length = Mpt.length.hi.get(view, 0) * 2 ** 32 + Mpt.length.lo.get(view, 0);
+  if (!isPhysical && table.registeredBytes + length > hca.quota.registeredBytes) return CommandStatus.EXCEED_LIM;
   table.set(
     index,
     new MemoryRegion({
@@ -38,7 +39,7 @@ function sw2hwMpt(hca: Hca, call: CommandCall): number {
       pd: Mpt.pd.get(view, 0),
       startHi: Mpt.start.hi.get(view, 0),
       startLo: Mpt.start.lo.get(view, 0),
-      length: Mpt.length.hi.get(view, 0) * 2 ** 32 + Mpt.length.lo.get(view, 0),
+      length,
       isPhysical,
       logPageBytes: isPhysical ? 12 : logPageBytes,
       mttAddress,

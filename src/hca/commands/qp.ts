@@ -15,7 +15,7 @@ import type { AdapterPort } from "../../transport/port.ts";
 import { QueuePair } from "../../transport/queue-pair.ts";
 import type { CommandCall } from "../command-call.ts";
 import type { Hca } from "../hca.ts";
-import { DEV_LIM, LOG_MAX_WQES, QUOTA } from "../limits.ts";
+import { DEV_LIM, LOG_MAX_WQES } from "../limits.ts";
 import { decodeContext, setContext, writeContext } from "../qp-context.ts";
 import { isMaskLegal, mergeContext, type Transition, transitions } from "../qp-transitions.ts";
 import type { CommandHandler, CommandTable } from "./handler.ts";
@@ -32,7 +32,7 @@ function rst2init(hca: Hca, call: CommandCall): number {
   const number = call.modifier & QPN_MASK;
   if (qps.size === 0) return CommandStatus.BAD_SYS_STATE;
   if (qps.inSlotOf(number) !== undefined) return CommandStatus.BAD_QP_STATE;
-  if (qps.count >= QUOTA.qps) return CommandStatus.EXCEED_LIM;
+  if (qps.count >= hca.quota.qps) return CommandStatus.EXCEED_LIM;
   if (!call.readInput(MAILBOX_BYTES)) return CommandStatus.BAD_PARAM;
   const view = call.input.view;
   const port = portOf(hca, AddressPath.port.get(view, QP_CONTEXT_AT + PRIMARY_PATH_AT));

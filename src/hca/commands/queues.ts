@@ -8,7 +8,7 @@ import { SharedReceiveQueue } from "../../transport/shared-receive-queue.ts";
 import type { CommandCall } from "../command-call.ts";
 import { EventQueue } from "../event-queue.ts";
 import type { Hca } from "../hca.ts";
-import { LOG_MAX_CQES, LOG_MAX_WQES, MAX_EQS, QUOTA } from "../limits.ts";
+import { LOG_MAX_CQES, LOG_MAX_WQES, MAX_EQS } from "../limits.ts";
 import type { CommandTable } from "./handler.ts";
 
 const NUMBER_MASK = 0xffffff;
@@ -28,7 +28,7 @@ function sw2hwCq(hca: Hca, call: CommandCall): number {
   const eqn = CqContext.completionEqn.get(view, 0);
   const logSize = CqContext.logSize.get(view, 0);
   if (cqs.inSlotOf(number) !== undefined) return CommandStatus.BAD_RES_STATE;
-  if (cqs.count >= QUOTA.cqs) return CommandStatus.EXCEED_LIM;
+  if (cqs.count >= hca.quota.cqs) return CommandStatus.EXCEED_LIM;
   if (!hca.hasUar(uar) || eqn >= MAX_EQS) return CommandStatus.BAD_INDEX;
   if (logSize > LOG_MAX_CQES) return CommandStatus.EXCEED_LIM;
   const cq = new CompletionQueue(hca.adapter, {
@@ -109,7 +109,7 @@ function sw2hwSrq(hca: Hca, call: CommandCall): number {
   const logSize = SrqContext.logSize.get(view, 0);
   const recordIndex = SrqContext.record.get(view, 0);
   if (srqs.inSlotOf(number) !== undefined) return CommandStatus.BAD_RES_STATE;
-  if (srqs.count >= QUOTA.srqs) return CommandStatus.EXCEED_LIM;
+  if (srqs.count >= hca.quota.srqs) return CommandStatus.EXCEED_LIM;
   if (!hca.hasUar(uar)) return CommandStatus.BAD_INDEX;
   if (logSize > LOG_MAX_WQES + 1) return CommandStatus.EXCEED_LIM;
   srqs.add(

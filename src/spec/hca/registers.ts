@@ -37,6 +37,8 @@ export const Bar0 = {
 
 /** Dwords of the catastrophic-error buffer; the driver crashes at unbind if it is 0. */
 export const CATAS_DWORDS = 16;
+/** Type in the top byte of the buffer's first dword (1.5). */
+export const CatastrophicError = { INTERNAL: 0, UPLINK_BUS: 3, DDR_DATA: 4, INTERNAL_PARITY: 5 } as const;
 /** Bytes from one EQ's consumer index to the next. */
 export const EQ_SET_CI_STRIDE = 8;
 
