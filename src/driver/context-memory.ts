@@ -53,6 +53,11 @@ export class ContextMemory {
     return this.mttBase + first * MTT_BYTES;
   }
 
+  /** Where the MTT entry at an ICM address lies in the driver's memory. */
+  mttAt(address: number): number {
+    return this.#locate(address);
+  }
+
   freeMtts(address: number, count: number): void {
     const first = (address - this.mttBase) / MTT_BYTES;
     this.#mttUsed.fill(0, first, first + count);

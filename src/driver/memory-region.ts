@@ -57,6 +57,11 @@ export class Region {
     });
   }
 
+  /** ICM address of its first MTT entry. */
+  get mttAddress(): number {
+    return this.#mtt.address;
+  }
+
   deregister(): void {
     this.device.commands.run(Command.HW2SW_MPT, { modifier: this.index, opcodeModifier: 1 });
     this.device.icm.freeMtts(this.#mtt.address, this.#mtt.count);
