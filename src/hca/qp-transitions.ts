@@ -155,19 +155,28 @@ function copyField(field: Field, from: DataView, fromAt: number, to: DataView, t
   field.set(to, toAt, field.get(from, fromAt));
 }
 
-/** Takes into `context` what the transition always takes of `given`, and what `bits` name; the mask has been checked. */
-export function mergeContext(transition: Transition, bits: number, given: DataView, givenAt: number, context: DataView): void {
-  for (const field of transition.always) copyField(field, given, givenAt, context, 0);
+/** Takes into the context at `at` what the transition always takes of `given`, and what `bits` name; the mask has been checked. */
+export function mergeContext(
+  transition: Transition,
+  bits: number,
+  given: DataView,
+  givenAt: number,
+  context: DataView,
+  at: number,
+): void {
+  for (const field of transition.always) copyField(field, given, givenAt, context, at);
   for (const [bit, fields] of fieldsOf) {
-    if ((bits & bit) !== 0) for (const field of fields) copyField(field, given, givenAt, context, 0);
+    if ((bits & bit) !== 0) for (const field of fields) copyField(field, given, givenAt, context, at);
   }
   for (const [bit, pathAt, fields] of pathFieldsOf) {
-    if ((bits & bit) !== 0) for (const field of fields) copyField(field, given, givenAt + pathAt, context, pathAt);
+    if ((bits & bit) !== 0) for (const field of fields) copyField(field, given, givenAt + pathAt, context, at + pathAt);
   }
-  if ((bits & O.PRIMARY_PATH) !== 0) copyBytesOf(AddressPath.rgid, given, givenAt + PRIMARY_PATH_AT, context, PRIMARY_PATH_AT);
+  if ((bits & O.PRIMARY_PATH) !== 0) {
+    copyBytesOf(AddressPath.rgid, given, givenAt + PRIMARY_PATH_AT, context, at + PRIMARY_PATH_AT);
+  }
   if ((bits & O.ALTERNATE_PATH) !== 0) {
-    for (let i = 0; i < AddressPath.byteLength; i += 4) {
-      context.setInt32(ALTERNATE_PATH_AT + i, given.getInt32(givenAt + ALTERNATE_PATH_AT + i));
+    for (let i = ALTERNATE_PATH_AT; i < ALTERNATE_PATH_AT + AddressPath.byteLength; i += 4) {
+      context.setInt32(at + i, given.getInt32(givenAt + i));
     }
   }
 }

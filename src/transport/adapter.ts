@@ -5,6 +5,7 @@ import type { AddressSpace } from "../base/address-space.ts";
 import type { Memory } from "../base/bytes.ts";
 import { newCounters } from "../base/counters.ts";
 import type { CompletionQueue } from "./completion-queue.ts";
+import { ContextStore } from "./context-store.ts";
 import { AdapterCounter } from "./counters.ts";
 import { Icm } from "./icm.ts";
 import { RegionTable } from "./memory.ts";
@@ -37,6 +38,7 @@ export class Adapter {
   readonly cqs = new NumberTable<CompletionQueue>();
   readonly srqs = new NumberTable<SharedReceiveQueue>();
   readonly multicast = new MulticastTable();
+  readonly contexts = new ContextStore();
   /** Port 1 first. */
   readonly ports: AdapterPort[] = [];
   /** INIT_HCA: refuse UD sends whose address vector names another port than the QP's. */
@@ -63,6 +65,7 @@ export class Adapter {
   reset(): void {
     for (const qp of this.qps.values()) qp.detach();
     this.qps.clear();
+    this.contexts.clear();
     this.cqs.clear();
     this.srqs.clear();
     this.multicast.reset(0, 0);

@@ -36,8 +36,8 @@ export class CompletionQueue {
   /** Arm record as last looked at, so that a sweep sees a change. */
   seenArmFirst = 0;
   seenArmSecond = 0;
-  /** QPs that complete here: they fail with the queue. */
-  readonly users = new Set<{ cqFailed(): void }>();
+  /** How often QPs name it: they fail with the queue, and it cannot be taken away before them. */
+  userCount = 0;
   #buffer: QueueBuffer;
   #consumerSeen = 0;
 
@@ -149,7 +149,9 @@ export class CompletionQueue {
     const isOverrun = syndrome === CqErrorSyndrome.OVERRUN;
     this.adapter.counters[isOverrun ? AdapterCounter.cqOverruns : AdapterCounter.cqAccessErrors]! += 1;
     this.adapter.events.cqError(this.number, syndrome);
-    for (const user of this.users) user.cqFailed();
+    for (const qp of this.adapter.qps.values()) {
+      if (qp.setup.sendCq === this || qp.setup.receiveCq === this) qp.cqFailed();
+    }
   }
 
   #bufferOf(lkey: number, startHi: number, startLo: number): QueueBuffer {

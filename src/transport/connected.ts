@@ -108,8 +108,8 @@ function isPathAccepted(qp: QueuePair, peer: QueuePair): boolean {
 function areGidsAccepted(qp: QueuePair, peer: QueuePair): boolean {
   if (!qp.attributes.hasGrh) return true;
   const rgidAt = PRIMARY_PATH_AT + AddressPath.rgid.offset;
-  if (!peer.port.ownsGid(qp.context, rgidAt)) return false;
-  return !peer.attributes.hasGrh || qp.port.findGid(peer.context, rgidAt) === qp.attributes.sgidIndex;
+  if (!peer.port.ownsGid(qp.context, qp.contextAt + rgidAt)) return false;
+  return !peer.attributes.hasGrh || qp.port.findGid(peer.context, peer.contextAt + rgidAt) === qp.attributes.sgidIndex;
 }
 
 /** Nobody hears a UC message: it is lost, and the sender does not know. */

@@ -5,7 +5,7 @@
 
 import { type AddressSpace, PAGE_BYTES, PAGE_SHIFT } from "../base/address-space.ts";
 import type { Memory } from "../base/bytes.ts";
-import { SparseSlots } from "../base/sparse-slots.ts";
+import { SparseRecords } from "../base/sparse-records.ts";
 import { ACCESS_MASK, MTT_BYTES, MTT_PRESENT } from "../spec/hca/contexts.ts";
 import type { Icm } from "./icm.ts";
 
@@ -13,45 +13,35 @@ const PAGE_MASK = PAGE_BYTES - 1;
 /** Pages of a region may be at most 1 GiB: larger ones gain nothing and would leave the int range. */
 export const LOG_REGION_PAGE_MAX = 30;
 
-/** One entry of the memory protection table, decoded when the driver handed it over. Never changed afterwards. */
-export class MemoryRegion {
+/** One entry of the memory protection table, as its driver handed it over. */
+export interface MemoryRegion {
+  /** MPT key, as int32. */
   readonly key: number;
+  /** Bits of `Access`. */
   readonly access: number;
   readonly pd: number;
   readonly startHi: number;
   readonly startLo: number;
   /** Bytes; 2^64 for "everything". */
   readonly length: number;
+  /** The address is the DMA address. */
   readonly isPhysical: boolean;
-  readonly pageBytes: number;
-  /** `start` modulo the page size: the first MTT describes the page that contains `start`. */
-  readonly startInPage: number;
+  readonly logPageBytes: number;
   /** ICM address of the first MTT entry, a multiple of 8. */
   readonly mttAddress: number;
-
-  constructor(fields: {
-    key: number;
-    access: number;
-    pd: number;
-    startHi: number;
-    startLo: number;
-    length: number;
-    isPhysical: boolean;
-    logPageBytes: number;
-    mttAddress: number;
-  }) {
-    this.key = fields.key | 0;
-    this.access = fields.access & ACCESS_MASK;
-    this.pd = fields.pd;
-    this.startHi = fields.startHi >>> 0;
-    this.startLo = fields.startLo >>> 0;
-    this.length = fields.length;
-    this.isPhysical = fields.isPhysical;
-    this.pageBytes = 2 ** fields.logPageBytes;
-    this.startInPage = this.startLo % this.pageBytes;
-    this.mttAddress = fields.mttAddress;
-  }
 }
+
+/** `find` found nothing. */
+export const NO_REGION = -1;
+
+/** Words of an entry in the table. A guest may have a hundred thousand: they cost 32 bytes each. */
+const Word = { KEY: 0, FLAGS: 1, PD: 2, START_HI: 3, START_LO: 4, LENGTH_HI: 5, LENGTH_LO: 6, MTT_INDEX: 7 } as const;
+const WORDS = 8;
+/** Besides the access bits (10 to 14) in `Word.FLAGS`. */
+const IN_USE = 1 << 0;
+const PHYSICAL = 1 << 1;
+const LOG_PAGE_SHIFT = 16;
+const TWO_32 = 2 ** 32;
 
 /** Where a byte of a region is: set by `translate`, valid until something is mapped or unmapped. */
 export class Cursor {
@@ -66,16 +56,15 @@ export class Cursor {
   }
 }
 
-/** The memory protection table of one HCA. */
+/** The memory protection table of one HCA. Regions are named by their index in it. */
 export class RegionTable {
   readonly dma: AddressSpace;
   readonly icm: Icm;
-  readonly #regions = new SparseSlots<MemoryRegion>();
+  readonly #records = new SparseRecords(WORDS);
   #mask = 0;
   #removals = 0;
   count = 0;
-  /** Bytes in all regions that translate. */
-  registeredBytes = 0;
+  #registeredPages = 0;
 
   constructor(dma: AddressSpace, icm: Icm) {
     this.dma = dma;
@@ -84,19 +73,19 @@ export class RegionTable {
 
   /** Empties the table and gives it 2^logEntries entries. */
   reset(logEntries: number): void {
-    this.#regions.reset(2 ** logEntries);
-    this.#mask = 2 ** logEntries - 1;
-    this.count = 0;
-    this.registeredBytes = 0;
-    this.#removals++;
+    this.#empty(2 ** logEntries);
   }
 
   /** Empties the table and leaves it without entries. */
   clear(): void {
-    this.#regions.reset(0);
-    this.#mask = 0;
+    this.#empty(0);
+  }
+
+  #empty(entries: number): void {
+    this.#records.reset(entries);
+    this.#mask = Math.max(0, entries - 1);
     this.count = 0;
-    this.registeredBytes = 0;
+    this.#registeredPages = 0;
     this.#removals++;
   }
 
@@ -105,65 +94,107 @@ export class RegionTable {
     return this.#removals + this.icm.generation + this.dma.generation;
   }
 
+  /** Bytes in all regions that translate, in whole pages; a region counts for 256 TiB at most. */
+  get registeredBytes(): number {
+    return this.#registeredPages * PAGE_BYTES;
+  }
+
   /** How many entries the table has. */
   get size(): number {
-    return this.#regions.length;
+    return this.#records.length;
   }
 
-  /** The entry at a table index, whatever its key. */
+  /** The entry at a table index, whatever its key; undefined if it is free. */
   at(index: number): MemoryRegion | undefined {
-    return this.#regions.get(index);
+    if (index >= this.size) return undefined;
+    const words = this.#records.block(index);
+    const at = this.#records.wordsAt(index);
+    const flags = words[at + Word.FLAGS]!;
+    if ((flags & IN_USE) === 0) return undefined;
+    return {
+      key: words[at + Word.KEY]!,
+      access: flags & ACCESS_MASK,
+      pd: words[at + Word.PD]!,
+      startHi: words[at + Word.START_HI]! >>> 0,
+      startLo: words[at + Word.START_LO]! >>> 0,
+      length: lengthOf(words, at),
+      isPhysical: (flags & PHYSICAL) !== 0,
+      logPageBytes: flags >>> LOG_PAGE_SHIFT,
+      mttAddress: words[at + Word.MTT_INDEX]! * MTT_BYTES,
+    };
   }
 
-  /** Fills the entry, which must be free. */
-  set(index: number, region: MemoryRegion): void {
-    this.#regions.set(index, region);
+  /**
+   * Fills the entry, which must be free.
+   * @param lengthHi the length in two halves; all ones mean "everything"
+   */
+  set(index: number, region: Omit<MemoryRegion, "length">, lengthHi: number, lengthLo: number): void {
+    const words = this.#records.blockForWriting(index);
+    const at = this.#records.wordsAt(index);
+    const flags = IN_USE | (region.isPhysical ? PHYSICAL : 0) | (region.logPageBytes << LOG_PAGE_SHIFT);
+    words[at + Word.KEY] = region.key;
+    words[at + Word.FLAGS] = (region.access & ACCESS_MASK) | flags;
+    words[at + Word.PD] = region.pd;
+    words[at + Word.START_HI] = region.startHi;
+    words[at + Word.START_LO] = region.startLo;
+    words[at + Word.LENGTH_HI] = lengthHi;
+    words[at + Word.LENGTH_LO] = lengthLo;
+    words[at + Word.MTT_INDEX] = region.mttAddress / MTT_BYTES;
     this.count++;
-    if (!region.isPhysical) this.registeredBytes += region.length;
+    if (!region.isPhysical) this.#registeredPages += pagesOf(lengthOf(words, at));
   }
 
   remove(index: number): boolean {
-    const region = this.#regions.get(index);
+    const region = this.at(index);
     if (region === undefined) return false;
-    this.#regions.set(index, undefined);
+    this.#records.blockForWriting(index)[this.#records.wordsAt(index) + Word.FLAGS] = 0;
     this.count--;
-    if (!region.isPhysical) this.registeredBytes -= region.length;
+    if (!region.isPhysical) this.#registeredPages -= pagesOf(region.length);
     this.#removals++;
     return true;
   }
 
-  /** The region that an lkey or rkey names, or undefined. A key is the MPT key rotated left by 8 (4.5). */
-  find(memoryKey: number): MemoryRegion | undefined {
+  /** The region that an lkey or rkey names, or `NO_REGION`. A key is the MPT key rotated left by 8 (4.5). */
+  find(memoryKey: number): number {
     const key = (memoryKey >>> 8) | (memoryKey << 24);
-    const region = this.#regions.get(key & this.#mask);
-    return region !== undefined && region.key === key ? region : undefined;
+    const index = key & this.#mask;
+    if (index >= this.size) return NO_REGION;
+    const words = this.#records.block(index);
+    const at = this.#records.wordsAt(index);
+    return words[at + Word.KEY] === key && (words[at + Word.FLAGS]! & IN_USE) !== 0 ? index : NO_REGION;
   }
 
   /** True if [hi:lo, + length) lies inside the region and the region grants all of `access` to protection domain `pd`. */
-  allows(region: MemoryRegion, pd: number, access: number, hi: number, lo: number, length: number): boolean {
-    if (region.pd !== pd || (region.access & access) !== access) return false;
-    const offset = ((hi >>> 0) - region.startHi) * 2 ** 32 + ((lo >>> 0) - region.startLo);
-    return offset >= 0 && offset + length <= region.length;
+  allows(index: number, pd: number, access: number, hi: number, lo: number, length: number): boolean {
+    const words = this.#records.block(index);
+    const at = this.#records.wordsAt(index);
+    if (words[at + Word.PD] !== pd || (words[at + Word.FLAGS]! & access) !== access) return false;
+    const offset = distance(words, at, hi, lo);
+    return offset >= 0 && offset + length <= lengthOf(words, at);
   }
 
   /**
    * Finds the byte `done` bytes after virtual address hi:lo. The caller has checked that it lies inside the region.
    * @returns false if no memory backs it (MTT missing or not present, DMA address not mapped).
    */
-  translate(region: MemoryRegion, hi: number, lo: number, done: number, cursor: Cursor): boolean {
+  translate(index: number, hi: number, lo: number, done: number, cursor: Cursor): boolean {
     const dma = this.dma;
-    if (region.isPhysical) {
+    const words = this.#records.block(index);
+    const at = this.#records.wordsAt(index);
+    const flags = words[at + Word.FLAGS]!;
+    if ((flags & PHYSICAL) !== 0) {
       const low = (lo >>> 0) + done;
-      const carry = low >= 2 ** 32 ? 1 : 0;
-      if (!dma.locate(hi + carry, low | 0)) return false;
+      if (!dma.locate(low >= TWO_32 ? hi + 1 : hi, low | 0)) return false;
       cursor.run = dma.run;
     } else {
-      const offset = ((hi >>> 0) - region.startHi) * 2 ** 32 + ((lo >>> 0) - region.startLo) + done + region.startInPage;
-      const page = Math.floor(offset / region.pageBytes);
-      const inPage = offset - page * region.pageBytes;
-      if (!this.#locateMtt(region.mttAddress + page * MTT_BYTES, inPage)) return false;
-      const left = region.pageBytes - inPage;
-      cursor.run = Math.min(dma.run, left);
+      const pageBytes = 1 << (flags >>> LOG_PAGE_SHIFT);
+      // The first MTT describes the page that contains the start.
+      const startInPage = words[at + Word.START_LO]! & (pageBytes - 1);
+      const offset = distance(words, at, hi, lo) + done + startInPage;
+      const page = Math.floor(offset / pageBytes);
+      const inPage = offset - page * pageBytes;
+      if (!this.#locateMtt((words[at + Word.MTT_INDEX]! + page) * MTT_BYTES, inPage)) return false;
+      cursor.run = Math.min(dma.run, pageBytes - inPage);
     }
     cursor.memory = dma.memory;
     cursor.at = dma.at;
@@ -184,6 +215,20 @@ export class RegionTable {
   }
 }
 
+/** Bounded, so that sums of them are exact. */
+const REGION_PAGES_MAX = 2 ** 36;
+const pagesOf = (bytes: number): number => Math.min(REGION_PAGES_MAX, Math.ceil(bytes / PAGE_BYTES));
+
+const lengthOf = (words: Int32Array, at: number): number =>
+  (words[at + Word.LENGTH_HI]! >>> 0) * TWO_32 + (words[at + Word.LENGTH_LO]! >>> 0);
+
+/** Bytes from the start of a region to an address. */
+const distance = (words: Int32Array, at: number, hi: number, lo: number): number =>
+  ((hi >>> 0) - (words[at + Word.START_HI]! >>> 0)) * TWO_32 + ((lo >>> 0) - (words[at + Word.START_LO]! >>> 0));
+
+/** Scratch of `QueueBuffer`: an engine does one thing at a time. */
+let scratch: Cursor | undefined;
+
 /**
  * A queue's buffer (WQEs, CQEs or EQEs) behind an lkey. Entries never straddle a page (their sizes are powers of two of at
  * most a page and queues start aligned), so one remembered page makes the next entry cheap.
@@ -192,7 +237,6 @@ export class QueueBuffer {
   memory: Memory;
   at = 0;
   readonly #table: RegionTable;
-  readonly #cursor: Cursor;
   readonly #lkey: number;
   readonly #pd: number;
   readonly #access: number;
@@ -208,7 +252,7 @@ export class QueueBuffer {
     this.#table = table;
     this.memory = none;
     this.#pageMemory = none;
-    this.#cursor = new Cursor(none);
+    scratch ??= new Cursor(none);
     this.#lkey = lkey | 0;
     this.#pd = pd;
     this.#access = access;
@@ -231,11 +275,11 @@ export class QueueBuffer {
     const table = this.#table;
     this.#page = -1;
     const region = table.find(this.#lkey);
-    if (region === undefined) return false;
+    if (region === NO_REGION) return false;
     const low = (this.#baseLo >>> 0) + offset;
     const hi = this.#baseHi + (low >= 2 ** 32 ? 1 : 0);
     if (!table.allows(region, this.#pd, this.#access, hi, low | 0, length)) return false;
-    const cursor = this.#cursor;
+    const cursor = scratch!;
     if (!table.translate(region, hi, low | 0, 0, cursor) || cursor.run < length) return false;
     this.memory = cursor.memory;
     this.at = cursor.at;
@@ -244,13 +288,13 @@ export class QueueBuffer {
   }
 
   /** Remembers the whole page if all of it is inside the region and contiguous. */
-  #rememberPage(region: MemoryRegion, offset: number, page: number): void {
+  #rememberPage(region: number, offset: number, page: number): void {
     const inPage = offset & PAGE_MASK;
     const pageStart = offset - inPage;
     const low = (this.#baseLo >>> 0) + pageStart;
     const hi = this.#baseHi + (low >= 2 ** 32 ? 1 : 0);
     if (!this.#table.allows(region, this.#pd, this.#access, hi, low | 0, PAGE_BYTES)) return;
-    const cursor = this.#cursor;
+    const cursor = scratch!;
     if (!this.#table.translate(region, hi, low | 0, 0, cursor) || cursor.run < PAGE_BYTES) return;
     this.#page = page;
     this.#pageAt = cursor.at;

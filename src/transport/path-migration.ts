@@ -16,14 +16,16 @@ export function noteArming(qp: QueuePair, peer: QueuePair): void {
 
 /** Moves to the alternate path: the two change places in the context, and the driver hears of it (17.2.8.1.2). */
 export function migrate(qp: QueuePair): void {
-  const { context, adapter } = qp;
+  const { context, contextAt, adapter } = qp;
+  const primary = contextAt + PRIMARY_PATH_AT;
+  const alternate = contextAt + ALTERNATE_PATH_AT;
   for (let i = 0; i < AddressPath.byteLength; i += 4) {
-    const primary = context.getInt32(PRIMARY_PATH_AT + i);
-    context.setInt32(PRIMARY_PATH_AT + i, context.getInt32(ALTERNATE_PATH_AT + i));
-    context.setInt32(ALTERNATE_PATH_AT + i, primary);
+    const word = context.getInt32(primary + i);
+    context.setInt32(primary + i, context.getInt32(alternate + i));
+    context.setInt32(alternate + i, word);
   }
-  qp.attributes.decode(context);
-  qp.port = adapter.ports[AddressPath.port.get(context, PRIMARY_PATH_AT) - 1] ?? qp.port;
+  qp.attributes.decode(context, contextAt);
+  qp.port = adapter.ports[AddressPath.port.get(context, primary) - 1] ?? qp.port;
   qp.migration = PathMigration.MIGRATED;
   qp.retriesLeft = qp.attributes.retryCount;
   adapter.counters[AdapterCounter.pathMigrations]! += 1;
@@ -50,9 +52,10 @@ export function followMigration(qp: QueuePair, peer: QueuePair): boolean {
 
 function isAlternatePathTo(qp: QueuePair, peer: QueuePair): boolean {
   const { context } = peer;
-  const port = peer.adapter.ports[AddressPath.port.get(context, ALTERNATE_PATH_AT) - 1];
+  const path = peer.contextAt + ALTERNATE_PATH_AT;
+  const port = peer.adapter.ports[AddressPath.port.get(context, path) - 1];
   if (port === undefined) return false;
-  const rlid = AddressPath.rlid.get(context, ALTERNATE_PATH_AT);
-  const pkey = port.pkey(AddressPath.pkeyIndex.get(context, ALTERNATE_PATH_AT));
+  const rlid = AddressPath.rlid.get(context, path);
+  const pkey = port.pkey(AddressPath.pkeyIndex.get(context, path));
   return rlid === (qp.port.wire.lid | qp.attributes.pathBits) && pkeysMatch(qp.port.pkey(qp.attributes.pkeyIndex), pkey);
 }

@@ -31,32 +31,32 @@ export class QueuePairAttributes {
   allowsRemoteWrite = false;
   allowsRemoteAtomic = false;
 
-  /** Takes over what a QP context says. */
-  decode(context: DataView): void {
-    this.#decodePath(context);
-    this.qkey = QpContext.qkey.get(context, 0) | 0;
-    this.mtuCode = QpContext.mtu.get(context, 0);
-    const logMaxMessage = QpContext.logMaxMessage.get(context, 0);
+  /** Takes over what the QP context at `at` says. */
+  decode(context: DataView, at: number): void {
+    this.#decodePath(context, at + PRIMARY_PATH_AT);
+    this.qkey = QpContext.qkey.get(context, at) | 0;
+    this.mtuCode = QpContext.mtu.get(context, at);
+    const logMaxMessage = QpContext.logMaxMessage.get(context, at);
     this.maxMessageBytes = logMaxMessage >= 31 ? MESSAGE_BYTES_MAX : 2 ** logMaxMessage;
-    this.remoteQpn = QpContext.remoteQpn.get(context, 0);
-    this.retryCount = QpContext.retryCount.get(context, 0);
-    this.minRnrTimer = QpContext.minRnrTimer.get(context, 0);
-    this.sendsReads = QpContext.sendReads.get(context, 0) === 1;
-    this.sendsWrites = QpContext.sendWrites.get(context, 0) === 1;
-    this.sendsAtomics = QpContext.sendAtomics.get(context, 0) === 1;
-    this.allowsRemoteRead = QpContext.remoteRead.get(context, 0) === 1;
-    this.allowsRemoteWrite = QpContext.remoteWrite.get(context, 0) === 1;
-    this.allowsRemoteAtomic = QpContext.remoteAtomic.get(context, 0) === 1;
+    this.remoteQpn = QpContext.remoteQpn.get(context, at);
+    this.retryCount = QpContext.retryCount.get(context, at);
+    this.minRnrTimer = QpContext.minRnrTimer.get(context, at);
+    this.sendsReads = QpContext.sendReads.get(context, at) === 1;
+    this.sendsWrites = QpContext.sendWrites.get(context, at) === 1;
+    this.sendsAtomics = QpContext.sendAtomics.get(context, at) === 1;
+    this.allowsRemoteRead = QpContext.remoteRead.get(context, at) === 1;
+    this.allowsRemoteWrite = QpContext.remoteWrite.get(context, at) === 1;
+    this.allowsRemoteAtomic = QpContext.remoteAtomic.get(context, at) === 1;
   }
 
-  #decodePath(context: DataView): void {
-    this.pkeyIndex = AddressPath.pkeyIndex.get(context, PRIMARY_PATH_AT);
-    this.rlid = AddressPath.rlid.get(context, PRIMARY_PATH_AT);
-    this.pathBits = AddressPath.pathBits.get(context, PRIMARY_PATH_AT);
-    this.sl = AddressPath.sl.get(context, PRIMARY_PATH_AT);
-    this.hasGrh = AddressPath.grh.get(context, PRIMARY_PATH_AT) === 1;
-    this.sgidIndex = AddressPath.sgidIndex.get(context, PRIMARY_PATH_AT);
-    this.rnrRetry = AddressPath.rnrRetry.get(context, PRIMARY_PATH_AT);
-    this.ackTimeout = AddressPath.ackTimeout.get(context, PRIMARY_PATH_AT);
+  #decodePath(context: DataView, at: number): void {
+    this.pkeyIndex = AddressPath.pkeyIndex.get(context, at);
+    this.rlid = AddressPath.rlid.get(context, at);
+    this.pathBits = AddressPath.pathBits.get(context, at);
+    this.sl = AddressPath.sl.get(context, at);
+    this.hasGrh = AddressPath.grh.get(context, at) === 1;
+    this.sgidIndex = AddressPath.sgidIndex.get(context, at);
+    this.rnrRetry = AddressPath.rnrRetry.get(context, at);
+    this.ackTimeout = AddressPath.ackTimeout.get(context, at);
   }
 }

@@ -1,7 +1,7 @@
 // A queue pair: its decoded context, its two rings, and the state of the message in hand. Docs "infinihost" 4.1, 5.2, 5.5;
 // IBA vol 1, 10.3 (states), 9.9 (errors). Behaviour lives in requester.ts, responder.ts, datagram.ts and special.ts.
 
-import { Access, PathMigration, QpContext } from "../spec/hca/contexts.ts";
+import { Access, PathMigration } from "../spec/hca/contexts.ts";
 import { EventType, Syndrome, WQE_NEXT_BYTES } from "../spec/hca/queues.ts";
 import { QpState, Service } from "../spec/ib/numbers.ts";
 import type { Adapter } from "./adapter.ts";
@@ -46,7 +46,10 @@ export class QueuePair {
   readonly service: number;
   readonly pd: number;
   /** As the driver's transitions have filled it in; the live values are in the fields below. */
-  readonly context = new DataView(new ArrayBuffer(QpContext.byteLength));
+  readonly context: DataView;
+  /** Where in `context` it starts. */
+  readonly contextAt: number;
+  readonly #contextPlace: number;
   readonly attributes = new QueuePairAttributes();
   /** `PathMigration`. */
   migration: number = PathMigration.MIGRATED;
@@ -122,18 +125,22 @@ export class QueuePair {
     this.sendList = new ScatterList((1 << setup.logSqStride) / 16);
     const receiveStride = setup.srq === undefined ? setup.logRqStride : setup.srq.logStride;
     this.receiveList = new ScatterList((1 << receiveStride) / 16);
-    setup.sendCq.users.add(this);
-    setup.receiveCq.users.add(this);
-    setup.srq?.users.add(this);
+    this.#contextPlace = adapter.contexts.allocate();
+    this.context = adapter.contexts.view(this.#contextPlace);
+    this.contextAt = adapter.contexts.at(this.#contextPlace);
+    setup.sendCq.userCount++;
+    setup.receiveCq.userCount++;
+    if (setup.srq !== undefined) setup.srq.userCount++;
   }
 
   /** Takes the QP out of everything that points to it (RESET, destroy). */
   detach(): void {
     this.state = QpState.RST;
     this.adapter.removeWaiting(this);
-    this.setup.sendCq.users.delete(this);
-    this.setup.receiveCq.users.delete(this);
-    this.setup.srq?.users.delete(this);
+    this.adapter.contexts.release(this.#contextPlace);
+    this.setup.sendCq.userCount--;
+    this.setup.receiveCq.userCount--;
+    if (this.setup.srq !== undefined) this.setup.srq.userCount--;
     this.peer = undefined;
     this.sender = undefined;
     this.adapter.network.connectionsChanged();

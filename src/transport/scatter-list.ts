@@ -3,7 +3,7 @@
 
 import { copyBytes, type Memory } from "../base/bytes.ts";
 import { DATA_SEGMENT_BYTES, INVALID_LKEY, Syndrome } from "../spec/hca/queues.ts";
-import { Cursor, type RegionTable } from "./memory.ts";
+import { Cursor, NO_REGION, type RegionTable } from "./memory.ts";
 import { MESSAGE_BYTES_MAX } from "./queue-pair-attributes.ts";
 
 const WORDS_PER_SGE = 4;
@@ -12,13 +12,16 @@ export const SGES_MAX = 62;
 /** Length field of an inline segment, bits 9:0. */
 const INLINE_LENGTH_MASK = 0x3ff;
 
+const NO_SGES = new Int32Array(0);
+
 /** A gather or scatter list. Filled by `decode…` or `setRemote`, walked by `moveBytes`. */
 export class ScatterList {
   /** Bytes in all entries. */
   total = 0;
   count = 0;
   /** [lkey, addressHi, addressLo, length] for each entry. */
-  readonly #sges: Int32Array;
+  #sges: Int32Array = NO_SGES;
+  readonly #capacity: number;
   /** Inline data lie in the WQE itself. */
   #inlineMemory: Memory | undefined;
   #inlineAt = 0;
@@ -26,7 +29,7 @@ export class ScatterList {
   #offsetInSge = 0;
 
   constructor(capacity: number) {
-    this.#sges = new Int32Array(Math.min(capacity, SGES_MAX) * WORDS_PER_SGE);
+    this.#capacity = Math.min(capacity, SGES_MAX);
   }
 
   clear(): void {
@@ -47,9 +50,11 @@ export class ScatterList {
    */
   add(lkey: number, hi: number, lo: number, length: number): boolean {
     if (length === 0) return true;
-    const at = this.count * WORDS_PER_SGE;
-    if (at >= this.#sges.length || this.total + length > MESSAGE_BYTES_MAX) return false;
+    if (this.count >= this.#capacity || this.total + length > MESSAGE_BYTES_MAX) return false;
+    // Made when first used: most queue pairs of a guest that has thousands are idle.
+    if (this.#sges === NO_SGES) this.#sges = new Int32Array(this.#capacity * WORDS_PER_SGE);
     const sges = this.#sges;
+    const at = this.count * WORDS_PER_SGE;
     sges[at] = lkey;
     sges[at + 1] = hi;
     sges[at + 2] = lo;
@@ -112,7 +117,7 @@ export class ScatterList {
     for (let i = 0; i < this.count; i++) {
       const at = i * WORDS_PER_SGE;
       const region = table.find(sges[at]!);
-      if (region === undefined) return false;
+      if (region === NO_REGION) return false;
       if (!table.allows(region, pd, access, sges[at + 1]!, sges[at + 2]!, sges[at + 3]!)) return false;
     }
     return true;
@@ -139,7 +144,7 @@ export class ScatterList {
     const at = this.#index * WORDS_PER_SGE;
     if (this.#index >= this.count) return false;
     const region = table.find(sges[at]!);
-    if (region === undefined) return false;
+    if (region === NO_REGION) return false;
     const hi = sges[at + 1]!;
     const lo = sges[at + 2]!;
     const length = sges[at + 3]!;

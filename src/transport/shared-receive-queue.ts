@@ -27,7 +27,8 @@ export class SharedReceiveQueue {
   consumed = 0;
   /** Where the WQE taken last lies, and its syndrome if it could not be read. */
   takenOffset = 0;
-  readonly users = new Set<{ srqFailed(): void }>();
+  /** QPs that take from it. */
+  userCount = 0;
   readonly #buffer: QueueBuffer;
   #next = 0;
 
@@ -93,6 +94,6 @@ export class SharedReceiveQueue {
     this.isBroken = true;
     this.adapter.counters[AdapterCounter.srqErrors]! += 1;
     this.adapter.events.srqCatastrophic(this.number);
-    for (const user of this.users) user.srqFailed();
+    for (const qp of this.adapter.qps.values()) if (qp.setup.srq === this) qp.srqFailed();
   }
 }

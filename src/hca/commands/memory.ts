@@ -3,7 +3,7 @@
 import { Command, CommandStatus } from "../../spec/hca/commands.ts";
 import { Mpt, MTT_BYTES } from "../../spec/hca/contexts.ts";
 import { ICM_PAGES_MAX } from "../../transport/icm.ts";
-import { LOG_REGION_PAGE_MAX, MemoryRegion } from "../../transport/memory.ts";
+import { LOG_REGION_PAGE_MAX, type MemoryRegion } from "../../transport/memory.ts";
 import type { CommandCall } from "../command-call.ts";
 import type { Hca } from "../hca.ts";
 import type { CommandTable } from "./handler.ts";
@@ -29,22 +29,21 @@ function sw2hwMpt(hca: Hca, call: CommandCall): number {
   if (!isPhysical && (logPageBytes > LOG_REGION_PAGE_MAX || mttAddress % MTT_BYTES !== 0 || mttAddress >= ICM_BYTES_MAX)) {
     return CommandStatus.BAD_PARAM;
   }
-  const length = Mpt.length.hi.get(view, 0) * 2 ** 32 + Mpt.length.lo.get(view, 0);
-  if (!isPhysical && table.registeredBytes + length > hca.quota.registeredBytes) return CommandStatus.EXCEED_LIM;
-  table.set(
-    index,
-    new MemoryRegion({
-      key,
-      access: view.getInt32(0, false),
-      pd: Mpt.pd.get(view, 0),
-      startHi: Mpt.start.hi.get(view, 0),
-      startLo: Mpt.start.lo.get(view, 0),
-      length,
-      isPhysical,
-      logPageBytes: isPhysical ? 12 : logPageBytes,
-      mttAddress,
-    }),
-  );
+  const lengthHi = Mpt.length.hi.get(view, 0);
+  const lengthLo = Mpt.length.lo.get(view, 0);
+  const bytes = lengthHi * 2 ** 32 + lengthLo;
+  if (!isPhysical && table.registeredBytes + bytes > hca.quota.registeredBytes) return CommandStatus.EXCEED_LIM;
+  const region = {
+    key,
+    access: view.getInt32(0, false),
+    pd: Mpt.pd.get(view, 0),
+    startHi: Mpt.start.hi.get(view, 0),
+    startLo: Mpt.start.lo.get(view, 0),
+    isPhysical,
+    logPageBytes: isPhysical ? 12 : logPageBytes,
+    mttAddress: isPhysical ? 0 : mttAddress,
+  };
+  table.set(index, region, lengthHi, lengthLo);
   return CommandStatus.OK;
 }
 
@@ -72,7 +71,7 @@ function describeRegion(region: MemoryRegion, out: DataView): void {
   out.setInt32(0, region.access);
   Mpt.region.set(out, 0, 1);
   Mpt.physical.set(out, 0, region.isPhysical ? 1 : 0);
-  Mpt.logPageSize.set(out, 0, Math.log2(region.pageBytes) - 12);
+  Mpt.logPageSize.set(out, 0, region.logPageBytes - 12);
   Mpt.key.set(out, 0, region.key);
   Mpt.pd.set(out, 0, region.pd);
   Mpt.start.hi.set(out, 0, region.startHi);

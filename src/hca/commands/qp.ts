@@ -100,9 +100,9 @@ function modify(transition: Transition): CommandHandler {
     if (!isMaskLegal(transition, qp.service, mask)) return CommandStatus.BAD_PARAM;
     if (!arePathsLegal(hca, qp, mask, view) || !isMigrationLegal(mask, view)) return CommandStatus.BAD_PARAM;
     if (call.opcode === Command.INIT2RTR_QP && !isMtuLegal(qp, view)) return CommandStatus.BAD_PARAM;
-    mergeContext(transition, mask, view, QP_CONTEXT_AT, qp.context);
+    mergeContext(transition, mask, view, QP_CONTEXT_AT, qp.context, qp.contextAt);
     decodeContext(qp);
-    qp.port = portOf(hca, AddressPath.port.get(qp.context, PRIMARY_PATH_AT)) ?? qp.port;
+    qp.port = portOf(hca, AddressPath.port.get(qp.context, qp.contextAt + PRIMARY_PATH_AT)) ?? qp.port;
     if ((mask & QpOptional.PATH_MIGRATION) !== 0) setMigration(qp);
     if (transition.to !== undefined) enter(qp, transition.to);
     else qp.adapter.network.connectionsChanged();
@@ -137,7 +137,7 @@ function isMigrationLegal(mask: number, view: DataView): boolean {
 }
 
 function setMigration(qp: QueuePair): void {
-  const wanted = QpContext.pathMigration.get(qp.context, 0);
+  const wanted = QpContext.pathMigration.get(qp.context, qp.contextAt);
   if (wanted === PathMigration.MIGRATED && qp.migration === PathMigration.ARMED) migrate(qp);
   qp.migration = wanted;
   qp.hasRefusedMigration = false;
@@ -152,12 +152,12 @@ function isMtuLegal(qp: QueuePair, view: DataView): boolean {
 
 /** Starts what a state begins with. */
 function enter(qp: QueuePair, state: number): void {
-  const { context } = qp;
+  const { context, contextAt } = qp;
   const before = qp.state;
   qp.state = state;
-  if (state === QpState.RTR) qp.expectedPsn = QpContext.nextReceivePsn.get(context, 0);
+  if (state === QpState.RTR) qp.expectedPsn = QpContext.nextReceivePsn.get(context, contextAt);
   if (state === QpState.RTS) {
-    if (before === QpState.RTR) qp.nextPsn = QpContext.nextSendPsn.get(context, 0);
+    if (before === QpState.RTR) qp.nextPsn = QpContext.nextSendPsn.get(context, contextAt);
     qp.retriesLeft = qp.attributes.retryCount;
     qp.rnrRetriesLeft = qp.attributes.rnrRetry;
     qp.wantsDrainedEvent = false;

@@ -52,7 +52,7 @@ function hw2swCq(hca: Hca, call: CommandCall): number {
   const { cqs } = hca.adapter;
   const cq = cqs.find(call.modifier & NUMBER_MASK);
   if (cq === undefined) return CommandStatus.BAD_RES_STATE;
-  if (cq.users.size > 0) return CommandStatus.RESOURCE_BUSY;
+  if (cq.userCount > 0) return CommandStatus.RESOURCE_BUSY;
   cqs.remove(cq);
   hca.doorbells.unwatchCq(cq);
   const out = call.startOutput(CqContext.byteLength);
@@ -133,7 +133,7 @@ function hw2swSrq(hca: Hca, call: CommandCall): number {
   const { srqs } = hca.adapter;
   const srq = srqs.find(call.modifier & NUMBER_MASK);
   if (srq === undefined) return CommandStatus.BAD_RES_STATE;
-  if (srq.users.size > 0) return CommandStatus.RESOURCE_BUSY;
+  if (srq.userCount > 0) return CommandStatus.RESOURCE_BUSY;
   describeSrq(srq, call.startOutput(SrqContext.byteLength));
   srqs.remove(srq);
   call.writeOutput(SrqContext.byteLength);
