@@ -31,10 +31,10 @@ export interface Quota {
 }
 
 export const DEFAULT_QUOTA: Quota = {
-  qps: 8192,
-  cqs: 8192,
+  qps: 4096,
+  cqs: 4096,
   srqs: 1024,
-  regions: 131_072,
+  regions: 65_536,
   registeredBytes: Number.POSITIVE_INFINITY,
   commandsPerSecond: Number.POSITIVE_INFINITY,
 };

@@ -12,7 +12,7 @@ import { AdapterCounter } from "./counters.ts";
 import { followMigration, noteArming } from "./path-migration.ts";
 import { pkeysMatch } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
-import { gatherBytes, Moved, moveBytes, scatterBytes } from "./scatter-list.ts";
+import { gatherBytes, Moved, moveBytes, ScatterList, scatterBytes } from "./scatter-list.ts";
 import { newParty } from "./scratch.ts";
 import { Outcome } from "./status.ts";
 
@@ -25,6 +25,8 @@ const ATOMIC_BYTES = 8;
 /** Scratch: the two sides of the message being moved. */
 const local = newParty();
 const remote = newParty();
+/** Scratch: the remote range of an RDMA operation or atomic. */
+const remoteRange = new ScatterList(1);
 /** Scratch: original value of an atomic, in the target's byte order. */
 const original = newMemory(ATOMIC_BYTES);
 
@@ -256,10 +258,7 @@ function startWrite(qp: QueuePair, peer: QueuePair): number {
   if (isMisfit(qp, peer)) return refuseMisfit(qp, peer);
   if (!peer.attributes.allowsRemoteWrite) return qp.service === Service.RC ? invalidRequest(qp, peer) : dropRefused(qp, peer);
   // An empty write touches no memory: address and key are not looked at (9.7.4.1.5, note).
-  if (total > 0) {
-    qp.remoteList.setRemote(qp.rkey, qp.remoteHi, qp.remoteLo, total);
-    if (!isRemoteAllowed(qp, peer, Access.REMOTE_WRITE)) return remoteAccessError(qp, peer);
-  }
+  if (total > 0 && !isRemoteAllowed(qp, peer, Access.REMOTE_WRITE)) return remoteAccessError(qp, peer);
   if (qp.wqeOpcode === SendOpcode.RDMA_WRITE_IMM) {
     const status = takeReceive(qp, peer);
     if (status < 0) return noReceive(qp);
@@ -270,14 +269,23 @@ function startWrite(qp: QueuePair, peer: QueuePair): number {
   return continueWrite(qp, peer);
 }
 
-const isRemoteAllowed = (qp: QueuePair, peer: QueuePair, access: number): boolean =>
-  qp.remoteList.isAllowed(peer.adapter.regions, peer.pd, access);
+/** Points `remoteRange` at what is left of the remote range of the WQE in hand. */
+function locateRemote(qp: QueuePair): void {
+  remoteRange.setRemote(qp.rkey, qp.remoteHi, qp.remoteLo, qp.sendList.total);
+  remoteRange.skip(qp.done);
+}
+
+function isRemoteAllowed(qp: QueuePair, peer: QueuePair, access: number): boolean {
+  locateRemote(qp);
+  return remoteRange.isAllowed(peer.adapter.regions, peer.pd, access);
+}
 
 function continueWrite(qp: QueuePair, peer: QueuePair): number {
   local.set(qp.adapter.regions, qp.pd, Access.LOCAL_READ);
   remote.set(peer.adapter.regions, peer.pd, Access.REMOTE_WRITE);
   const slice = sliceOf(qp);
-  const moved = moveBytes(qp.sendList, local, qp.remoteList, remote, slice);
+  locateRemote(qp);
+  const moved = moveBytes(qp.sendList, local, remoteRange, remote, slice);
   if (moved === Moved.SOURCE_FAULT) return refuse(qp, Syndrome.LOCAL_PROTECTION);
   if (moved === Moved.TARGET_FAULT) return remoteAccessError(qp, peer);
   qp.done += slice;
@@ -320,10 +328,7 @@ function invalidRequest(qp: QueuePair, peer: QueuePair): number {
 function startRead(qp: QueuePair, peer: QueuePair): number {
   const total = qp.sendList.total;
   if (!peer.attributes.allowsRemoteRead) return invalidRequest(qp, peer);
-  if (total > 0) {
-    qp.remoteList.setRemote(qp.rkey, qp.remoteHi, qp.remoteLo, total);
-    if (!isRemoteAllowed(qp, peer, Access.REMOTE_READ)) return remoteAccessError(qp, peer);
-  }
+  if (total > 0 && !isRemoteAllowed(qp, peer, Access.REMOTE_READ)) return remoteAccessError(qp, peer);
   qp.adapter.counters[AdapterCounter.rdmaReads]! += 1;
   qp.isTransferring = true;
   return continueRead(qp, peer);
@@ -333,7 +338,8 @@ function continueRead(qp: QueuePair, peer: QueuePair): number {
   local.set(qp.adapter.regions, qp.pd, Access.LOCAL_WRITE);
   remote.set(peer.adapter.regions, peer.pd, Access.REMOTE_READ);
   const slice = sliceOf(qp);
-  const moved = moveBytes(qp.remoteList, remote, qp.sendList, local, slice);
+  locateRemote(qp);
+  const moved = moveBytes(remoteRange, remote, qp.sendList, local, slice);
   if (moved === Moved.SOURCE_FAULT) return remoteAccessError(qp, peer);
   if (moved === Moved.TARGET_FAULT) return refuse(qp, Syndrome.LOCAL_PROTECTION);
   qp.done += slice;
@@ -350,10 +356,9 @@ function continueRead(qp: QueuePair, peer: QueuePair): number {
 function executeAtomic(qp: QueuePair, peer: QueuePair): number {
   if (qp.sendList.total !== ATOMIC_BYTES) return refuse(qp, Syndrome.LOCAL_LENGTH);
   if (!peer.attributes.allowsRemoteAtomic || (qp.remoteLo & 7) !== 0) return invalidRequest(qp, peer);
-  qp.remoteList.setRemote(qp.rkey, qp.remoteHi, qp.remoteLo, ATOMIC_BYTES);
   if (!isRemoteAllowed(qp, peer, Access.REMOTE_ATOMIC)) return remoteAccessError(qp, peer);
   remote.set(peer.adapter.regions, peer.pd, Access.REMOTE_ATOMIC);
-  if (!gatherBytes(qp.remoteList, remote, original, 0, ATOMIC_BYTES)) return remoteAccessError(qp, peer);
+  if (!gatherBytes(remoteRange, remote, original, 0, ATOMIC_BYTES)) return remoteAccessError(qp, peer);
   const lo = original.view.getInt32(0, true);
   const hi = original.view.getInt32(4, true);
   if (!applyAtomic(qp, peer, hi, lo)) return remoteAccessError(qp, peer);
@@ -378,7 +383,7 @@ function applyAtomic(qp: QueuePair, peer: QueuePair, hi: number, lo: number): bo
   }
   original.view.setInt32(0, newLo, true);
   original.view.setInt32(4, newHi, true);
-  qp.remoteList.rewind();
+  remoteRange.rewind();
   remote.set(peer.adapter.regions, peer.pd, Access.REMOTE_ATOMIC);
-  return scatterBytes(original, 0, qp.remoteList, remote, ATOMIC_BYTES);
+  return scatterBytes(original, 0, remoteRange, remote, ATOMIC_BYTES);
 }

@@ -2,7 +2,7 @@
 // IBA vol 1, 10.3 (states), 9.9 (errors). Behaviour lives in requester.ts, responder.ts, datagram.ts and special.ts.
 
 import { Access, PathMigration } from "../spec/hca/contexts.ts";
-import { EventType, Syndrome, WQE_NEXT_BYTES } from "../spec/hca/queues.ts";
+import { EventType, Syndrome, WQE_NEXT_BYTES, WQE_UNIT_BYTES } from "../spec/hca/queues.ts";
 import { QpState, Service } from "../spec/ib/numbers.ts";
 import type { Adapter } from "./adapter.ts";
 import type { CompletionQueue } from "./completion-queue.ts";
@@ -35,6 +35,9 @@ export interface QueuePairSetup {
   sendCq: CompletionQueue;
   receiveCq: CompletionQueue;
 }
+
+/** Stands for a list that has not been needed yet. */
+const NO_LIST = new ScatterList(0);
 
 /** Reasons a requester waits. */
 export const Waiting = { NO: 0, RNR: 1, NO_ANSWER: 2 } as const;
@@ -82,8 +85,8 @@ export class QueuePair {
   atomicCompareLo = 0;
   wqeBytes = 0;
   done = 0;
-  readonly sendList: ScatterList;
-  readonly remoteList = new ScatterList(1);
+  /** The data segments of the send WQE in hand; made when first needed, since most of a guest's thousands of QPs are idle. */
+  sendList: ScatterList = NO_LIST;
   syndrome = 0;
   nextPsn = 0;
   // Waiting for the other side.
@@ -102,7 +105,8 @@ export class QueuePair {
   /** Whose message is arriving (connected services). */
   sender: QueuePair | undefined = undefined;
   receiveOffset = 0;
-  readonly receiveList: ScatterList;
+  /** The data segments of the receive WQE in hand, made when first needed. */
+  receiveList: ScatterList = NO_LIST;
   #hasSentCommEstablished = false;
   #hasReportedLastWqe = false;
 
@@ -122,9 +126,6 @@ export class QueuePair {
     this.pd = setup.pd;
     const none = adapter.noMemory;
     this.wqes = new QueueBuffer(adapter.regions, none, setup.wqeLkey, setup.pd, Access.LOCAL_READ, setup.wqeBaseHi);
-    this.sendList = new ScatterList((1 << setup.logSqStride) / 16);
-    const receiveStride = setup.srq === undefined ? setup.logRqStride : setup.srq.logStride;
-    this.receiveList = new ScatterList((1 << receiveStride) / 16);
     this.#contextPlace = adapter.contexts.allocate();
     this.context = adapter.contexts.view(this.#contextPlace);
     this.contextAt = adapter.contexts.at(this.#contextPlace);
@@ -165,6 +166,11 @@ export class QueuePair {
     return this.sqHead !== posted;
   }
 
+  /** Makes the list that the next send WQE is decoded into. */
+  prepareSendList(): void {
+    if (this.sendList === NO_LIST) this.sendList = new ScatterList((1 << this.setup.logSqStride) / WQE_UNIT_BYTES);
+  }
+
   /** MR offset of send WQE number `counter`. */
   sendOffset(counter: number): number {
     const { sqBase, logSqSize, logSqStride } = this.setup;
@@ -176,7 +182,11 @@ export class QueuePair {
    * @returns -1 if none is posted, else 0 or a syndrome of the WQE
    */
   takeReceive(): number {
-    const srq = this.setup.srq;
+    const { srq } = this.setup;
+    if (this.receiveList === NO_LIST) {
+      const logStride = srq === undefined ? this.setup.logRqStride : srq.logStride;
+      this.receiveList = new ScatterList((1 << logStride) / WQE_UNIT_BYTES);
+    }
     if (srq !== undefined) {
       const status = srq.take(this.receiveList);
       this.receiveOffset = srq.takenOffset;

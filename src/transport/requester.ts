@@ -157,7 +157,8 @@ function execute(qp: QueuePair): number {
  * once. Returns 0 or a syndrome.
  */
 function fetch(qp: QueuePair): number {
-  const wqes = qp.wqes;
+  const { wqes } = qp;
+  qp.prepareSendList();
   qp.wqeOffset = qp.sendOffset(qp.sqHead);
   if (!wqes.locate(qp.sendOffset(qp.sqHead - 1), WQE_NEXT_BYTES)) return Syndrome.LOCAL_PROTECTION;
   qp.wqeOpcode = wqes.memory.view.getInt32(wqes.at, false) & OPCODE_MASK;
