@@ -7,6 +7,7 @@ import type { Clock } from "../base/clock.ts";
 import { type Log, silentLog } from "../base/log.ts";
 import type { DeviceAccess } from "../driver/access.ts";
 import { Hca } from "../hca/hca.ts";
+import type { Quota } from "../hca/limits.ts";
 import { Bar0, UAR_BYTES, UAR_PAGE_BYTES } from "../spec/hca/registers.ts";
 import { Engine } from "../transport/engine.ts";
 import { Network } from "../transport/network.ts";
@@ -49,7 +50,13 @@ export class InProcessDomain {
    * Adds a guest with `memoryBytes` of DMA memory whose HCA has one port on `wire`.
    * @param connect is given what the fabric must call
    */
-  addNode(name: string, memoryBytes: number, wire: Wire, connect: (client: WireClient) => void = () => {}): InProcessNode {
+  addNode(
+    name: string,
+    memoryBytes: number,
+    wire: Wire,
+    connect: (client: WireClient) => void = () => {},
+    quota: Partial<Quota> = {},
+  ): InProcessNode {
     const none = newMemory(8);
     const dma = new AddressSpace(none);
     const memory = newMemory(memoryBytes);
@@ -68,6 +75,7 @@ export class InProcessDomain {
       registers,
       uar,
       isMapped,
+      quota,
       log: this.#options.log ?? silentLog,
       interrupts: {
         msix: (vector) => due.push(vector),

@@ -6,6 +6,7 @@ import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import { Device } from "../../src/driver/device.ts";
 import { Region } from "../../src/driver/memory-region.ts";
 import { type ConnectOptions, DriverQueuePair, type QueuePairOptions, type Sge } from "../../src/driver/queue-pair.ts";
+import type { Quota } from "../../src/hca/limits.ts";
 import { Access } from "../../src/spec/hca/contexts.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
 import type { WireClient } from "../../src/transport/wire.ts";
@@ -29,6 +30,7 @@ export interface TestBedOptions {
   /** LIDs of each port, as a logarithm. */
   lmc?: number;
   interrupts?: "msix" | "intx";
+  quota?: Partial<Quota>;
 }
 
 export class TestBed {
@@ -47,9 +49,9 @@ export class TestBed {
   }
 
   addGuest(memoryBytes = 16 << 20): Guest {
-    const { lmc, interrupts } = this.#options;
+    const { lmc, interrupts, quota } = this.#options;
     const wire = new StubWire(this.wires, lmc);
-    const node = this.domain.addNode(`n${this.wires.length}`, memoryBytes, wire, (client) => this.clients.push(client));
+    const node = this.domain.addNode(`n${this.wires.length}`, memoryBytes, wire, (client) => this.clients.push(client), quota);
     const device = new Device(node.access, {
       ...{ logQps: 12, logCqs: 12, logMpts: 12, mtts: 8192 },
       ...(interrupts === undefined ? {} : { interrupts }),
