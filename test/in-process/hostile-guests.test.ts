@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { DriverError } from "../../src/driver/access.ts";
 import { DriverSharedReceiveQueue } from "../../src/driver/shared-receive-queue.ts";
 import { Command } from "../../src/spec/hca/commands.ts";
-import { Access, Mpt } from "../../src/spec/hca/contexts.ts";
+import { Access, CqContext, Mpt } from "../../src/spec/hca/contexts.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { Bar0, UarDoorbell } from "../../src/spec/hca/registers.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
@@ -29,16 +29,27 @@ function refusal(run: () => unknown): string | undefined {
   }
 }
 
-test("a doorbell works from the UAR page of its queue pair only, whoever stores it", () => {
+test("a doorbell works from the UAR page of its queue only, whoever stores it", () => {
   const bed = new TestBed(2);
   const [qp] = connect(bed[0], bed[1]);
-  const { access } = bed[0].node;
-  for (const page of [0, bed[0].device.uar + 1, 2047])
-    access.writeDoorbell(page, UarDoorbell.SEND, 0x01000008, (qp.number << 8) >>> 0);
-  access.writeDoorbell(bed[0].device.uar, UarDoorbell.SEND, 0x01000008, 0xdeadbe00);
-  access.writeDoorbell(bed[0].device.uar, UarDoorbell.CQ, 0x02000000 | 4095, 0);
-  bed.domain.settle();
-  assert.equal(counterOf(bed[0], "doorbellsIgnored"), 2, "one QPN and one CQN that do not exist; unused pages are not looked at");
+  const { device, cq, node } = bed[0];
+  const { access } = node;
+  const other = device.uar + 1;
+  // Another process of the guest has a queue of its own: its page is looked at from now on.
+  device.commands.run(Command.SW2HW_CQ, { modifier: 900, input: (view, at) => CqContext.usrPage.set(view, at, other) });
+  const ring = (page: number, offset: number, hi: number, lo: number, ignored: number): void => {
+    const before = counterOf(bed[0], "doorbellsIgnored");
+    access.writeDoorbell(page, offset, hi, lo >>> 0);
+    bed.domain.settle();
+    assert.equal(counterOf(bed[0], "doorbellsIgnored") - before, ignored);
+  };
+  ring(other, UarDoorbell.SEND, 0x01000008, qp.number << 8, 1);
+  ring(other, UarDoorbell.CQ, 0x02000000 | cq.number, 0, 1);
+  ring(device.uar, UarDoorbell.SEND, 0x01000008, 0xdeadbe00, 1);
+  ring(device.uar, UarDoorbell.CQ, 0x02000000 | 4095, 0, 1);
+  ring(device.uar, UarDoorbell.CQ, 0x02000000 | 900, 0, 1);
+  ring(other, UarDoorbell.CQ, 0x02000000 | 900, 0, 0);
+  for (const page of [0, other + 1, 2047]) ring(page, UarDoorbell.SEND, 0x01000008, qp.number << 8, 0);
   qp.postSend({ ...write, ...new Buffer64(bed[1], 8).remote() });
   bed.domain.settle();
   assert.deepEqual(statuses(bed[0]), ["OK"]);

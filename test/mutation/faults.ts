@@ -1,0 +1,84 @@
+// Faults put in by hand, each a single field, number or comparison, that the tests without VMs must notice. `npm run mutate` tries them.
+
+export interface Fault {
+  /** What is wrong then. */
+  readonly what: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+export const faults: readonly Fault[] = [
+  {
+    what: "the remote QPN stands elsewhere in the QP context",
+    file: "src/spec/hca/contexts.ts",
+    from: "remoteQpn: bits(0x14, 23, 0)",
+    to: "remoteQpn: bits(0x18, 23, 0)",
+  },
+  {
+    what: "the syndrome of an error completion is one byte off",
+    file: "src/transport/completion-queue.ts",
+    from: "(syndrome << 24) | (vendorError << 16)",
+    to: "(syndrome << 16) | (vendorError << 24)",
+  },
+  {
+    what: "a region's protection domain is not compared",
+    file: "src/transport/memory.ts",
+    from: "words[at + Word.PD] !== pd || ",
+    to: "",
+  },
+  {
+    what: "a region is one byte longer than it is",
+    file: "src/transport/memory.ts",
+    from: "offset + length <= lengthOf(words, at)",
+    to: "offset + length <= lengthOf(words, at) + 1",
+  },
+  {
+    what: "PSNs are 25 bits wide",
+    file: "src/base/seq24.ts",
+    from: "0xffffff",
+    to: "0x1ffffff",
+  },
+  {
+    what: "an RNR wait takes the timer of code 0",
+    file: "src/transport/requester.ts",
+    from: "RNR_TIMER_NS[qp.peer?.attributes.minRnrTimer ?? 0]",
+    to: "RNR_TIMER_NS[0]",
+  },
+  {
+    what: "a transition takes the P_Key index from a call that does not name it",
+    file: "src/hca/qp-transitions.ts",
+    from: "[O.PKEY_INDEX, PRIMARY_PATH_AT, [AddressPath.pkeyIndex]]",
+    to: "[O.PRIMARY_PATH, PRIMARY_PATH_AT, [AddressPath.pkeyIndex]]",
+  },
+  {
+    what: "the completion event of a CQ is announced twice",
+    file: "src/transport/completion-queue.ts",
+    from: "this.eventCount = (this.eventCount + 1) & 3;",
+    to: "this.eventCount = (this.eventCount + 2) & 3;",
+  },
+  {
+    what: "a doorbell works from every UAR page",
+    file: "src/hca/doorbells.ts",
+    from: "cq !== undefined && cq.uar === uar.index",
+    to: "cq !== undefined",
+  },
+  {
+    what: "two limited members of a partition hear each other",
+    file: "src/transport/port.ts",
+    from: " && ((a | b) & 0x8000) !== 0",
+    to: "",
+  },
+  {
+    what: "the Q_Key is not compared",
+    file: "src/transport/datagram-receive.ts",
+    from: "(target.attributes.qkey | 0) !== datagram.qkey",
+    to: "false",
+  },
+  {
+    what: "the flush forgets requests that were not signaled",
+    file: "src/transport/flush.ts",
+    from: "while (count < limit && qp.sqHead !== qp.sqPosted)",
+    to: "while (count < limit && ((qp.sqHead + 1) & 0xffff) !== qp.sqPosted && qp.sqHead !== qp.sqPosted)",
+  },
+];
