@@ -179,6 +179,11 @@ export class Hca {
     qp.detach();
   }
 
+  /** What INIT_HCA has set; undefined before it. */
+  get profile(): Readonly<Profile> | undefined {
+    return this.#profile;
+  }
+
   hasUar(index: number): boolean {
     return this.#profile !== undefined && index < 2 ** this.#profile.logUars && index < this.#uar.bytes.length / UAR_PAGE_BYTES;
   }

@@ -73,6 +73,11 @@ export class CompletionQueue {
     return this.#consumerSeen;
   }
 
+  /** Where the CQEs lie, for looking at them. */
+  get buffer(): QueueBuffer {
+    return this.#buffer;
+  }
+
   /** Switches to another buffer; counters keep running, old entries are the driver's to copy (RESIZE_CQ, 2.8.12). */
   resize(logSize: number, lkey: number, startHi: number, startLo: number): void {
     this.logSize = logSize;

@@ -24,6 +24,11 @@ export class MulticastTable {
     return this.#written.size === 0;
   }
 
+  /** The entries that have been written, by index. */
+  get written(): ReadonlyMap<number, DataView> {
+    return this.#written;
+  }
+
   /** True if `index` names an entry. */
   has(index: number): boolean {
     return index < this.#entries;

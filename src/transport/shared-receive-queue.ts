@@ -65,6 +65,16 @@ export class SharedReceiveQueue {
     return (this.record.counter(this.consumed) - this.consumed) & 0xffff;
   }
 
+  /** Where the WQEs lie, for looking at them. */
+  get buffer(): QueueBuffer {
+    return this.#buffer;
+  }
+
+  /** MR offset of the WQE that is next in list order. */
+  get nextOffset(): number {
+    return this.#next;
+  }
+
   /**
    * Takes the next WQE in list order and decodes its segments into `list`.
    * @returns -1 if there is none, else 0 or a syndrome; `takenOffset` names the WQE.
