@@ -1,12 +1,21 @@
 // The control API: HTTP with JSON over a UNIX socket. Paths, bodies and answers, shared by server and client.
 //
-//   GET    /v1/status        → Status
-//   POST   /v1/hcas          AddHca → HcaView
-//   GET    /v1/hcas/NAME     → HcaView
-//   DELETE /v1/hcas/NAME     → {}
-//   POST   /v1/stop          → {} and the domain ends
+//   GET    /v1/status                       → Status
+//   POST   /v1/hcas                         AddHca → HcaView
+//   GET    /v1/hcas/NAME                    → HcaView
+//   DELETE /v1/hcas/NAME                    → {}
+//   GET    /v1/hcas/NAME/tree?limit=COUNT   → HcaTree: the live device with at most COUNT (4096) objects of each kind
+//   GET    /v1/hcas/NAME/qp/NUMBER          → QpDetails
+//   GET    /v1/hcas/NAME/cq/NUMBER          → CqDetails
+//   GET    /v1/hcas/NAME/srq/NUMBER         → SrqDetails
+//   GET    /v1/hcas/NAME/region/KEY         → RegionDetails, by lkey or rkey as the guest writes it
+//   POST   /v1/stop                         → {} and the domain ends
+//
+// NUMBER and KEY are decimal or 0x…. What does not exist is answered 404 and ApiError, what makes no sense 400 and ApiError.
+// A listing of objects is { count, isCut, items }: where `isCut`, `items` leaves some of the `count` out.
 
 import { z } from "zod";
+import { LISTED_MAX } from "../domain/inspect.ts";
 import type { DomainView } from "../domain/protocol.ts";
 
 export const API_VERSION = "v1";
@@ -21,6 +30,18 @@ export const AddHca = z.object({
   doorbells: z.enum(["mapped", "trapped"]).default("mapped"),
 });
 export type AddHca = z.input<typeof AddHca>;
+
+/** Numbers of objects and memory keys: 32 bits. */
+export const ObjectNumber = z
+  .string()
+  .regex(/^(0x[0-9a-fA-F]+|[0-9]+)$/, "expected a number, decimal or 0x…")
+  .transform(Number)
+  .refine((number) => number < 2 ** 32, "expected a number below 2^32");
+
+export const TreeQuery = z.object({ limit: z.coerce.number().int().min(0).max(LISTED_MAX).default(LISTED_MAX) });
+
+export type { HcaTree, SessionView } from "../domain/inspect.ts";
+export type * from "../hca/inspect.ts";
 
 /** What a running domain says of itself. */
 export interface Status extends DomainView {

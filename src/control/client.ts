@@ -1,10 +1,13 @@
 // Talks to the control API of a domain in another process.
 
 import { request } from "node:http";
+import { NotFoundError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
-import type { AddHca, ApiError, Status } from "./api.ts";
+import type { AddHca, ApiError, HcaTree, ObjectDetails, ObjectKind, Status } from "./api.ts";
 
 const TIMEOUT_MS = 10_000;
+
+const NOT_FOUND = 404;
 
 export class ControlClient {
   readonly socketPath: string;
@@ -23,6 +26,16 @@ export class ControlClient {
 
   hca(name: string): Promise<HcaView> {
     return this.#call("GET", `/v1/hcas/${encodeURIComponent(name)}`);
+  }
+
+  /** The live device with at most `limit` objects of each kind. @throws NotFoundError if there is no such HCA */
+  tree(name: string, limit?: number): Promise<HcaTree> {
+    return this.#call("GET", `/v1/hcas/${encodeURIComponent(name)}/tree${limit === undefined ? "" : `?limit=${limit}`}`);
+  }
+
+  /** Everything about one object; a region by its key. @throws NotFoundError if there is no such HCA or object */
+  object<K extends ObjectKind>(name: string, kind: K, number: number): Promise<ObjectDetails[K]> {
+    return this.#call("GET", `/v1/hcas/${encodeURIComponent(name)}/${kind}/${number}`);
   }
 
   async removeHca(name: string): Promise<void> {
@@ -45,6 +58,7 @@ export class ControlClient {
         response.on("end", () => {
           const value = JSON.parse(text) as T | ApiError;
           if (response.statusCode === 200) resolve(value as T);
+          else if (response.statusCode === NOT_FOUND) reject(new NotFoundError((value as ApiError).error));
           else reject(new Error((value as ApiError).error));
         });
       });

@@ -4,9 +4,10 @@ import { chmodSync, existsSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import Fastify, { type FastifyInstance } from "fastify";
 import { ZodError, z } from "zod";
+import { NotFoundError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { DomainHandle } from "../domain/domain-handle.ts";
-import { AddHca, type ApiError, type Status } from "./api.ts";
+import { AddHca, type ApiError, ObjectNumber, type Status, TreeQuery } from "./api.ts";
 
 export interface ControlOptions {
   domain: DomainHandle;
@@ -33,6 +34,7 @@ export async function startControlServer(options: ControlOptions): Promise<Contr
   const app = Fastify();
   describeErrors(app);
   addRoutes(app, options, new Date().toISOString());
+  addInspection(app, options.domain);
   if (existsSync(options.socketPath)) unlinkSync(options.socketPath);
   await app.listen({ path: options.socketPath });
   chmodSync(options.socketPath, 0o600);
@@ -46,7 +48,7 @@ function describeErrors(app: FastifyInstance): void {
   app.setErrorHandler((error, _request, reply) => {
     const message = error instanceof ZodError ? z.prettifyError(error) : error instanceof Error ? error.message : String(error);
     const body: ApiError = { error: message };
-    return reply.status(400).send(body);
+    return reply.status(error instanceof NotFoundError ? 404 : 400).send(body);
   });
   app.setNotFoundHandler((request, reply) => {
     const body: ApiError = { error: `no such thing: ${request.method} ${request.url}` };
@@ -78,4 +80,16 @@ function addRoutes(app: FastifyInstance, options: ControlOptions, startedAt: str
     setImmediate(options.onStop);
     return {};
   });
+}
+
+/** The live device: reads only. */
+function addInspection(app: FastifyInstance, domain: DomainHandle): void {
+  app.get<{ Params: { name: string } }>("/v1/hcas/:name/tree", (request) =>
+    domain.tree(request.params.name, TreeQuery.parse(request.query).limit),
+  );
+  for (const kind of ["qp", "cq", "srq", "region"] as const) {
+    app.get<{ Params: { name: string; number: string } }>(`/v1/hcas/:name/${kind}/:number`, (request) =>
+      domain.object(request.params.name, kind, ObjectNumber.parse(request.params.number)),
+    );
+  }
 }

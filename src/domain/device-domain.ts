@@ -3,6 +3,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { countersObject, newCounters } from "../base/counters.ts";
+import { NotFoundError } from "../base/inspect.ts";
 import { type Log, limitWarnings } from "../base/log.ts";
 import { guidText } from "../base/names.ts";
 import type { Random } from "../base/random.ts";
@@ -19,6 +20,7 @@ import { Network } from "../transport/network.ts";
 import { ServerCounter } from "../vfio-user/counters.ts";
 import { VfioUserServer } from "../vfio-user/server.ts";
 import { HcaFunction } from "./hca-function.ts";
+import { answerInspect, type InspectQuestion } from "./inspect.ts";
 
 /** Sockets are looked at this often while data is moving: a look is a system call, a sweep is not. */
 const SWEEPS_PER_SOCKET_POLL = 8;
@@ -176,6 +178,26 @@ export class DeviceDomain {
 
   describe(): { hcas: HcaView[]; fabric: FabricView } {
     return { hcas: this.#entries.map((entry) => this.#view(entry)), fabric: this.#fabric.inspect() };
+  }
+
+  /**
+   * Answers one question about an HCA in a bounded time (hca/inspect.ts).
+   * @throws NotFoundError if there is no such HCA, or no such object in it
+   */
+  inspect(name: string, question: InspectQuestion): unknown {
+    const entry = this.#entries.find((e) => e.options.name === name);
+    if (entry === undefined) {
+      const names = this.#entries.map((e) => e.options.name).join(", ");
+      throw new NotFoundError(`there is no HCA named ${name}; ${names === "" ? "there is none at all" : `there are: ${names}`}`);
+    }
+    const { options, fn, server, port, serverCounters } = entry;
+    const { socketPath, doorbells } = options;
+    const nodeGuid = guidText(port.node.guid);
+    const inspected = { fn, nodeGuid, socketPath, doorbells, isConnected: server.isConnected, serverCounters };
+    return answerInspect(inspected, question, {
+      nowNs: this.#clock.nowNs(),
+      nameOfHca: (adapter) => this.#entries.find((e) => e.fn.hca.adapter === adapter)?.options.name ?? "?",
+    });
   }
 
   close(): void {

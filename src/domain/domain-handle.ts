@@ -2,10 +2,13 @@
 
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
+import { type Listing, NotFoundError, type Page } from "../base/inspect.ts";
 import type { Log } from "../base/log.ts";
+import type { ListKind, ObjectDetails, ObjectKind, ObjectViews } from "../hca/inspect.ts";
 import { createEventfd, signalEventfd } from "../host/eventfd.ts";
 import { closeDescriptor } from "../host/libc.ts";
 import type { HcaView } from "./device-domain.ts";
+import { type HcaDeviceView, type HcaTree, type InspectQuestion, LISTED_MAX } from "./inspect.ts";
 import type { DomainView, EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
 
 /** A request without its number. */
@@ -74,6 +77,51 @@ export class DomainHandle {
     return this.#ask({ method: "describe" });
   }
 
+  /**
+   * An HCA with at most `limit` objects of each kind. The engine makes it in parts, each of them a moment of its own, so that
+   * nobody's messages wait for a long listing.
+   * @throws NotFoundError if there is no HCA of that name
+   */
+  async tree(name: string, limit = LISTED_MAX): Promise<HcaTree> {
+    const device = await this.#inspect<HcaDeviceView>(name, { part: "device" });
+    const list = <K extends ListKind>(kind: K): Promise<Listing<ObjectViews[K]>> => this.#list(name, kind, limit);
+    return {
+      ...device,
+      qps: await list("qps"),
+      cqs: await list("cqs"),
+      srqs: await list("srqs"),
+      regions: await list("regions"),
+      groups: await list("groups"),
+    };
+  }
+
+  /**
+   * Everything about one object of an HCA.
+   * @throws NotFoundError if there is no such HCA or object; the message says what there is
+   */
+  object<K extends ObjectKind>(name: string, kind: K, number: number): Promise<ObjectDetails[K]> {
+    return this.#inspect(name, { part: "object", kind, number });
+  }
+
+  async #list<K extends ListKind>(name: string, kind: K, limit: number): Promise<Listing<ObjectViews[K]>> {
+    const most = Math.min(limit, LISTED_MAX);
+    const items: ObjectViews[K][] = [];
+    for (let from = 0; ; ) {
+      const question: InspectQuestion = { part: "list", kind, from, limit: most - items.length };
+      const page = await this.#inspect<Page<ObjectViews[K]>>(name, question);
+      items.push(...page.items);
+      const isLast = page.next === undefined || page.next <= from;
+      if (isLast || items.length >= Math.min(most, page.count)) {
+        return { count: page.count, isCut: page.next !== undefined && page.count > items.length, items };
+      }
+      from = page.next ?? 0;
+    }
+  }
+
+  #inspect<T>(name: string, question: InspectQuestion): Promise<T> {
+    return this.#ask({ method: "inspect", name, question });
+  }
+
   /** Unplugs everything and ends the thread. */
   async stop(): Promise<void> {
     try {
@@ -103,7 +151,7 @@ export class DomainHandle {
     }
     const pending = this.#pending.get(reply.id);
     this.#pending.delete(reply.id);
-    if ("error" in reply) pending?.reject(new Error(reply.error));
+    if ("error" in reply) pending?.reject(reply.isNotFound ? new NotFoundError(reply.error) : new Error(reply.error));
     else pending?.resolve(reply.value);
   }
 

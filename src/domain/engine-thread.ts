@@ -3,6 +3,7 @@
 import { randomInt } from "node:crypto";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { countersObject, newCounters } from "../base/counters.ts";
+import { NotFoundError } from "../base/inspect.ts";
 import type { Log } from "../base/log.ts";
 import { Random } from "../base/random.ts";
 import { systemClock } from "../host/clock.ts";
@@ -40,6 +41,8 @@ function handle(request: EngineRequest): unknown {
       return domain.removeHca(request.name);
     case "describe":
       return { ...domain.describe(), engine: countersObject(LoopCounter, counters) };
+    case "inspect":
+      return domain.inspect(request.name, request.question);
     case "stop":
       isStopping = true;
       domain.close();
@@ -57,7 +60,8 @@ function attend(): boolean {
     try {
       send({ id: request.id, value: handle(request) });
     } catch (error) {
-      send({ id: request.id, error: error instanceof Error ? error.message : String(error) });
+      const message = error instanceof Error ? error.message : String(error);
+      send({ id: request.id, error: message, isNotFound: error instanceof NotFoundError });
     }
   }
   return !isStopping;

@@ -3,6 +3,7 @@
 
 import type { FabricView } from "../fabric/inspect.ts";
 import type { HcaView } from "./device-domain.ts";
+import type { InspectQuestion } from "./inspect.ts";
 
 export interface EngineOptions {
   sm: "builtin" | "none";
@@ -16,6 +17,7 @@ export type EngineRequest =
   | { id: number; method: "addHca"; name: string; socketPath: string; doorbells: "mapped" | "trapped"; nodeGuid?: bigint }
   | { id: number; method: "removeHca"; name: string }
   | { id: number; method: "describe" }
+  | { id: number; method: "inspect"; name: string; question: InspectQuestion }
   | { id: number; method: "stop" };
 
 export interface DomainView {
@@ -26,5 +28,5 @@ export interface DomainView {
 
 export type EngineReply =
   | { id: number; value: unknown }
-  | { id: number; error: string }
+  | { id: number; error: string; isNotFound: boolean }
   | { log: "debug" | "info" | "warn"; message: string };
