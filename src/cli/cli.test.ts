@@ -105,7 +105,7 @@ test("up, status, hca, fabric, down", () => {
       status[0]?.hcas.map((h) => h.name),
       ["a", "b", "c"],
     );
-    assert.match(vhca(["hca", "show", "b"], env).stdout, /node GUID 0x0002c9/);
+    assert.match(vhca(["hca", "show", "b"], env).stdout, /node GUID +0x0002c9/);
     assert.match(vhca(["fabric", "show"], env).stdout, /vhca switch/);
     assert.equal(vhca(["hca", "rm", "a"], env).status, 0);
     assert.equal(vhca(["down"], env).status, 0);

@@ -1,12 +1,25 @@
 // vhca hca add|rm|show: the HCAs of a running device domain.
 
-import { type Command, Option } from "commander";
-import { nameOf } from "../base/names.ts";
-import type { HcaView } from "../domain/device-domain.ts";
-import { PortState } from "../spec/ib/numbers.ts";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { ObjectNumber } from "../control/api.ts";
+import type { ControlClient } from "../control/client.ts";
 import { getHca, getUpDomain } from "./domains.ts";
-import { bytesText, printJson, printLine } from "./output.ts";
+import { cqDetailLines, qpDetailLines, regionDetailLines, srqDetailLines } from "./hca/details.ts";
+import { treeLines } from "./hca/tree.ts";
+import { printJson, printLine } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
+
+/** Objects of a kind in the text, unless all are wanted. */
+const SHOWN = 16;
+
+interface ShowOptions {
+  all?: boolean;
+  json?: boolean;
+  qp?: number;
+  cq?: number;
+  srq?: number;
+  mr?: number;
+}
 
 export function addHca(program: Command): void {
   const hca = program.command("hca").summary("add, remove or show HCAs of a running device domain");
@@ -32,30 +45,53 @@ export function addHca(program: Command): void {
       const { client } = await getUpDomain();
       await client.removeHca(name);
     });
+  addShow(hca);
+}
+
+function addShow(hca: Command): void {
+  const one = (flags: string, text: string, others: string[]): Option =>
+    new Option(flags, text).argParser(parseNumber).conflicts(others);
   hca
     .command("show <name>")
-    .description("Prints the objects and counters of a live HCA.")
+    .summary("show a live HCA: its queues, keys and counters, or one of them")
+    .description("Prints a live HCA as a tree: ports, queues, keys, counters. It only looks: the device does not notice.")
+    .addOption(one("--qp <number>", "everything about one QP: context, next WQEs, peer", ["cq", "srq", "mr"]))
+    .addOption(one("--cq <number>", "everything about one CQ: its latest entries", ["srq", "mr"]))
+    .addOption(one("--srq <number>", "everything about one SRQ: the WQEs that come next", ["mr"]))
+    .addOption(one("--mr <key>", "everything about the region of an lkey or rkey: where its pages lie", []))
+    .option("--all", "long lists to their end, and counters that are zero")
     .option("--json", "print everything as JSON")
-    .action(async (name: string, options: { json?: boolean }) => {
-      const { hca: view } = await getHca(name);
-      if (options.json === true) printJson(view);
-      else printHca(view);
-    });
+    .addHelpText(
+      "after",
+      "\nNumbers are decimal or 0x…. `2 posted of 64, at 17`: the ring holds two WQEs, the next is number 17.",
+    )
+    .action(show);
 }
 
-function printHca(hca: HcaView): void {
-  printLine(`${hca.name}  MT25204  node GUID ${hca.nodeGuid}`);
-  printLine(`  socket      ${hca.socketPath} (${hca.isConnected ? "a VM is connected" : "no VM"})`);
-  printLine(`  doorbells   ${hca.doorbells}`);
-  printLine(`  port 1      ${nameOf(PortState, hca.portState)}, LID ${hca.lid}`);
-  printLine(`  memory      ${bytesText(hca.memoryBytes)} of the guest mapped`);
-  printGroup("objects", hca.objects);
-  printGroup("counters", hca.counters);
-  printGroup("vfio-user messages", hca.messages);
+/** A number of 32 bits, decimal or 0x…. */
+function parseNumber(text: string): number {
+  const { data, error } = ObjectNumber.safeParse(text);
+  if (data === undefined) throw new InvalidArgumentError(error?.issues[0]?.message ?? "");
+  return data;
 }
 
-function printGroup(title: string, values: Readonly<Record<string, number>>): void {
-  printLine(`  ${title}`);
-  const width = Math.max(0, ...Object.keys(values).map((name) => name.length));
-  for (const [name, value] of Object.entries(values)) printLine(`    ${name.padEnd(width)}  ${value}`);
+async function show(name: string, options: ShowOptions): Promise<void> {
+  const { client } = (await getHca(name)).domain;
+  if (options.qp !== undefined) print(await client.object(name, "qp", options.qp), qpDetailLines, name, options);
+  else if (options.cq !== undefined) print(await client.object(name, "cq", options.cq), cqDetailLines, name, options);
+  else if (options.srq !== undefined) print(await client.object(name, "srq", options.srq), srqDetailLines, name, options);
+  else if (options.mr !== undefined) print(await client.object(name, "region", options.mr), regionDetailLines, name, options);
+  else await showTree(client, name, options);
+}
+
+function print<T>(view: T, lines: (hca: string, view: T) => string[], name: string, options: ShowOptions): void {
+  if (options.json === true) printJson(view);
+  else printLine(lines(name, view).join("\n"));
+}
+
+async function showTree(client: ControlClient, name: string, options: ShowOptions): Promise<void> {
+  const isAll = options.all === true;
+  const tree = await client.tree(name, isAll || options.json === true ? undefined : SHOWN);
+  if (options.json === true) printJson(tree);
+  else printLine(treeLines(tree, isAll).join("\n"));
 }
