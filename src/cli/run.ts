@@ -20,6 +20,7 @@ interface RunOptions {
   doorbells: "mapped" | "trapped";
   sm: "builtin" | "none";
   mount?: string;
+  cold?: boolean;
   timeout?: number;
   stagger: number;
   keepGoing?: boolean;
@@ -78,7 +79,8 @@ export function addLabOptions(command: Command): void {
         .choices(["builtin", "none"])
         .default("builtin"),
     )
-    .option("--mount <folder>", "host folder to mount in every VM at /mnt/host");
+    .option("--mount <folder>", "host folder to mount in every VM at /mnt/host")
+    .option("--cold", "boot every VM from its kernel, not from a snapshot");
 }
 
 /** `--on n1 'cmd'` comes as two words. */
@@ -170,6 +172,7 @@ function sessionOptions(options: RunOptions, progress: ProgressLine, signal: Abo
     doorbells: options.doorbells,
     sm: options.sm,
     mount: options.mount,
+    start: options.cold === true ? "cold" : "warm",
     signal,
     log: options.verbose === true ? verboseLog : warningLog,
     onProgress: progress.show,

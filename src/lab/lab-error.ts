@@ -11,6 +11,7 @@ export type LabErrorCode =
   | "no-qemu"
   | "no-accelerator"
   | "boot"
+  | "restore"
   | "node-gone"
   | "usage";
 

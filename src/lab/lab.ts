@@ -3,14 +3,17 @@
 import { existsSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { type Log, silentLog } from "../base/log.ts";
 import { LabError } from "./lab-error.ts";
+import { Cache } from "./packages/cache.ts";
 import { type Prepared, type PrepareOptions, prepareLab } from "./prepare.ts";
+import { silentProgress } from "./progress.ts";
 import { listLabs, RunFolder } from "./run-folder.ts";
 import { MAX_NODES, nodeName } from "./vm/addresses.ts";
 import { EthernetSwitch } from "./vm/ethernet-switch.ts";
-import { guestFiles, initialArchive } from "./vm/guest-files.ts";
+import { commonFiles, filesArchive, initialArchive, labFiles } from "./vm/guest-files.ts";
 import { makeKeys } from "./vm/keys.ts";
 import type { GuestConfig } from "./vm/qemu-command.ts";
 import { Qmp, type QmpEvent } from "./vm/qmp.ts";
+import { dropSnapshot, prepareSnapshot, type Snapshot, type SnapshotMachine } from "./vm/snapshot.ts";
 import { type ExecOptions, type ExecResult, execOver, type SshEndpoint } from "./vm/ssh.ts";
 import { type BootEvent, type BootReport, Vm } from "./vm/vm.ts";
 
@@ -30,6 +33,8 @@ export interface LabOptions extends PrepareOptions {
   readonly mount?: string | undefined;
   /** MTU of the Ethernet between the guests (default 1500, at most 65521). */
   readonly ethernetMtu?: number | undefined;
+  /** From a snapshot of a guest that has booted (default), or each from its kernel. */
+  readonly start?: "warm" | "cold" | undefined;
   readonly bootTimeoutMs?: number | undefined;
   readonly log?: Log | undefined;
   /** What a guest says while it boots. */
@@ -47,23 +52,40 @@ export class LabNode {
   readonly name: string;
   /** 1 for n1. */
   readonly index: number;
-  readonly #start: () => Vm;
+  readonly #start: (how: "warm" | "cold") => Vm;
   readonly #endpoint: SshEndpoint;
   readonly #qmpSocket: string;
+  #how: "warm" | "cold";
   #vm: Vm;
+  #ready: Promise<BootReport>;
 
-  constructor(config: GuestConfig, endpoint: SshEndpoint, start: () => Vm) {
+  constructor(config: GuestConfig, endpoint: SshEndpoint, how: "warm" | "cold", start: (how: "warm" | "cold") => Vm) {
     this.name = config.name;
     this.index = config.index;
     this.#endpoint = endpoint;
     this.#qmpSocket = config.qmpSocket;
+    this.#how = how;
     this.#start = start;
-    this.#vm = start();
+    this.#vm = start(how);
+    this.#ready = this.#readyOrBooted();
   }
 
   /** Settles when the guest can be used, or with the reason why it cannot. */
   get ready(): Promise<BootReport> {
-    return this.#vm.ready;
+    return this.#ready;
+  }
+
+  /** A guest that cannot be restored is booted. */
+  async #readyOrBooted(): Promise<BootReport> {
+    try {
+      return await this.#vm.ready;
+    } catch (error) {
+      if (!(error instanceof LabError && error.code === "restore")) throw error;
+      await this.#vm.kill();
+      this.#how = "cold";
+      this.#vm = this.#start("cold");
+      return this.#vm.ready;
+    }
   }
 
   get isRunning(): boolean {
@@ -104,8 +126,9 @@ export class LabNode {
   /** Starts the guest again, from the image, on the same HCA; ends it first if it runs. */
   async restart(): Promise<BootReport> {
     await this.#vm.kill();
-    this.#vm = this.#start();
-    return this.#vm.ready;
+    this.#vm = this.#start(this.#how);
+    this.#ready = this.#readyOrBooted();
+    return this.#ready;
   }
 }
 
@@ -158,11 +181,14 @@ export class Lab implements AsyncDisposable {
     const folder = RunFolder.create();
     try {
       const keys = await makeKeys(prepared.ssh, folder.path);
-      const archive = initialArchive(readFileSync(prepared.kernel.bootArchive), guestFiles(options.nodes, keys));
+      const snapshot = await findSnapshot(options, prepared);
+      const files = labFiles(options.nodes, keys);
+      const archive = initialArchive(readFileSync(prepared.kernel.bootArchive), new Map([...commonFiles(), ...files]));
       writeFileSync(folder.file("initial.cpio"), archive, { mode: 0o600 });
+      const start = { snapshot, files: filesArchive(files) };
       const ethernet = await EthernetSwitch.listen(folder.file("eth"));
       const indices = Array.from({ length: options.nodes }, (_, index) => index + 1);
-      return new Lab(folder, ethernet, prepared, () => indices.map((index) => makeNode(options, prepared, folder, index)));
+      return new Lab(folder, ethernet, prepared, () => indices.map((index) => makeNode(options, prepared, folder, index, start)));
     } catch (error) {
       folder.remove();
       throw error;
@@ -252,16 +278,47 @@ function checkOptions(options: LabOptions): void {
     throw new LabError("usage", `the folder to mount does not exist: ${mount}`);
 }
 
-function makeNode(options: LabOptions, prepared: Prepared, folder: RunFolder, index: number): LabNode {
+/** What a lab's guests start from, if not from their kernel. */
+interface WarmStart {
+  readonly snapshot: Snapshot | undefined;
+  /** What makes a restored guest one of this lab. */
+  readonly files: Buffer;
+}
+
+/** The snapshot for this lab; without one its guests boot, which takes longer but needs nothing. */
+async function findSnapshot(options: LabOptions, prepared: Prepared): Promise<Snapshot | undefined> {
+  if (options.start === "cold") return undefined;
+  const cache = options.cache ?? new Cache();
+  const progress = options.onProgress ?? silentProgress;
+  try {
+    return await prepareSnapshot(cache, prepared, machineOf(options, prepared), { progress, signal: options.signal });
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    (options.log ?? silentLog).warn(`${error instanceof Error ? error.message : error}; the guests boot instead`);
+    return undefined;
+  }
+}
+
+const machineOf = (options: LabOptions, prepared: Prepared): SnapshotMachine => ({
+  accelerator: prepared.verdict.accelerator,
+  memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
+  cpus: options.cpus ?? 1,
+  ethernetMtu: options.ethernetMtu ?? DEFAULT_ETHERNET_MTU,
+});
+
+function makeNode(options: LabOptions, prepared: Prepared, folder: RunFolder, index: number, warm: WarmStart): LabNode {
   const name = nodeName(index);
   const log = options.log ?? silentLog;
   const endpoint: SshEndpoint = { ssh: prepared.ssh.ssh, node: name, controlSocket: folder.file(`${name}.ctl`) };
   const config = guestConfig(options, prepared, folder, index);
-  const start = (): Vm =>
-    new Vm({
+  const { snapshot, files } = warm;
+  const start = (how: "warm" | "cold"): Vm => {
+    const isWarm = how === "warm" && snapshot !== undefined;
+    const vm = new Vm({
       qemu: prepared.qemu,
-      config,
+      config: isWarm ? { ...config, start: "restore", initialArchive: snapshot.initialArchive } : config,
       endpoint,
+      restore: isWarm ? { snapshotFile: snapshot.file, files } : undefined,
       runFolder: folder.path,
       bootTimeoutMs: options.bootTimeoutMs ?? DEFAULT_BOOT_TIMEOUT_MS,
       onProcess: (pid) => folder.addProcess(pid),
@@ -270,17 +327,24 @@ function makeNode(options: LabOptions, prepared: Prepared, folder: RunFolder, in
         options.onBootEvent?.(name, event);
       },
     });
-  return new LabNode(config, endpoint, start);
+    if (isWarm)
+      vm.ready.catch((error) => {
+        if (!(error instanceof LabError && error.code === "restore")) return;
+        log.warn(`${error.message}; it boots instead`);
+        dropSnapshot(snapshot);
+      });
+    return vm;
+  };
+  return new LabNode(config, endpoint, snapshot === undefined ? "cold" : "warm", start);
 }
 
 function guestConfig(options: LabOptions, prepared: Prepared, folder: RunFolder, index: number): GuestConfig {
   const name = nodeName(index);
   return {
+    ...machineOf(options, prepared),
     name,
     index,
-    accelerator: prepared.verdict.accelerator,
-    memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
-    cpus: options.cpus ?? 1,
+    start: "boot",
     kernelFile: prepared.kernel.kernelFile,
     initialArchive: folder.file("initial.cpio"),
     rootImage: prepared.image.file,
@@ -289,8 +353,8 @@ function guestConfig(options: LabOptions, prepared: Prepared, folder: RunFolder,
     qmpSocket: folder.file(`${name}.qmp`),
     sshSocket: folder.file(`${name}.ssh`),
     statusSocket: folder.file(`${name}.new`),
+    setupSocket: folder.file(`${name}.set`),
     ethernetSocket: folder.file("eth"),
-    ethernetMtu: options.ethernetMtu ?? DEFAULT_ETHERNET_MTU,
     hcaSocket: options.hcaSocket?.(name, index),
     share: options.mount === undefined ? undefined : realpathSync(options.mount),
     waitForIb: options.waitForIb ?? true,

@@ -14,39 +14,56 @@ interface GuestFile {
 
 const ownFile = (name: string): string => readFileSync(fileURLToPath(new URL(`../guest/${name}`, import.meta.url)), "utf8");
 
-/** Path in the guest → contents, the same for all nodes of a lab. */
-export function guestFiles(nodes: number, keys: LabKeys): Map<string, GuestFile> {
-  const plain = (data: string, mode = 0o644): GuestFile => ({ data, mode });
-  return new Map([
-    ["etc/hosts", plain(hostsFile(nodes))],
+type GuestFiles = ReadonlyMap<string, GuestFile>;
+const plain = (data: string, mode = 0o644): GuestFile => ({ data, mode });
+
+/** Path in the guest → contents: what every guest of every lab has. */
+export const commonFiles = (): GuestFiles =>
+  new Map([
     ["etc/inittab", plain(ownFile("inittab"))],
     ["etc/security/limits.d/vhca.conf", plain("* - memlock unlimited\n")],
     ["etc/vhca/sshd_config", plain(ownFile("sshd_config"))],
-    ["etc/vhca/host_key", plain(keys.hostKey, 0o600)],
-    ["etc/vhca/authorized_keys", plain(keys.userPublicKey, 0o600)],
-    ["root/.ssh/id_ed25519", plain(keys.userKey, 0o600)],
-    ["root/.ssh/known_hosts", plain(keys.knownHosts)],
     ["root/.ssh/config", plain(`Host n* 10.*\n  HostKeyAlias ${HOST_KEY_ALIAS}\n  LogLevel ERROR\n`, 0o600)],
     ["usr/lib/vhca/channel", plain(ownFile("channel"), 0o755)],
     ["usr/lib/vhca/uevent", plain(ownFile("uevent"), 0o755)],
   ]);
-}
 
-/** The whole first root file system: the kernel's part, then ours. */
-export function initialArchive(bootArchive: Buffer, files: ReadonlyMap<string, GuestFile>): Buffer {
+/** What the guests of one lab share, and nobody else may have. */
+export const labFiles = (nodes: number, keys: LabKeys): GuestFiles =>
+  new Map([
+    ["etc/hosts", plain(hostsFile(nodes))],
+    ["etc/vhca/host_key", plain(keys.hostKey, 0o600)],
+    ["etc/vhca/authorized_keys", plain(keys.userPublicKey, 0o600)],
+    ["root/.ssh/id_ed25519", plain(keys.userKey, 0o600)],
+    ["root/.ssh/known_hosts", plain(keys.knownHosts)],
+  ]);
+
+/** The whole first root file system: the kernel's part, our init, and the files that it lays over the image. */
+export function initialArchive(bootArchive: Buffer, files: GuestFiles): Buffer {
   const cpio = new CpioWriter();
   cpio.file("init", ownFile("init"), 0o755);
   cpio.folder("lab");
+  addFiles(cpio, "lab/", files);
+  return Buffer.concat([bootArchive, cpio.finish()]);
+}
+
+/** The files alone, for a guest that runs already. */
+export function filesArchive(files: GuestFiles): Buffer {
+  const cpio = new CpioWriter();
+  addFiles(cpio, "", files);
+  return cpio.finish();
+}
+
+function addFiles(cpio: CpioWriter, prefix: string, files: GuestFiles): void {
   const folders = new Set<string>();
   for (const [path, { data, mode }] of files) {
     for (const folder of parents(path)) {
       if (folders.has(folder)) continue;
       folders.add(folder);
-      cpio.folder(`lab/${folder}`, folder === "root" || folder === "root/.ssh" ? 0o700 : 0o755);
+      cpio.folder(`${prefix}${folder}`, folder === "root" || folder === "root/.ssh" ? 0o700 : 0o755);
     }
-    cpio.file(`lab/${path}`, data, mode);
+    cpio.file(`${prefix}${path}`, data, mode);
   }
-  return Buffer.concat([bootArchive, cpio.finish()]);
 }
 
 /** a/b/c → a, a/b. */

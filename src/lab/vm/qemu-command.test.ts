@@ -19,6 +19,8 @@ const config: GuestConfig = {
   statusSocket: "/r/n2.new",
   ethernetMtu: 1500,
   waitForIb: true,
+  setupSocket: "/r/n2.set",
+  start: "boot",
 };
 
 const after = (args: readonly string[], option: string): string[] =>

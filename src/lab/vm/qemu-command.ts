@@ -3,7 +3,16 @@
 import { macAddress } from "./addresses.ts";
 
 /** Where PCI devices sit: JSON devices are created after classic ones, so every address is given. */
-const PciSlot = { ROOT: 2, MODULES: 3, SERIAL: 4, HCA: 5, ETHERNET: 6, SHARE: 7 } as const;
+const PciSlot = { ROOT: 2, MODULES: 3, SERIAL: 4, HCA: 5, ETHERNET: 6, SHARE: 7, HCA_PORT: 8, SHARE_PORT: 9 } as const;
+
+/** Slots of a guest that comes from a snapshot: what is not part of that is plugged in there. */
+export const PlugPort = { HCA: "hca-port", SHARE: "share-port" } as const;
+
+/**
+ * How a guest comes to life: by booting; by booting up to the point where a snapshot is taken of it, with nothing that belongs to
+ * one lab; or from such a snapshot.
+ */
+export type GuestStart = "boot" | "boot-for-snapshot" | "restore";
 
 export type Accelerator = "kvm" | "tcg";
 
@@ -24,6 +33,8 @@ export interface GuestConfig {
   readonly qmpSocket: string;
   readonly sshSocket: string;
   readonly statusSocket: string;
+  /** Where a restored guest is told who it is. */
+  readonly setupSocket: string;
   /** The switch's socket; none for a lab without Ethernet. */
   readonly ethernetSocket?: string | undefined;
   readonly ethernetMtu: number;
@@ -33,6 +44,7 @@ export interface GuestConfig {
   readonly share?: string | undefined;
   /** "ready" waits for IPoIB. */
   readonly waitForIb: boolean;
+  readonly start: GuestStart;
 }
 
 /**
@@ -50,6 +62,7 @@ export const KERNEL_WORDS = [
 ];
 
 export function kernelCommandLine(config: GuestConfig): string {
+  if (config.start !== "boot") return [...KERNEL_WORDS, "vhca.node=snapshot"].join(" ");
   const words = [...KERNEL_WORDS, `vhca.node=${config.index}`, `vhca.mtu=${config.ethernetMtu}`];
   if (config.share !== undefined) words.push("vhca.share=1");
   if (config.waitForIb && config.hcaSocket !== undefined) words.push("vhca.wait=ib");
@@ -85,9 +98,34 @@ export function qemuArguments(config: GuestConfig): string[] {
     ...channel("status", config.statusSocket, 2),
   ];
   if (config.ethernetSocket !== undefined) args.push(...ethernet(config, config.ethernetSocket));
-  if (config.share !== undefined) args.push(...share(config.share));
-  if (config.hcaSocket !== undefined) args.push(...hca(config.hcaSocket));
+  if (config.share !== undefined) args.push(...shareFolder(config.share));
+  if (config.start === "boot") args.push(...bootDevices(config));
+  else args.push(...snapshotDevices(config));
+  if (config.start === "restore") args.push("-incoming", "defer");
   return args;
+}
+
+/** What is there when the guest boots. */
+function bootDevices(config: GuestConfig): string[] {
+  const args: string[] = [];
+  if (config.share !== undefined) args.push("-device", `${SHARE_DEVICE},addr=${PciSlot.SHARE}`);
+  if (config.hcaSocket !== undefined) {
+    args.push("-device", JSON.stringify({ ...hcaDevice(config.hcaSocket), addr: String(PciSlot.HCA) }));
+  }
+  return args;
+}
+
+/**
+ * Slots for what is plugged in after the restore (a device behind vfio-user cannot be part of a snapshot), a channel that tells the
+ * guest who it is, and a generation number by which its kernel knows that it must not trust its random numbers any more.
+ */
+function snapshotDevices(config: GuestConfig): string[] {
+  return [
+    ...["-device", `pcie-root-port,id=${PlugPort.HCA},chassis=1,addr=${PciSlot.HCA_PORT},mem-reserve=4M,pref64-reserve=32M`],
+    ...["-device", `pcie-root-port,id=${PlugPort.SHARE},chassis=2,addr=${PciSlot.SHARE_PORT}`],
+    ...["-device", "vmgenid,guid=auto"],
+    ...channel("setup", config.setupSocket, 3),
+  ];
 }
 
 /** Shared by all guests, so never written and never locked. */
@@ -113,14 +151,23 @@ function ethernet(config: GuestConfig, socket: string): string[] {
   ];
 }
 
-function share(folder: string): string[] {
-  return [
-    ...["-fsdev", `local,id=share,path=${quote(folder)},security_model=none,multidevs=remap`],
-    ...["-device", `virtio-9p-pci,fsdev=share,mount_tag=host,addr=${PciSlot.SHARE}`],
-  ];
+function shareFolder(folder: string): string[] {
+  return ["-fsdev", `local,id=share,path=${quote(folder)},security_model=none,multidevs=remap`];
 }
 
-function hca(socket: string): string[] {
-  const device = { driver: "vfio-user-pci", id: "hca", addr: String(PciSlot.HCA), socket: { type: "unix", path: socket } };
-  return ["-device", JSON.stringify(device)];
+const SHARE_DEVICE = "virtio-9p-pci,fsdev=share,mount_tag=host";
+
+const hcaDevice = (socket: string): Readonly<Record<string, unknown>> => ({
+  driver: "vfio-user-pci",
+  id: "hca",
+  socket: { type: "unix", path: socket },
+});
+
+/** Devices to plug into a restored guest, as QMP's device_add takes them. */
+export function devicesToPlug(config: GuestConfig): Readonly<Record<string, unknown>>[] {
+  const devices: Readonly<Record<string, unknown>>[] = [];
+  if (config.hcaSocket !== undefined) devices.push({ ...hcaDevice(config.hcaSocket), bus: PlugPort.HCA });
+  if (config.share !== undefined)
+    devices.push({ driver: "virtio-9p-pci", id: "share", fsdev: "share", mount_tag: "host", bus: PlugPort.SHARE });
+  return devices;
 }

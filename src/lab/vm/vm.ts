@@ -5,9 +5,11 @@ import { closeSync, existsSync, fstatSync, openSync, readSync, rmSync } from "no
 import { stripVTControlCharacters } from "node:util";
 import { LabError, lastLines } from "../lab-error.ts";
 import { onLines, signalGroup, spawnTied } from "../run-command.ts";
+import { loadGuest } from "./migration.ts";
 import { makeNice } from "./niceness.ts";
 import type { Qemu } from "./qemu.ts";
-import { type GuestConfig, qemuArguments } from "./qemu-command.ts";
+import { devicesToPlug, type GuestConfig, qemuArguments } from "./qemu-command.ts";
+import { Qmp } from "./qmp.ts";
 import { connectWhenThere, type SshEndpoint, startMaster } from "./ssh.ts";
 
 /** One line of a guest's news: when it came, seconds after QEMU was started. */
@@ -22,6 +24,8 @@ export interface BootReport {
   readonly events: readonly BootEvent[];
   /** "joined": IPoIB works; "present": the driver is up, IPoIB has not joined; "none": no HCA. */
   readonly hca: "joined" | "present" | "none";
+  /** Booted, or restored from a snapshot. */
+  readonly start: "cold" | "warm";
   readonly seconds: number;
 }
 
@@ -29,6 +33,8 @@ export interface VmOptions {
   readonly qemu: Qemu;
   readonly config: GuestConfig;
   readonly endpoint: SshEndpoint;
+  /** For a guest with `start: "restore"`: what it starts from and what makes it a node of its lab. */
+  readonly restore?: { readonly snapshotFile: string; readonly files: Buffer } | undefined;
   readonly runFolder: string;
   readonly bootTimeoutMs: number;
   readonly onEvent: (event: BootEvent) => void;
@@ -54,6 +60,7 @@ export class Vm {
   readonly #qemu: ChildProcess;
   readonly #startedAt = performance.now();
   readonly #events: BootEvent[] = [];
+  readonly #isSetUp = Promise.withResolvers<void>();
   #master: ChildProcess | undefined;
   #hasEnded = false;
   #isKilled = false;
@@ -62,7 +69,8 @@ export class Vm {
   constructor(options: VmOptions) {
     this.#options = options;
     const { config, qemu } = options;
-    for (const path of [config.qmpSocket, config.sshSocket, config.statusSocket, options.endpoint.controlSocket])
+    const { qmpSocket, sshSocket, statusSocket, setupSocket } = config;
+    for (const path of [qmpSocket, sshSocket, statusSocket, setupSocket, options.endpoint.controlSocket])
       rmSync(path, { force: true });
     this.#qemu = spawnTied(qemu.tool.file, [...qemu.tool.args, ...qemuArguments(config)], {
       stdio: ["ignore", "ignore", "pipe"],
@@ -115,10 +123,18 @@ export class Vm {
   }
 
   async #boot(): Promise<BootReport> {
-    const { bootTimeoutMs } = this.#options;
+    const { bootTimeoutMs, restore } = this.#options;
     const sshIsUp = Promise.withResolvers<void>();
-    void this.#keepMaster(sshIsUp.resolve);
     const failed = Promise.withResolvers<never>();
+    if (restore === undefined) void this.#keepMaster(sshIsUp.resolve);
+    else {
+      // Nobody may call before the keys are there.
+      void this.#isSetUp.promise.then(() => this.#keepMaster(sshIsUp.resolve));
+      this.#restore(restore.snapshotFile, restore.files).catch((cause) => {
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        failed.reject(new LabError("restore", `${this.#options.config.name} cannot be restored: ${reason}`, { cause }));
+      });
+    }
     const timer = setTimeout(
       () => failed.reject(this.#bootError(`was not ready after ${bootTimeoutMs / 1000} s`)),
       bootTimeoutMs,
@@ -127,13 +143,31 @@ export class Vm {
     failed.promise.catch(() => {});
     try {
       const [hca] = await Promise.race([Promise.all([this.#listen(), sshIsUp.promise]), failed.promise]);
-      const report = { events: this.#events, hca, seconds: this.#elapsed() };
-      return report;
+      const start = restore === undefined ? "cold" : "warm";
+      return { events: this.#events, hca, start, seconds: this.#elapsed() };
     } catch (error) {
       await this.kill();
       throw error;
     } finally {
       clearTimeout(timer);
+    }
+  }
+
+  /** Loads the snapshot, plugs in what cannot be part of one, lets the guest go on, and tells it who it is. */
+  async #restore(snapshotFile: string, files: Buffer): Promise<void> {
+    const { config } = this.#options;
+    (await connectWhenThere(config.qmpSocket, () => this.#hasEnded))?.destroy();
+    const qmp = await Qmp.open(config.qmpSocket);
+    try {
+      await loadGuest(qmp, snapshotFile);
+      this.#note({ event: "restored", seconds: this.#elapsed(), detail: "" });
+      for (const device of devicesToPlug(config)) await qmp.execute("device_add", device);
+      const setup = await connectWhenThere(config.setupSocket, () => this.#hasEnded);
+      setup?.on("error", () => {});
+      setup?.write(Buffer.concat([Buffer.from(setupLine(config, files.length)), files]));
+      await qmp.execute("cont");
+    } finally {
+      qmp.close();
     }
   }
 
@@ -147,6 +181,7 @@ export class Vm {
         const [event = "", , ...detail] = line.trim().split(" ");
         this.#note({ event, seconds: this.#elapsed(), detail: detail.join(" ") });
         if (event === "channel") signalGroup(this.#master?.pid, "SIGKILL");
+        if (event === "setup") this.#isSetUp.resolve();
         if (event === "failed") reject(this.#bootError(detail.join(" ")));
         if (event === "ready") resolve(detail[0] === "joined" || detail[0] === "present" ? detail[0] : "none");
       });
@@ -214,6 +249,16 @@ export class Vm {
       .join("\n");
     return new LabError("boot", `${this.#options.config.name} ${what}${reason ? `: ${reason}` : ""}`, { details });
   }
+}
+
+/** The line that `receive` in guest/init reads; the archive follows it. */
+function setupLine(config: GuestConfig, bytes: number): string {
+  const { index, ethernetMtu, share, waitForIb, hcaSocket } = config;
+  const flag = (isSet: boolean): string => (isSet ? "1" : "0");
+  const wait = waitForIb && hcaSocket !== undefined ? "ib" : "no";
+  const seconds = Math.round(Date.now() / 1000);
+  const words = [index, ethernetMtu, flag(share !== undefined), wait, flag(hcaSocket !== undefined), seconds, bytes];
+  return `${words.join(" ")}\n`;
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
