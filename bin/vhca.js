@@ -4,7 +4,8 @@
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
+import * as nodeModule from "node:module";
+import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -14,8 +15,17 @@ const built = join(here, "..", "dist", "src", "cli", "main.js");
 const source = join(here, "..", "src", "cli", "main.ts");
 const main = existsSync(source) ? source : built;
 
+/** Compiled code is kept beside the other caches (src/lab/paths.ts): a start takes a third of a second less. */
+function keepCompiledCode() {
+  const { VHCA_CACHE, XDG_CACHE_HOME } = process.env;
+  const cache = VHCA_CACHE || join(XDG_CACHE_HOME || join(homedir(), ".cache"), "vhca");
+  // Threads find the folder by the variable.
+  process.env.NODE_COMPILE_CACHE ??= join(cache, "code");
+  nodeModule.enableCompileCache?.(process.env.NODE_COMPILE_CACHE);
+}
+
 function bundledNode() {
-  const require = createRequire(import.meta.url);
+  const require = nodeModule.createRequire(import.meta.url);
   try {
     return join(dirname(require.resolve(`node-${process.platform}-${process.arch}/package.json`)), "bin", "node");
   } catch {
@@ -24,6 +34,7 @@ function bundledNode() {
 }
 
 if (Number(process.versions.node.split(".")[0]) >= NEEDED_MAJOR) {
+  keepCompiledCode();
   await import(pathToFileURL(main).href);
 } else {
   const node = bundledNode();

@@ -37,10 +37,14 @@ export class Session {
     const removeFolder = (): void => rmSync(folder.path, { recursive: true, force: true });
     process.once("exit", removeFolder);
     try {
-      for (let i = 1; i <= options.nodes; i++) {
-        await domain.addHca(`n${i}`, hcaSocketPath(folder.path, `n${i}`), options.doorbells ?? "mapped");
-      }
-      const control = await startControlServer({
+      const hcasReady = addHcas(domain, folder, options);
+      const lab = startLab({
+        ...options,
+        hcaSocket: (node) => hcaSocketPath(folder.path, node),
+        hcasReady,
+        waitForIb: options.sm !== "none",
+      });
+      const control = startControlServer({
         domain,
         socketPath: folder.file(CONTROL_SOCKET),
         hcaFolder: folder.path,
@@ -49,12 +53,8 @@ export class Session {
         // A domain that belongs to a run ends with the run.
         onStop: () => process.kill(process.pid, "SIGTERM"),
       });
-      const lab = await startLab({
-        ...options,
-        hcaSocket: (node) => hcaSocketPath(folder.path, node),
-        waitForIb: options.sm !== "none",
-      });
-      return new Session(domain, lab, folder, () => control.close());
+      control.catch(() => {});
+      return new Session(domain, await lab, folder, async () => (await control).close());
     } catch (error) {
       await domain.stop();
       removeFolder();
@@ -75,4 +75,9 @@ export class Session {
     await this.domain.stop();
     this.#folder.remove();
   }
+}
+
+/** Plugs in an HCA for each node. */
+async function addHcas(domain: DomainHandle, folder: RunFolder, { nodes, doorbells }: SessionOptions): Promise<void> {
+  for (let i = 1; i <= nodes; i++) await domain.addHca(`n${i}`, hcaSocketPath(folder.path, `n${i}`), doorbells ?? "mapped");
 }

@@ -22,8 +22,10 @@ export interface LabOptions extends PrepareOptions {
   readonly nodes: number;
   /** Already prepared ingredients, else `prepareLab` with these options is done first. */
   readonly prepared?: Prepared | undefined;
-  /** vfio-user socket of a node's HCA; it must listen before the lab starts. Undefined: a guest without HCA. */
+  /** vfio-user socket of a node's HCA. Undefined: a guest without HCA. */
   readonly hcaSocket?: ((node: string, index: number) => string | undefined) | undefined;
+  /** Settles when those sockets listen, if they do not yet: what needs no HCA is done meanwhile. */
+  readonly hcasReady?: Promise<unknown> | undefined;
   /** "Ready" means that IPoIB has joined (default), not only that the driver is up: false where no subnet manager runs yet. */
   readonly waitForIb?: boolean | undefined;
   /** Guest memory (default 1024) and processors (default 1). */
@@ -187,6 +189,8 @@ export class Lab implements AsyncDisposable {
       writeFileSync(folder.file("initial.cpio"), archive, { mode: 0o600 });
       const start = { snapshot, files: filesArchive(files) };
       const ethernet = await EthernetSwitch.listen(folder.file("eth"));
+      // a guest that boots has its HCA from the start
+      if (snapshot === undefined) await options.hcasReady;
       const indices = Array.from({ length: options.nodes }, (_, index) => index + 1);
       return new Lab(folder, ethernet, prepared, () => indices.map((index) => makeNode(options, prepared, folder, index, start)));
     } catch (error) {
@@ -318,7 +322,7 @@ function makeNode(options: LabOptions, prepared: Prepared, folder: RunFolder, in
       qemu: prepared.qemu,
       config: isWarm ? { ...config, start: "restore", initialArchive: snapshot.initialArchive } : config,
       endpoint,
-      restore: isWarm ? { snapshotFile: snapshot.file, files } : undefined,
+      restore: isWarm ? { snapshotFile: snapshot.file, files, hcasReady: options.hcasReady } : undefined,
       runFolder: folder.path,
       bootTimeoutMs: options.bootTimeoutMs ?? DEFAULT_BOOT_TIMEOUT_MS,
       onProcess: (pid) => folder.addProcess(pid),

@@ -29,12 +29,19 @@ export interface BootReport {
   readonly seconds: number;
 }
 
+export interface Restore {
+  readonly snapshotFile: string;
+  readonly files: Buffer;
+  /** Settles when the HCA can be plugged in. */
+  readonly hcasReady: Promise<unknown> | undefined;
+}
+
 export interface VmOptions {
   readonly qemu: Qemu;
   readonly config: GuestConfig;
   readonly endpoint: SshEndpoint;
   /** For a guest with `start: "restore"`: what it starts from and what makes it a node of its lab. */
-  readonly restore?: { readonly snapshotFile: string; readonly files: Buffer } | undefined;
+  readonly restore?: Restore | undefined;
   readonly runFolder: string;
   readonly bootTimeoutMs: number;
   readonly onEvent: (event: BootEvent) => void;
@@ -130,7 +137,7 @@ export class Vm {
     else {
       // Nobody may call before the keys are there.
       void this.#isSetUp.promise.then(() => this.#keepMaster(sshIsUp.resolve));
-      this.#restore(restore.snapshotFile, restore.files).catch((cause) => {
+      this.#restore(restore).catch((cause) => {
         const reason = cause instanceof Error ? cause.message : String(cause);
         failed.reject(new LabError("restore", `${this.#options.config.name} cannot be restored: ${reason}`, { cause }));
       });
@@ -154,13 +161,14 @@ export class Vm {
   }
 
   /** Loads the snapshot, plugs in what cannot be part of one, lets the guest go on, and tells it who it is. */
-  async #restore(snapshotFile: string, files: Buffer): Promise<void> {
+  async #restore({ snapshotFile, files, hcasReady }: Restore): Promise<void> {
     const { config } = this.#options;
     (await connectWhenThere(config.qmpSocket, () => this.#hasEnded))?.destroy();
     const qmp = await Qmp.open(config.qmpSocket);
     try {
       await loadGuest(qmp, snapshotFile);
       this.#note({ event: "restored", seconds: this.#elapsed(), detail: "" });
+      await hcasReady;
       for (const device of devicesToPlug(config)) await qmp.execute("device_add", device);
       const setup = await connectWhenThere(config.setupSocket, () => this.#hasEnded);
       setup?.on("error", () => {});
