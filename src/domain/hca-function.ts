@@ -6,6 +6,7 @@ import { newMemory } from "../base/bytes.ts";
 import type { Log } from "../base/log.ts";
 import type { InterruptSink } from "../hca/events.ts";
 import { Hca } from "../hca/hca.ts";
+import { MSIX_VECTORS } from "../hca/limits.ts";
 import { createSharedMemory, type OwnedSharedMemory } from "../host/shared-memory.ts";
 import { ConfigSpace, msiX, pciExpressEndpoint, powerManagement } from "../pci/index.ts";
 import { BAR0_BYTES, Bar0, MT25204, UAR_BYTES } from "../spec/hca/registers.ts";
@@ -13,8 +14,6 @@ import { IrqIndex, RegionIndex } from "../spec/vfio-user/numbers.ts";
 import type { Network } from "../transport/network.ts";
 import type { Interrupts, Region, VfioUserDevice } from "../vfio-user/device.ts";
 
-/** The driver takes exactly three. */
-const MSIX_VECTORS = 3;
 const CONFIG_BYTES = 256;
 
 export interface HcaFunctionOptions {

@@ -80,12 +80,12 @@ export class EventQueue {
     return this.#write(d0, d1, d2, d3, d4, d5) ? Posted.OK : Posted.FAULT;
   }
 
-  /** Writes what was kept back, as far as there is room. Returns how many. */
+  /** Writes what was kept back, as far as there is room. Returns how many, or -1 if the queue's memory is not there. */
   flushPending(): number {
     let count = 0;
     while (this.#pending.length > 0 && !this.isFull) {
       const [d0 = 0, d1 = 0, d2 = 0, d3 = 0, d4 = 0, d5 = 0] = this.#pending.shift() ?? [];
-      this.#write(d0, d1, d2, d3, d4, d5);
+      if (!this.#write(d0, d1, d2, d3, d4, d5)) return -1;
       count++;
     }
     return count;

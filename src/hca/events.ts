@@ -91,9 +91,8 @@ export class Events implements EventSink {
   /** Completion of a command in event mode; false if no queue takes it. */
   commandDone(token: number, status: number, outHi: number, outLo: number): boolean {
     const eqn = this.#route[EventType.COMMAND]!;
-    if (eqn === NOT_MAPPED) return false;
     this.#post(eqn, EventType.COMMAND << 16, token, 0, status, outHi, outLo);
-    return true;
+    return eqn !== NOT_MAPPED;
   }
 
   /** Reads the consumer indices and arm bits that the driver has stored in the registers (5.9). */
@@ -102,7 +101,7 @@ export class Events implements EventSink {
       const queue = this.queues[eqn];
       if (queue === undefined) continue;
       queue.consumer = registers.getInt32(consumerIndicesAt + eqn * EQ_SET_CI_STRIDE, false);
-      if (queue.pendingEvents > 0 && queue.flushPending() > 0) this.#signal(queue);
+      if (queue.pendingEvents > 0) this.#flush(queue);
       if (((armMask >>> eqn) & 1) !== 0) this.#arm(queue);
     }
   }
@@ -132,6 +131,12 @@ export class Events implements EventSink {
 
   get hasDueInterrupts(): boolean {
     return this.#dueVectors !== 0 || this.#isIntxDue;
+  }
+
+  #flush(queue: EventQueue): void {
+    const flushed = queue.flushPending();
+    if (flushed < 0) this.hasFault = true;
+    if (flushed > 0) this.#signal(queue);
   }
 
   #postRouted(type: number, subType: number, number: number, d3: number): void {

@@ -8,6 +8,8 @@ export const LOG_MAX_WQES = 14;
 export const LOG_MAX_CQES = 17;
 export const LOG_RESERVED_QPS = 10;
 export const MAX_EQS = 32;
+/** MSI-X vectors; the Linux driver takes exactly three. */
+export const MSIX_VECTORS = 3;
 /** Bits for a table size that a driver may ask for in INIT_HCA. */
 export const LOG_QPS_MAX = 20;
 export const LOG_CQS_MAX = 20;

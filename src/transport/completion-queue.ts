@@ -137,7 +137,10 @@ export class CompletionQueue {
     const command = second & 7;
     // A request that carries another sequence number was made before software saw the last event: it is stale.
     if (((second >>> 3) & 3) !== ((this.eventCount + 1) & 3)) return;
-    if (command !== CqArm.NEXT && command !== CqArm.SOLICITED) return;
+    if (command !== CqArm.NEXT && command !== CqArm.SOLICITED) {
+      this.adapter.counters[AdapterCounter.armsIgnored]! += 1;
+      return;
+    }
     // A pending request for any completion is not narrowed by one for solicited ones (IBA 11.4.2.2).
     if (this.armed !== CqArm.NEXT) this.armed = command;
     // Completions that an earlier event already announced do not raise another one.

@@ -10,7 +10,7 @@ import { mtuBytes, Service } from "../spec/ib/numbers.ts";
 import { completeReceive, completeReceiveError, completeSend, countTraffic } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
 import { followMigration, noteArming } from "./path-migration.ts";
-import { pkeysMatch } from "./port.ts";
+import { type AdapterPort, pkeysMatch } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
 import { gatherBytes, Moved, moveBytes, ScatterList, scatterBytes } from "./scatter-list.ts";
 import { newParty } from "./scratch.ts";
@@ -67,7 +67,10 @@ function findPeer(qp: QueuePair): QueuePair | undefined {
   if (peer === undefined) return undefined;
   // A PSN that is not the expected one is answered by a NAK or as a duplicate for ever: the connection was set up wrong.
   // UC takes up the sender's PSN with each new message (9.8.2.2).
-  if (peer.expectedPsn !== qp.nextPsn && qp.service === Service.RC) return undefined;
+  if (peer.expectedPsn !== qp.nextPsn && qp.service === Service.RC) {
+    peer.adapter.counters[AdapterCounter.droppedPsn]! += 1;
+    return undefined;
+  }
   // One of them asked to be armed, and none has migrated: the codes are such that this is one comparison.
   if ((qp.migration | peer.migration) === PathMigration.REARM) noteArming(qp, peer);
   return peer;
@@ -75,27 +78,40 @@ function findPeer(qp: QueuePair): QueuePair | undefined {
 
 function lookUpPeer(qp: QueuePair): QueuePair | undefined {
   const { rlid, remoteQpn } = qp.attributes;
-  if (!qp.port.isActive) return undefined;
-  const port = qp.port.peer(rlid);
-  if (port === undefined || !port.isActive) return undefined;
+  const port = qp.port.isActive ? qp.port.peer(rlid) : undefined;
+  if (port === undefined || !port.isActive) {
+    // A UC sender counts it with each message it loses.
+    if (qp.service === Service.RC) qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
+    return undefined;
+  }
   const peer = port.adapter.qps.find(remoteQpn);
-  if (peer === undefined || peer.service !== qp.service || !peer.canReceive) return undefined;
-  // The responder takes packets of its own connection only (9.6.1.5): from the QP's remote LID, for its remote QP.
-  if (peer.attributes.remoteQpn !== qp.number && qp.service === Service.RC) return undefined;
-  const isMigrating = qp.migration === PathMigration.MIGRATED && peer.migration === PathMigration.ARMED;
-  if (isMigrating && !followMigration(qp, peer)) return undefined;
-  return peer.port === port && isPathAccepted(qp, peer) ? peer : undefined;
+  if (peer === undefined || peer.service !== qp.service || !peer.canReceive) {
+    port.adapter.counters[AdapterCounter.droppedNoQp]! += 1;
+    return undefined;
+  }
+  return isFromPeer(qp, peer, port) && isPathAccepted(qp, peer) ? peer : undefined;
 }
 
-/** The checks of a packet's LRH, GRH and P_Key at the responder, and of its size on the link (9.6.1, 10.9.3). */
+/** The responder takes packets of its own connection only (9.6.1.5): at its port, from its remote QP, from its remote LID. */
+function isFromPeer(qp: QueuePair, peer: QueuePair, port: AdapterPort): boolean {
+  const isConnected = peer.attributes.remoteQpn === qp.number;
+  const isMigrating = qp.migration === PathMigration.MIGRATED && peer.migration === PathMigration.ARMED;
+  if (isConnected && isMigrating && !followMigration(qp, peer)) return false;
+  const isExpected = isConnected || qp.service !== Service.RC;
+  const source = qp.port.wire.lid | qp.attributes.pathBits;
+  if (isExpected && peer.port === port && peer.attributes.rlid === source) return true;
+  peer.adapter.counters[AdapterCounter.droppedWrongPeer]! += 1;
+  return false;
+}
+
+/** The checks of a packet's GRH and P_Key at the responder, and of its size on the link (9.6.1, 10.9.3). */
 function isPathAccepted(qp: QueuePair, peer: QueuePair): boolean {
-  const { pathBits, pkeyIndex, mtuCode } = qp.attributes;
+  const { pkeyIndex, mtuCode } = qp.attributes;
   const { counters } = peer.adapter;
   if (mtuCode > qp.port.wire.mtuCode) {
     qp.adapter.counters[AdapterCounter.droppedTooLong]! += 1;
     return false;
   }
-  if (peer.attributes.rlid !== (qp.port.wire.lid | pathBits)) return false;
   if (!areGidsAccepted(qp, peer)) {
     counters[AdapterCounter.droppedGid]! += 1;
     return false;

@@ -57,6 +57,7 @@ export const AdapterCounter = counterSlots(
   "pathMigrationFailures",
   // Doorbells and registers that make no sense.
   "doorbellsIgnored",
+  "armsIgnored",
   "badRegisterAccesses",
   // Messages that went nowhere.
   "droppedNoReceive",
@@ -68,4 +69,10 @@ export const AdapterCounter = counterSlots(
   "droppedUnreachable",
   "droppedBadPacket",
   "droppedInterrupted",
+  "droppedBusy",
+  "droppedPsn",
+  "droppedWrongPeer",
+  "droppedSourceFault",
+  "multicastMembersMissing",
+  "multicastChainErrors",
 );

@@ -52,7 +52,10 @@ export function beginReceive(port: AdapterPort, target: QueuePair): number {
     return Syndrome.BAD_RESPONSE;
   }
   if (!checkKeys(port, target)) return Syndrome.BAD_RESPONSE;
-  if (target.isReceiving) return Syndrome.BAD_RESPONSE;
+  if (target.isReceiving) {
+    counters[AdapterCounter.droppedBusy]! += 1;
+    return Syndrome.BAD_RESPONSE;
+  }
   const taken = target.takeReceive();
   if (taken < 0) {
     counters[AdapterCounter.droppedNoReceive]! += 1;

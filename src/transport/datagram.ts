@@ -30,14 +30,21 @@ const DGID_AT = Grh.dgid.offset;
 const from: MemoryParty = newParty();
 const ports = new Int32Array(RECEIVERS_MAX);
 const qpns = new Int32Array(64);
+/** No memory stands behind the payload, though its keys allow it: found only when it is moved. */
+let isSourceMissing = false;
 
 /** Carries out the WQE in hand of a UD QP: local mistakes fail it, whatever happens on the way to the receiver does not. */
 export function executeDatagram(qp: QueuePair): number {
   qp.syndrome = decode(qp);
   if (qp.syndrome !== 0) return Outcome.ERROR;
   qp.adapter.counters[AdapterCounter.sends]! += 1;
+  isSourceMissing = false;
   if (qp.port.isActive) send(qp);
   else qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
+  if (isSourceMissing) {
+    qp.syndrome = Syndrome.LOCAL_PROTECTION;
+    return Outcome.ERROR;
+  }
   completeSend(qp, 0);
   return Outcome.DONE;
 }
@@ -95,10 +102,14 @@ function send(qp: QueuePair): void {
 }
 
 function sendUnicast(qp: QueuePair): void {
-  if (datagram.destQpn === Qpn.SMI) return;
+  if (datagram.destQpn === Qpn.SMI) {
+    // Only the kernel's own QP0 may send there (10.2.3.1).
+    qp.adapter.counters[AdapterCounter.droppedNoQp]! += 1;
+    return;
+  }
   if (datagram.destQpn === Qpn.GSI) {
     from.set(qp.adapter.regions, qp.pd, Access.LOCAL_READ);
-    sendUdToManagement(qp, from);
+    isSourceMissing = !sendUdToManagement(qp, from);
     return;
   }
   const port = qp.port.peer(datagram.dlid);
@@ -134,9 +145,13 @@ function deliverToMembers(qp: QueuePair, port: AdapterPort): void {
   const adapter: Adapter = port.adapter;
   if (adapter.multicast.isEmpty) return;
   const count = adapter.multicast.members(grh.view, DGID_AT, qpns);
+  if (count < 0) adapter.counters[AdapterCounter.multicastChainErrors]! += 1;
   for (let i = 0; i < count; i++) {
     const target = adapter.qps.find(qpns[i]!);
-    if (target === undefined || target.port !== port) continue;
+    if (target === undefined || target.port !== port) {
+      adapter.counters[AdapterCounter.multicastMembersMissing]! += 1;
+      continue;
+    }
     qp.sendList.rewind();
     deliver(qp, port, target);
   }
@@ -149,7 +164,9 @@ function deliver(qp: QueuePair, port: AdapterPort, target: QueuePair): void {
   from.set(qp.adapter.regions, qp.pd, Access.LOCAL_READ);
   const moved = moveBytes(qp.sendList, from, target.receiveList, receivingParty, datagram.length);
   if (moved === Moved.SOURCE_FAULT) {
-    target.returnReceive();
+    isSourceMissing = true;
+    qp.adapter.counters[AdapterCounter.droppedSourceFault]! += 1;
+    target.giveBackReceive();
     return;
   }
   endReceive(port, target, moved === Moved.OK);

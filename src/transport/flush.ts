@@ -24,6 +24,7 @@ function flushSends(qp: QueuePair, limit: number): number {
   const posted = qp.setup.sqRecord.counter(qp.sqPosted);
   const ring = 1 << qp.setup.logSqSize;
   if (((posted - qp.sqHead) & 0xffff) <= ring) qp.sqPosted = posted;
+  else qp.adapter.counters[AdapterCounter.badIndices]! += 1;
   let count = 0;
   while (count < limit && qp.sqHead !== qp.sqPosted) {
     qp.wqeOffset = qp.sendOffset(qp.sqHead);

@@ -20,12 +20,17 @@ export class Icm {
     this.dma = dma;
   }
 
+  /** True if `map` would accept the range. */
+  canMap(firstPage: number, firstPfn: number, count: number): boolean {
+    return firstPage + count <= ICM_PAGES_MAX && firstPfn + count <= 0x7fffffff;
+  }
+
   /**
    * Backs `count` pages from ICM page `firstPage` with the DMA pages from `firstPfn`; the newest map of a page wins.
    * @returns false if the range lies outside what this device can address.
    */
   map(firstPage: number, firstPfn: number, count: number): boolean {
-    if (firstPage + count > ICM_PAGES_MAX || firstPfn + count > 0x7fffffff) return false;
+    if (!this.canMap(firstPage, firstPfn, count)) return false;
     this.#grow(firstPage + count);
     for (let i = 0; i < count; i++) {
       if (this.#pages[firstPage + i] === UNMAPPED) this.mappedPages++;

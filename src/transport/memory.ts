@@ -230,8 +230,8 @@ const distance = (words: Int32Array, at: number, hi: number, lo: number): number
 let scratch: Cursor | undefined;
 
 /**
- * A queue's buffer (WQEs, CQEs or EQEs) behind an lkey. Entries never straddle a page (their sizes are powers of two of at
- * most a page and queues start aligned), so one remembered page makes the next entry cheap.
+ * A queue's buffer (WQEs, CQEs or EQEs) behind an lkey. Entries hardly ever straddle a page (their sizes are powers of two of
+ * at most a page, and only a hostile driver starts a queue elsewhere), so one remembered page makes the next entry cheap.
  */
 export class QueueBuffer {
   memory: Memory;
@@ -263,7 +263,8 @@ export class QueueBuffer {
   /** Finds the entry of `length` bytes at byte `offset`; `memory` and `at` then say where. False if key or memory is bad. */
   locate(offset: number, length: number): boolean {
     const page = offset >>> PAGE_SHIFT;
-    if (page === this.#page && this.#generation === this.#table.generation) {
+    const isInPage = (offset & PAGE_MASK) + length <= PAGE_BYTES;
+    if (page === this.#page && isInPage && this.#generation === this.#table.generation) {
       this.memory = this.#pageMemory;
       this.at = this.#pageAt + (offset & PAGE_MASK);
       return true;

@@ -60,7 +60,7 @@ export class MulticastTable {
 
   /**
    * Writes the QPNs attached to an MGID to `out` and returns how many. The chain is the driver's and may loop: it is followed
-   * for `CHAIN_MAX` entries at most.
+   * for `CHAIN_MAX` entries at most; -1 if it has not ended by then.
    */
   members(view: DataView, at: number, out: Int32Array): number {
     let index = this.hash(view, at);
@@ -71,7 +71,7 @@ export class MulticastTable {
       index = Mgm.next.get(entry, 0);
       if (index === 0) return 0;
     }
-    return 0;
+    return -1;
   }
 }
 

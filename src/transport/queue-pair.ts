@@ -210,6 +210,13 @@ export class QueuePair {
     this.isReceiving = false;
   }
 
+  /** The same where the message could not be read at its source: an SRQ, too, has its WQE back, since it was taken just now. */
+  giveBackReceive(): void {
+    this.setup.srq?.giveBack();
+    if (this.setup.srq !== undefined) this.isReceiving = false;
+    else this.returnReceive();
+  }
+
   /** True if a receive WQE is posted. The count comes from guest memory: more than the ring holds is the driver's mistake. */
   hasReceive(): boolean {
     const { srq, rqRecord, logRqSize } = this.setup;

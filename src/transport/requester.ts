@@ -101,8 +101,8 @@ function retry(qp: QueuePair): number {
     failSend(qp, isRnr ? Syndrome.RNR_RETRY : Syndrome.TRANSPORT_RETRY);
     return 1;
   }
-  if (isRnr) qp.rnrRetriesLeft--;
-  else qp.retriesLeft--;
+  if (!isForever && isRnr) qp.rnrRetriesLeft--;
+  else if (!isForever) qp.retriesLeft--;
   resume(qp);
   return 1;
 }

@@ -100,6 +100,12 @@ export class SharedReceiveQueue {
     return status;
   }
 
+  /** Takes back the WQE that `take` has handed out last; nothing may have been taken since. */
+  giveBack(): void {
+    this.#next = this.takenOffset;
+    this.consumed = (this.consumed - 1) & 0xffff;
+  }
+
   #fail(): void {
     this.isBroken = true;
     this.adapter.counters[AdapterCounter.srqErrors]! += 1;

@@ -56,11 +56,14 @@ export function executeManagement(qp: QueuePair): number {
   return Outcome.DONE;
 }
 
-/** A datagram that an ordinary UD QP sends to QP1 leaves as a packet, since software may be behind the port it goes to. */
-export function sendUdToManagement(qp: QueuePair, party: MemoryParty): void {
+/**
+ * A datagram that an ordinary UD QP sends to QP1 leaves as a packet, since software may be behind the port it goes to.
+ * @returns false if there is no memory behind the payload
+ */
+export function sendUdToManagement(qp: QueuePair, party: MemoryParty): boolean {
   if (datagram.length !== MAD_BYTES) {
     qp.adapter.counters[AdapterCounter.droppedTooLong]! += 1;
-    return;
+    return true;
   }
   const { view } = packet;
   packet.bytes.fill(0, 0, LRH_BYTES + GRH_BYTES + Bth.byteLength + Deth.byteLength);
@@ -82,9 +85,9 @@ export function sendUdToManagement(qp: QueuePair, party: MemoryParty): void {
   Bth.destQp.set(view, bth, datagram.destQpn);
   Deth.qkey.set(view, deth, datagram.qkey);
   Deth.srcQp.set(view, deth, qp.number);
-  if (gatherBytes(qp.sendList, party, packet, deth + Deth.byteLength, MAD_BYTES)) {
-    qp.port.wire.transmit(packetBytes.subarray(0, end));
-  }
+  if (!gatherBytes(qp.sendList, party, packet, deth + Deth.byteLength, MAD_BYTES)) return false;
+  qp.port.wire.transmit(packetBytes.subarray(0, end));
+  return true;
 }
 
 /** A management packet has arrived at `port`: LRH … payload without CRCs, from the fabric, so any bytes (6.2). */

@@ -6,13 +6,13 @@ import { test } from "node:test";
 import { DriverError } from "../../src/driver/access.ts";
 import { DriverSharedReceiveQueue } from "../../src/driver/shared-receive-queue.ts";
 import { Command } from "../../src/spec/hca/commands.ts";
-import { Access, CqContext, Mpt } from "../../src/spec/hca/contexts.ts";
+import { Access, AddressPath, CqContext, EqContext, Mpt, PRIMARY_PATH_AT, QpContext } from "../../src/spec/hca/contexts.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { Bar0, UarDoorbell } from "../../src/spec/hca/registers.ts";
-import { Service } from "../../src/spec/ib/numbers.ts";
+import { QpState, Service } from "../../src/spec/ib/numbers.ts";
 import { AdapterCounter } from "../../src/transport/counters.ts";
 import { statuses } from "../conformance/kit.ts";
-import { Buffer64, connect, fill, type Guest, TestBed } from "./pair.ts";
+import { Buffer64, connect, datagramQp, fill, type Guest, newQp, TestBed } from "./pair.ts";
 
 const write = { opcode: SendOpcode.RDMA_WRITE, inline: Uint8Array.of(7) };
 const counterOf = (guest: Guest, name: keyof typeof AdapterCounter): number =>
@@ -207,4 +207,73 @@ test("a guest that floods its own queues takes its share of the engine and no mo
   assert.ok(steps < 5, `the honest guest waited for ${steps} turns`);
   bed.domain.settle();
   assert.ok(inbox.bytes.equals(small.bytes));
+});
+
+test("a ring that starts in the middle of a slot: the WQE that leaves its page is looked up, not read on", () => {
+  const bed = new TestBed(1);
+  const { view } = bed[0].node.access.memory;
+  const qp = newQp(bed[0], Service.RC, { sendWqes: 32 });
+  const shift = 16;
+  qp.transition(Command.RST2INIT_QP, QpState.INIT, 0, (mailbox, at) => {
+    AddressPath.port.set(mailbox, at + PRIMARY_PATH_AT, 1);
+    QpContext.sendCqn.set(mailbox, at, bed[0].cq.number);
+    QpContext.receiveCqn.set(mailbox, at, bed[0].cq.number);
+    QpContext.sqBase.set(mailbox, at, qp.sqBase + shift);
+  });
+  const connection = { remoteQpn: qp.number, dlid: bed[0].wire.lid };
+  qp.readyToReceive(connection);
+  qp.readyToSend(connection);
+  const slots = 1 << qp.logSqSize;
+  assert.equal(slots << qp.logSqStride, 4096, "the ring fills a page, and the last slot leaves it");
+  // NOPs as long as their slots, none signaled: only the last one says anything.
+  for (let i = 0; i < slots; i++) {
+    view.setUint32(qp.sendSlotAt(i) + shift, 0);
+    view.setUint32(qp.sendSlotAt(i) + shift + 4, 0x80 | ((1 << qp.logSqStride) / 16));
+    view.setUint32(qp.sendSlotAt(i) + shift + 8, 0);
+  }
+  qp.sendPosted = slots;
+  qp.publishSends();
+  bed.domain.settle();
+  assert.deepEqual(statuses(bed[0]), ["LOCAL_PROTECTION"]);
+});
+
+test("a datagram whose memory is gone fails its sender; the receiver's next one arrives, with an SRQ too", () => {
+  for (const isShared of [false, true]) {
+    const bed = new TestBed(2);
+    const srq = isShared ? new DriverSharedReceiveQueue(bed[1].device, { pd: bed[1].pd, wqes: 8, sges: 1 }) : undefined;
+    const [from, to] = [datagramQp(bed[0]), datagramQp(bed[1], 0x1234, srq === undefined ? {} : { srq })];
+    const inbox = new Buffer64(bed[1], 200);
+    for (let i = 0; i < 2; i++) srq === undefined ? to.postReceive([inbox.sge()]) : srq.postReceive([inbox.sge()]);
+    const source = new Buffer64(bed[0], 8);
+    const message = { opcode: SendOpcode.SEND, address: { dlid: 2 }, remoteQpn: to.number, qkey: 0x1234 };
+    const { device, node } = bed[0];
+    node.access.memory.view.setUint32(device.icm.mttAt(source.region.mttAddress) + 4, 0);
+    from.postSend({ ...message, sges: [source.sge()] });
+    bed.domain.settle();
+    assert.deepEqual([statuses(bed[0]), statuses(bed[1])], [["LOCAL_PROTECTION"], []]);
+    from.transition(Command.SQERR2RTS_QP, QpState.RTS, 0);
+    for (let i = 0; i < 2; i++) from.postSend({ ...message, inline: Uint8Array.of(1) });
+    bed.domain.settle();
+    assert.deepEqual(statuses(bed[1]), ["OK", "OK"]);
+  }
+});
+
+test("an event queue whose memory goes while events wait stops the device, and vectors that do not exist are refused", () => {
+  const bed = new TestBed(1);
+  const { device, node } = bed[0];
+  const [, asynchronous] = device.eventQueues;
+  node.access.onInterrupt(1, () => {});
+  for (let i = 0; i < 300; i++) bed.clients[0]!.portStateChanged(true);
+  device.commands.run(Command.HW2SW_MPT, { modifier: asynchronous!.region.index, opcodeModifier: 1 });
+  asynchronous!.handleInterrupt();
+  for (let i = 0; i < 2; i++) bed.domain.step();
+  assert.notEqual(node.access.readRegister(Bar0.CATAS), 0);
+  const other = new TestBed(1)[0].device;
+  for (const vector of [3, 32, 63]) {
+    const fill = (view: DataView, at: number): void => EqContext.intr.set(view, at, 0x80 | vector);
+    assert.equal(
+      refusal(() => other.commands.run(Command.SW2HW_EQ, { modifier: 20, input: fill })),
+      "BAD_INDEX",
+    );
+  }
 });

@@ -1,6 +1,7 @@
 // Commands that back the HCA's context memory with guest pages. Docs "infinihost" 2.8.3-2.8.5, 3.3, P-13, P-22.
 
 import { PAGE_BYTES } from "../../base/address-space.ts";
+import type { Field64 } from "../../base/layout.ts";
 import { Command, CommandStatus, MAP_ENTRIES_MAX, MapEntry } from "../../spec/hca/commands.ts";
 import type { CommandCall } from "../command-call.ts";
 import type { Hca } from "../hca.ts";
@@ -19,21 +20,31 @@ function mapIcm(hca: Hca, call: CommandCall): number {
   if (count === 0 || count > MAP_ENTRIES_MAX) return CommandStatus.BAD_PARAM;
   if (!call.readInput(count * MapEntry.byteLength)) return CommandStatus.BAD_PARAM;
   const view = call.input.view;
+  const status = checkEntries(hca, view, count);
+  if (status !== CommandStatus.OK) return status;
+  for (let i = 0; i < count; i++) hca.adapter.icm.map(icmPageOf(view, i), pfnOf(view, i), 2 ** logPagesOf(view, i));
+  return CommandStatus.OK;
+}
+
+/** All entries before the first is mapped: a refused command changes nothing. */
+function checkEntries(hca: Hca, view: DataView, count: number): number {
   let pages = 0;
   for (let i = 0; i < count; i++) {
     const logPages = logPagesOf(view, i);
     if (logPages > LOG_PAGES_MAX) return CommandStatus.BAD_PARAM;
+    if (!hca.adapter.icm.canMap(icmPageOf(view, i), pfnOf(view, i), 2 ** logPages)) return CommandStatus.EXCEED_LIM;
     pages += 2 ** logPages;
   }
-  if (pages > PAGES_MAX) return CommandStatus.EXCEED_LIM;
-  for (let i = 0; i < count; i++) {
-    const at = i * MapEntry.byteLength;
-    const icmPage = Math.floor(wide(MapEntry.icmAddress.hi.get(view, at), MapEntry.icmAddress.lo.get(view, at)) / PAGE_BYTES);
-    const pfn = Math.floor(wide(MapEntry.dmaAddress.hi.get(view, at), MapEntry.dmaAddress.lo.get(view, at)) / PAGE_BYTES);
-    if (!hca.adapter.icm.map(icmPage, pfn, 2 ** logPagesOf(view, i))) return CommandStatus.EXCEED_LIM;
-  }
-  return CommandStatus.OK;
+  return pages > PAGES_MAX ? CommandStatus.EXCEED_LIM : CommandStatus.OK;
 }
+
+function pageOf(address: Field64, view: DataView, entry: number): number {
+  const at = entry * MapEntry.byteLength;
+  return Math.floor(wide(address.hi.get(view, at), address.lo.get(view, at)) / PAGE_BYTES);
+}
+
+const icmPageOf = (view: DataView, entry: number): number => pageOf(MapEntry.icmAddress, view, entry);
+const pfnOf = (view: DataView, entry: number): number => pageOf(MapEntry.dmaAddress, view, entry);
 
 /** The low bits of an entry's address hold the size of its block. */
 const logPagesOf = (view: DataView, entry: number): number =>

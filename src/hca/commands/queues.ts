@@ -8,7 +8,7 @@ import { SharedReceiveQueue } from "../../transport/shared-receive-queue.ts";
 import type { CommandCall } from "../command-call.ts";
 import { EventQueue } from "../event-queue.ts";
 import type { Hca } from "../hca.ts";
-import { LOG_MAX_CQES, LOG_MAX_WQES, MAX_EQS } from "../limits.ts";
+import { LOG_MAX_CQES, LOG_MAX_WQES, MAX_EQS, MSIX_VECTORS } from "../limits.ts";
 import type { CommandTable } from "./handler.ts";
 
 const NUMBER_MASK = 0xffffff;
@@ -189,6 +189,7 @@ function sw2hwEq(hca: Hca, call: CommandCall): number {
     startHi: EqContext.startAddress.hi.get(view, 0),
     startLo: EqContext.startAddress.lo.get(view, 0),
   });
+  if (queue.usesMsix && queue.vector >= MSIX_VECTORS) return CommandStatus.BAD_INDEX;
   queue.isArmed = EqContext.state.get(view, 0) !== EqState.FIRED;
   hca.clearConsumerIndex(number);
   queues[number] = queue;
