@@ -3,14 +3,22 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { ObjectNumber } from "../control/api.ts";
 import type { ControlClient } from "../control/client.ts";
+import type { Quota } from "../hca/limits.ts";
 import { getHca, getUpDomain } from "./domains.ts";
 import { cqDetailLines, qpDetailLines, regionDetailLines, srqDetailLines } from "./hca/details.ts";
 import { treeLines } from "./hca/tree.ts";
 import { printJson, printLine } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
+import { addQuotaOption } from "./quota.ts";
 
 /** Objects of a kind in the text, unless all are wanted. */
 const SHOWN = 16;
+
+interface AddOptions {
+  doorbells: "mapped" | "trapped";
+  quota?: Partial<Quota>;
+  json?: boolean;
+}
 
 interface ShowOptions {
   all?: boolean;
@@ -23,8 +31,7 @@ interface ShowOptions {
 
 export function addHca(program: Command): void {
   const hca = program.command("hca").summary("add, remove or show HCAs of a running device domain");
-  hca
-    .command("add <name>")
+  addQuotaOption(hca.command("add <name>"))
     .description("Plugs another HCA into the switch of the domain that is up.")
     .addOption(
       new Option("--doorbells <how>", "map doorbells into the guest, or trap them")
@@ -32,9 +39,10 @@ export function addHca(program: Command): void {
         .default("mapped"),
     )
     .option("--json", "print the HCA as JSON")
-    .action(async (name: string, options: { doorbells: "mapped" | "trapped"; json?: boolean }) => {
+    .action(async (name: string, options: AddOptions) => {
       const { client } = await getUpDomain();
-      const view = await client.addHca({ name, doorbells: options.doorbells });
+      const { doorbells, quota } = options;
+      const view = await client.addHca({ name, doorbells, ...(quota === undefined ? {} : { quota }) });
       if (options.json === true) printJson(view);
       else printLine(`${name}:\n${qemuHint(view.socketPath)}`);
     });

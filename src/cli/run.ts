@@ -2,9 +2,11 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Log } from "../base/log.ts";
+import type { Quota } from "../hca/limits.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { dim, ExitCode, printJson, UsageError } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
+import { addQuotaOption } from "./quota.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
@@ -21,6 +23,7 @@ interface RunOptions {
   sm: "builtin" | "none";
   mount?: string;
   cold?: boolean;
+  quota?: Partial<Quota>;
   timeout?: number;
   stagger: number;
   keepGoing?: boolean;
@@ -38,6 +41,7 @@ export function addRun(program: Command): void {
     .option("--nodes <n>", "how many VMs", parseCount, 2)
     .option("--on <node command...>", "a command for one node; repeatable, all run at the same time", collect, []);
   addLabOptions(command);
+  addQuotaOption(command);
   command
     .option("--timeout <seconds>", "end everything after this time, with status 124", parseSeconds)
     .option(
@@ -173,6 +177,7 @@ function sessionOptions(options: RunOptions, progress: ProgressLine, signal: Abo
     sm: options.sm,
     mount: options.mount,
     start: options.cold === true ? "cold" : "warm",
+    quota: options.quota,
     signal,
     log: options.verbose === true ? verboseLog : warningLog,
     onProgress: progress.show,

@@ -5,6 +5,7 @@ import type { Log } from "../base/log.ts";
 import { hcaSocketPath, startControlServer } from "../control/server.ts";
 import { DomainHandle } from "../domain/domain-handle.ts";
 import type { DomainView } from "../domain/protocol.ts";
+import type { Quota } from "../hca/limits.ts";
 import { type Lab, type LabOptions, startLab } from "../lab/lab.ts";
 import { RunFolder } from "../lab/run-folder.ts";
 import { CONTROL_SOCKET } from "./domains.ts";
@@ -13,6 +14,8 @@ import { VERSION } from "./version.ts";
 export interface SessionOptions extends Omit<LabOptions, "hcaSocket" | "waitForIb"> {
   readonly doorbells?: "mapped" | "trapped" | undefined;
   readonly sm?: "builtin" | "none" | undefined;
+  /** What each HCA may have. */
+  readonly quota?: Partial<Quota> | undefined;
   readonly log: Log;
 }
 
@@ -78,6 +81,9 @@ export class Session {
 }
 
 /** Plugs in an HCA for each node. */
-async function addHcas(domain: DomainHandle, folder: RunFolder, { nodes, doorbells }: SessionOptions): Promise<void> {
-  for (let i = 1; i <= nodes; i++) await domain.addHca(`n${i}`, hcaSocketPath(folder.path, `n${i}`), doorbells ?? "mapped");
+async function addHcas(domain: DomainHandle, folder: RunFolder, { nodes, doorbells, quota }: SessionOptions): Promise<void> {
+  for (let i = 1; i <= nodes; i++) {
+    const name = `n${i}`;
+    await domain.addHca({ name, socketPath: hcaSocketPath(folder.path, name), doorbells: doorbells ?? "mapped", quota });
+  }
 }

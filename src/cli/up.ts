@@ -9,12 +9,14 @@ import type { Log } from "../base/log.ts";
 import { HcaName } from "../control/api.ts";
 import { hcaSocketPath, startControlServer } from "../control/server.ts";
 import { DomainHandle } from "../domain/domain-handle.ts";
+import type { Quota } from "../hca/limits.ts";
 import { LabError, lastLines } from "../lab/lab-error.ts";
 import { makePrivateFolder, runRoot } from "../lab/paths.ts";
 import { RunFolder } from "../lab/run-folder.ts";
 import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
 import { printJson, printLine, UsageError } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
+import { addQuotaOption, quotaText } from "./quota.ts";
 import { VERSION } from "./version.ts";
 
 const START_TIMEOUT_MS = 20_000;
@@ -26,13 +28,13 @@ interface UpOptions {
   hca: string[];
   doorbells: "mapped" | "trapped";
   sm: "builtin" | "none";
+  quota?: Partial<Quota>;
   foreground?: boolean;
   json?: boolean;
 }
 
 export function addUp(program: Command): void {
-  program
-    .command("up")
+  addQuotaOption(program.command("up"))
     .summary("start a device domain that stays")
     .description("Starts a device domain with one switch and HCAs on it, for VMs of your own; they connect by socket path.")
     .option("--hca <names>", "HCAs to create, comma-separated", parseNames, ["n1", "n2"])
@@ -67,7 +69,14 @@ async function serve(options: UpOptions): Promise<void> {
   const folder = RunFolder.create();
   const domain = new DomainHandle({ sm: options.sm, log: stderrLog });
   try {
-    for (const name of options.hca) await domain.addHca(name, hcaSocketPath(folder.path, name), options.doorbells);
+    for (const name of options.hca) {
+      await domain.addHca({
+        name,
+        socketPath: hcaSocketPath(folder.path, name),
+        doorbells: options.doorbells,
+        quota: options.quota,
+      });
+    }
     await serveUntilStopped(domain, folder, options);
   } finally {
     await domain.stop();
@@ -102,6 +111,7 @@ async function startDetached(options: UpOptions): Promise<void> {
   const logPath = join(runRoot(), LOG_FILE);
   const logFile = openSync(logPath, "w", 0o600);
   const args = ["up", "--foreground", "--hca", options.hca.join(","), "--doorbells", options.doorbells, "--sm", options.sm];
+  if (options.quota !== undefined) args.push("--quota", quotaText(options.quota));
   const entry = process.argv[1];
   if (entry === undefined) throw new Error("invariant: a program has a file");
   const child = spawn(process.execPath, [...process.execArgv, entry, ...args], {

@@ -17,6 +17,7 @@
 import { z } from "zod";
 import { LISTED_MAX } from "../domain/inspect.ts";
 import type { DomainView } from "../domain/protocol.ts";
+import type { Quota } from "../hca/limits.ts";
 
 export const API_VERSION = "v1";
 
@@ -25,9 +26,19 @@ export const HcaName = z
   .string()
   .regex(/^[a-zA-Z][a-zA-Z0-9-]{0,30}$/, "expected a letter followed by at most 30 letters, digits or '-'");
 
+const count = z.number().int().min(1);
+
+/** What an HCA may have; see `Quota` in hca/limits.ts. What is not named keeps its default. */
+export const QuotaChanges = z
+  .strictObject({ qps: count, cqs: count, srqs: count, regions: count, registeredBytes: count, commandsPerSecond: count })
+  .partial()
+  // In its types an absent value may be "undefined"; in what was parsed it is absent.
+  .transform((quota) => quota as Partial<Quota>);
+
 export const AddHca = z.object({
   name: HcaName,
   doorbells: z.enum(["mapped", "trapped"]).default("mapped"),
+  quota: QuotaChanges.optional(),
 });
 export type AddHca = z.input<typeof AddHca>;
 

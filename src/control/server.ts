@@ -65,8 +65,8 @@ function addRoutes(app: FastifyInstance, options: ControlOptions, startedAt: str
     return { ...(await domain.describe()), pid: process.pid, version, kind, startedAt };
   });
   app.post("/v1/hcas", (request) => {
-    const { name, doorbells } = AddHca.parse(request.body);
-    return domain.addHca(name, hcaSocketPath(hcaFolder, name), doorbells);
+    const { name, doorbells, quota } = AddHca.parse(request.body);
+    return domain.addHca({ name, socketPath: hcaSocketPath(hcaFolder, name), doorbells, quota });
   });
   app.get<{ Params: { name: string } }>("/v1/hcas/:name", async (request, reply) => {
     const view = await findHca(request.params.name);

@@ -10,6 +10,7 @@ import type { Random } from "../base/random.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
 import type { FabricView } from "../fabric/inspect.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
+import type { Quota } from "../hca/limits.ts";
 import { SystemState } from "../hca/system-state.ts";
 import type { Poller } from "../host/poller.ts";
 import { SharedMemoryRegistry } from "../host/shared-memory.ts";
@@ -34,6 +35,8 @@ export interface HcaOptions {
   /** Map registers and doorbells into the guest, or trap every access. */
   doorbells: "mapped" | "trapped";
   nodeGuid?: bigint;
+  /** What the HCA may have, where it differs from the default. */
+  quota?: Partial<Quota> | undefined;
   /** Storage for the two sets of counters; may be shared with another thread. */
   counters?: { adapter: Float64Array; server: Float64Array };
 }
@@ -94,6 +97,7 @@ export class DeviceDomain {
       log: limitWarnings(this.#log, () => this.#clock.nowNs()),
       isMapped: options.doorbells === "mapped",
       counters: options.counters?.adapter ?? newCounters(AdapterCounter),
+      quota: options.quota,
     });
     let server: VfioUserServer | undefined;
     try {

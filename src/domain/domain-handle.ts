@@ -9,7 +9,7 @@ import { createEventfd, signalEventfd } from "../host/eventfd.ts";
 import { closeDescriptor } from "../host/libc.ts";
 import type { HcaView } from "./device-domain.ts";
 import { type HcaDeviceView, type HcaTree, type InspectQuestion, LISTED_MAX } from "./inspect.ts";
-import type { DomainView, EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
+import type { DomainView, EngineOptions, EngineReply, EngineRequest, NewHca } from "./protocol.ts";
 
 /** A request without its number. */
 type Question = EngineRequest extends infer R ? (R extends { id: number } ? Omit<R, "id"> : never) : never;
@@ -63,8 +63,8 @@ export class DomainHandle {
   }
 
   /** Plugs in an HCA that listens at `socketPath` for its VM. */
-  addHca(name: string, socketPath: string, doorbells: "mapped" | "trapped" = "mapped", nodeGuid?: bigint): Promise<HcaView> {
-    return this.#ask({ method: "addHca", name, socketPath, doorbells, ...(nodeGuid === undefined ? {} : { nodeGuid }) });
+  addHca(hca: NewHca): Promise<HcaView> {
+    return this.#ask({ method: "addHca", hca });
   }
 
   /** Unplugs an HCA; false if there is none of that name. */

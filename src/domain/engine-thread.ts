@@ -33,10 +33,8 @@ let isStopping = false;
 
 function handle(request: EngineRequest): unknown {
   switch (request.method) {
-    case "addHca": {
-      const { name, socketPath, doorbells, nodeGuid } = request;
-      return domain.addHca({ name, socketPath, doorbells, ...(nodeGuid === undefined ? {} : { nodeGuid }) });
-    }
+    case "addHca":
+      return domain.addHca({ doorbells: "mapped", ...request.hca });
     case "removeHca":
       return domain.removeHca(request.name);
     case "describe":

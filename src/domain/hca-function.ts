@@ -6,7 +6,7 @@ import { newMemory } from "../base/bytes.ts";
 import type { Log } from "../base/log.ts";
 import type { InterruptSink } from "../hca/events.ts";
 import { Hca } from "../hca/hca.ts";
-import { MSIX_VECTORS } from "../hca/limits.ts";
+import { MSIX_VECTORS, type Quota } from "../hca/limits.ts";
 import { createSharedMemory, type OwnedSharedMemory } from "../host/shared-memory.ts";
 import { ConfigSpace, msiX, pciExpressEndpoint, powerManagement } from "../pci/index.ts";
 import { BAR0_BYTES, Bar0, MT25204, UAR_BYTES } from "../spec/hca/registers.ts";
@@ -23,6 +23,7 @@ export interface HcaFunctionOptions {
   /** False: no register and no UAR page may be mapped, every access is a message. */
   isMapped: boolean;
   counters: Float64Array;
+  quota?: Partial<Quota> | undefined;
 }
 
 export class HcaFunction implements VfioUserDevice {
@@ -53,6 +54,7 @@ export class HcaFunction implements VfioUserDevice {
       log: options.log,
       isMapped: options.isMapped,
       counters: options.counters,
+      quota: options.quota ?? {},
     });
   }
 

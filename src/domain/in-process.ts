@@ -75,7 +75,8 @@ export class InProcessDomain {
       registers,
       uar,
       isMapped,
-      quota,
+      // Where the clock may stand still, commands are not counted by the second unless a test wants that.
+      quota: { commandsPerSecond: Number.POSITIVE_INFINITY, ...quota },
       log: this.#options.log ?? silentLog,
       interrupts: {
         msix: (vector) => due.push(vector),

@@ -2,7 +2,7 @@
 // sweeps and never waits.
 
 import type { FabricView } from "../fabric/inspect.ts";
-import type { HcaView } from "./device-domain.ts";
+import type { HcaOptions, HcaView } from "./device-domain.ts";
 import type { InspectQuestion } from "./inspect.ts";
 
 export interface EngineOptions {
@@ -13,8 +13,11 @@ export interface EngineOptions {
   wakeDescriptor: number;
 }
 
+/** An HCA to plug into the switch. */
+export type NewHca = Pick<HcaOptions, "name" | "socketPath" | "nodeGuid" | "quota"> & Partial<Pick<HcaOptions, "doorbells">>;
+
 export type EngineRequest =
-  | { id: number; method: "addHca"; name: string; socketPath: string; doorbells: "mapped" | "trapped"; nodeGuid?: bigint }
+  | { id: number; method: "addHca"; hca: NewHca }
   | { id: number; method: "removeHca"; name: string }
   | { id: number; method: "describe" }
   | { id: number; method: "inspect"; name: string; question: InspectQuestion }

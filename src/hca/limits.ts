@@ -38,7 +38,8 @@ export const DEFAULT_QUOTA: Quota = {
   srqs: 1024,
   regions: 65_536,
   registeredBytes: Number.POSITIVE_INFINITY,
-  commandsPerSecond: Number.POSITIVE_INFINITY,
+  // five times what a driver under emulation issues at most
+  commandsPerSecond: 20_000,
 };
 
 /** Fields of QUERY_DEV_LIM by the names of its layout. */

@@ -39,7 +39,7 @@ async function startDomain(
     rmSync(folder, { recursive: true });
   });
   const path = (name: string): string => join(folder, `${name}.sock`);
-  for (const name of names) await domain.addHca(name, path(name), doorbells);
+  for (const name of names) await domain.addHca({ name, socketPath: path(name), doorbells });
   return { domain, path };
 }
 
@@ -121,11 +121,11 @@ for (const doorbells of ["mapped", "trapped"] as const) {
 
 test("the domain answers while it works, refuses what cannot be, and ends cleanly", async (t) => {
   const { domain, path } = await startDomain(t, ["a"], "mapped");
-  await assert.rejects(domain.addHca("a", path("x")), /already an HCA named a/);
-  await assert.rejects(domain.addHca("z", "/nonexistent/folder/z.sock"), /nonexistent/);
+  await assert.rejects(domain.addHca({ name: "a", socketPath: path("x") }), /already an HCA named a/);
+  await assert.rejects(domain.addHca({ name: "z", socketPath: "/nonexistent/folder/z.sock" }), /nonexistent/);
   assert.equal(await domain.removeHca("nobody"), false);
   assert.equal(await domain.removeHca("a"), true);
-  await domain.addHca("a", path("a"));
+  await domain.addHca({ name: "a", socketPath: path("a") });
   const views = await Promise.all(Array.from({ length: 50 }, () => domain.describe()));
   assert.ok(views.every((view) => view.hcas.length === 1));
   await domain.stop();
