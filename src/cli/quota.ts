@@ -19,7 +19,7 @@ export function parseQuota(text: string): Partial<Quota> {
     if (name === "") throw new InvalidArgumentError(`${item}: expected NAME=NUMBER, such as qps=100 or registeredBytes=1G`);
     if (!(name in DEFAULT_QUOTA))
       throw new InvalidArgumentError(`${name}: there is no such quota; there are ${Object.keys(DEFAULT_QUOTA).join(", ")}`);
-    values[name] = Number(number) * UNITS[unit]!;
+    values[name] = Number(number) * (UNITS[unit] ?? 1);
   }
   const { data, error } = QuotaChanges.safeParse(values);
   if (error !== undefined) throw new InvalidArgumentError(`${error.issues[0]?.path.join(".")}: ${error.issues[0]?.message}`);
