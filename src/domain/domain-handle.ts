@@ -27,6 +27,12 @@ export interface DomainOptions {
 }
 
 /** A running device domain. */
+/**
+ * The engine allocates next to nothing while it works; what starting up and firmware commands leave behind need not pile up to the
+ * 48 MB that a thread may use for young objects otherwise.
+ */
+const YOUNG_GENERATION_MB = 6;
+
 export class DomainHandle {
   readonly #worker: Worker;
   readonly #doorbell = new Int32Array(new SharedArrayBuffer(4));
@@ -46,7 +52,7 @@ export class DomainHandle {
       doorbell: this.#doorbell.buffer,
       wakeDescriptor: this.#wakeDescriptor,
     };
-    this.#worker = new Worker(engineEntry(), { workerData });
+    this.#worker = new Worker(engineEntry(), { workerData, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB } });
     this.#worker.on("message", (reply: EngineReply) => this.#receive(reply));
     this.ended = new Promise((resolve, reject) => {
       this.#worker.once("error", (error) => {
