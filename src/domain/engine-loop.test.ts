@@ -12,7 +12,8 @@ test("with a core of its own the engine spins; where VMs need the cores, as long
   assert.ok(idlePolicy(2, 2, 500).shortSleepNs >= 10_000);
   for (const policy of [own, shared]) {
     assert.ok(policy.shortSleepNs < policy.mediumSleepNs && policy.mediumSleepNs < policy.longSleepNs);
-    assert.ok(policy.longSleepNs < policy.unusedSleepNs);
+    assert.ok(policy.longSleepNs < policy.quietSleepNs && policy.quietSleepNs < policy.unusedSleepNs);
+    assert.ok(policy.mediumUntilNs < policy.longUntilNs);
     assert.ok(policy.spinNs < policy.shortUntilNs && policy.shortUntilNs < policy.mediumUntilNs);
   }
 });
