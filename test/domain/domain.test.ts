@@ -17,7 +17,7 @@ import { PortState, Service } from "../../src/spec/ib/numbers.ts";
 import { ALL_ACCESS } from "../in-process/pair.ts";
 
 const quiet = { debug: (): void => {}, info: (): void => {}, warn: (): void => {} };
-const MEMORY = 16 << 20;
+const MEMORY = 64 << 20;
 const TIMEOUT_MS = 20_000;
 
 interface Machine {
@@ -59,13 +59,28 @@ async function boot(t: TestContext, domain: DomainHandle, name: string, path: st
   }
 }
 
-function endpoint(machine: Machine): { qp: DriverQueuePair; cq: DriverCompletionQueue; region: Region; bytes: Uint8Array } {
+interface Endpoint {
+  qp: DriverQueuePair;
+  cq: DriverCompletionQueue;
+  region: Region;
+  bytes: Uint8Array;
+}
+
+function endpoint(machine: Machine, length = 4096): Endpoint {
   const { device, access } = machine;
   const pd = device.allocatePd();
   const cq = new DriverCompletionQueue(device, 63, pd);
-  const region = new Region(device, device.heap.allocate(4096), { pd, access: ALL_ACCESS });
+  const region = new Region(device, device.heap.allocate(length), { pd, access: ALL_ACCESS });
   const qp = new DriverQueuePair(device, { service: Service.RC, pd, sendCq: cq, receiveCq: cq });
-  return { qp, cq, region, bytes: access.memory.bytes.subarray(region.block.at, region.block.at + 4096) };
+  return { qp, cq, region, bytes: access.memory.bytes.subarray(region.block.at, region.block.at + length) };
+}
+
+function connect(a: Machine, b: Machine, left: DriverQueuePair, right: DriverQueuePair): void {
+  left.init();
+  right.init();
+  left.readyToReceive({ remoteQpn: right.number, dlid: b.lid });
+  right.readyToReceive({ remoteQpn: left.number, dlid: a.lid });
+  left.readyToSend({ remoteQpn: right.number, dlid: b.lid, retryCount: 1, ackTimeout: 10 });
 }
 
 function waitForCompletion(machine: Machine, cq: DriverCompletionQueue): number | undefined {
@@ -90,11 +105,7 @@ for (const doorbells of ["mapped", "trapped"] as const) {
     const b = await boot(t, domain, "b", path("b"));
     assert.equal(a.access.isMapped, doorbells === "mapped");
     const [left, right] = [endpoint(a), endpoint(b)];
-    left.qp.init();
-    right.qp.init();
-    left.qp.readyToReceive({ remoteQpn: right.qp.number, dlid: b.lid });
-    right.qp.readyToReceive({ remoteQpn: left.qp.number, dlid: a.lid });
-    left.qp.readyToSend({ remoteQpn: right.qp.number, dlid: b.lid, retryCount: 1, ackTimeout: 10 });
+    connect(a, b, left.qp, right.qp);
     const before = await domain.describe();
     left.bytes.fill(0x42);
     const { virtualAddress, lkey } = left.region;
@@ -130,4 +141,32 @@ test("the domain answers while it works, refuses what cannot be, and ends cleanl
   assert.ok(views.every((view) => view.hcas.length === 1));
   await domain.stop();
   await assert.rejects(domain.describe(), /ended/);
+});
+
+test("memory that is taken away while data move: the transfer fails at both ends, the domain and its next guests go on", async (t) => {
+  const { domain, path } = await startDomain(t, ["a", "b"], "mapped");
+  const a = await boot(t, domain, "a", path("a"));
+  for (let round = 0; round < 10; round++) {
+    const b = await boot(t, domain, "b", path("b"));
+    const left = endpoint(a, 8 << 20);
+    const right = endpoint(b, 8 << 20);
+    connect(a, b, left.qp, right.qp);
+    const { virtualAddress, lkey } = left.region;
+    const remote = { remoteAddress: right.region.virtualAddress, rkey: right.region.rkey };
+    for (let i = 0; i < 30; i++) {
+      left.qp.postSend({ opcode: SendOpcode.RDMA_WRITE, sges: [{ address: virtualAddress, length: 8 << 20, lkey }], ...remote });
+    }
+    // The first ones are under way when the memory goes.
+    if (round % 2 === 0) assert.equal(waitForCompletion(a, left.cq), 0);
+    b.access.unmapMemory();
+    const syndromes = new Set<number | undefined>();
+    for (let i = round % 2 === 0 ? 1 : 0; i < 30; i++) syndromes.add(waitForCompletion(a, left.cq));
+    assert.ok(syndromes.has(Syndrome.REMOTE_ACCESS), `round ${round}: ${[...syndromes]}`);
+    assert.ok(syndromes.has(Syndrome.WR_FLUSHED));
+    b.access.close();
+    left.qp.reset();
+    left.region.deregister();
+    a.device.heap.free(left.region.block);
+    await waitUntil(async () => (await domain.describe()).hcas.find((h) => h.name === "b")?.isConnected === false);
+  }
 });

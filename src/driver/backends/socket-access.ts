@@ -105,6 +105,11 @@ export class SocketAccess implements DeviceAccess {
     this.#handlers[vector] = handler;
   }
 
+  /** Takes all memory away from the device, as a VMM does that shuts down or unplugs memory. */
+  unmapMemory(): void {
+    this.#client.dmaUnmapAll();
+  }
+
   onIntx(): void {
     throw new DriverError("ENOSYS", "INTx over a socket is not supported here: use MSI-X");
   }

@@ -1,3 +1,5 @@
+// DMA_MAP, as raw bytes: what a client may map, and everything it may not ("VFIO_USER_DMA_MAP").
+
 import assert from "node:assert/strict";
 import { openSync, readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -5,9 +7,10 @@ import { closeDescriptor, ftruncate, MfdFlag, memfdCreate } from "../../src/host
 import { CHUNK_BYTES } from "../../src/host/shared-memory.ts";
 import { Errno } from "../../src/host/system-error.ts";
 import { DmaMap, DmaUnmap } from "../../src/spec/vfio-user/messages.ts";
-import { Command, DmaMapFlag, DmaUnmapFlag } from "../../src/spec/vfio-user/numbers.ts";
+import { Command, DmaMapFlag } from "../../src/spec/vfio-user/numbers.ts";
 import { VfioUserServer } from "../../src/vfio-user/index.ts";
 import { MAX_DMA_MAPS, MAX_MEMORIES } from "../../src/vfio-user/limits.ts";
+import { testHostilePeers } from "./hostile-peer.ts";
 import { openDescriptors, RawPeer, record, rig } from "./raw-peer.ts";
 import { ToyDevice } from "./toy-device.ts";
 
@@ -101,44 +104,6 @@ test("DMA_MAP: every wrong value", (t) => {
   one.expectErrno(Errno.EEXIST, DMA_MAP, map(0, 4 * PAGE), fd);
 });
 
-test("DMA_UNMAP: exactly what was mapped; the reply repeats the request; the device's answers go stale", (t) => {
-  const { ready, device, memory } = rig(t);
-  const ram = memory(4 * PAGE);
-  const one = ready();
-  one.expect(DMA_MAP, map(0, 2 * PAGE), [ram.descriptor]);
-  assert.equal(device.dma.locate(0, 0), true);
-  const kept = device.dma.memory;
-  const generation = device.dma.generation;
-  one.expectErrno(Errno.ENOENT, DMA_UNMAP, unmap(0, PAGE));
-  one.expectErrno(Errno.ENOENT, DMA_UNMAP, unmap(PAGE, PAGE));
-  one.expectErrno(Errno.ENOENT, DMA_UNMAP, unmap(0, 4 * PAGE));
-  assert.deepEqual(one.expect(DMA_UNMAP, unmap(0, 2 * PAGE)).payload, unmap(0, 2 * PAGE));
-  assert.equal(device.dma.locate(0, 0), false);
-  assert.notEqual(device.dma.generation, generation);
-  kept.bytes[0] = 1;
-  assert.equal(ram.memory.bytes[0], 1, "memory in use stays mapped while the session lasts");
-  one.expect(DMA_MAP, map(0, 2 * PAGE), [ram.descriptor]);
-  assert.equal(device.dma.locate(0, 0), true);
-  assert.equal(device.dma.memory, kept, "and is not mapped again");
-});
-
-test("DMA_UNMAP: all at once, dirty bitmaps, unknown flags", (t) => {
-  const { ready, device, memory } = rig(t);
-  const ram = memory(4 * PAGE);
-  const one = ready();
-  for (let i = 0; i < 4; i++) one.expect(DMA_MAP, map(i * PAGE, PAGE, i * PAGE), [ram.descriptor]);
-  one.expect(DMA_MAP, map(2 ** 40, PAGE));
-  one.expectErrno(Errno.ENOTSUP, DMA_UNMAP, unmap(0, PAGE, DmaUnmapFlag.GET_DIRTY_BITMAP));
-  one.expectErrno(Errno.EINVAL, DMA_UNMAP, unmap(0, PAGE, 4));
-  one.expectErrno(Errno.EINVAL, DMA_UNMAP, unmap(0, PAGE, DmaUnmapFlag.ALL));
-  one.expectErrno(Errno.EINVAL, DMA_UNMAP, unmap(0, PAGE).subarray(0, 23));
-  one.expectErrno(Errno.EINVAL, DMA_UNMAP, record(DmaUnmap, { argsz: 8, size: 4096n }));
-  assert.equal(device.dma.mappedBytes, 4 * PAGE);
-  one.expect(DMA_UNMAP, unmap(0, 0, DmaUnmapFlag.ALL));
-  assert.equal(device.dma.mappedBytes, 0);
-  one.expectErrno(Errno.ENOENT, DMA_UNMAP, unmap(2 ** 40, PAGE));
-});
-
 test("DMA_MAP: a range beyond 1 GiB is seen in pieces and unmapped whole", (t) => {
   const { ready, device, memory } = rig(t);
   const ram = memory(3 * GIB);
@@ -190,4 +155,11 @@ test("DMA_MAP: one mapping for all ranges and all devices of a VM, gone when the
   assert.equal(mappings(), before);
   second.close();
   device.close();
+});
+
+testHostilePeers({
+  name: "DMA_MAP",
+  command: DMA_MAP,
+  payload: () => map(0, PAGE),
+  descriptors: ({ memory }) => [memory(PAGE).descriptor],
 });

@@ -1,3 +1,5 @@
+// DEVICE_SET_IRQS, as raw bytes ("VFIO_USER_DEVICE_SET_IRQS").
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { drainEventfd, signalEventfd } from "../../src/host/eventfd.ts";
@@ -5,6 +7,7 @@ import { Errno } from "../../src/host/system-error.ts";
 import { IrqSet } from "../../src/spec/vfio-user/messages.ts";
 import { Command, IrqIndex, IrqSetFlag } from "../../src/spec/vfio-user/numbers.ts";
 import { ServerCounter } from "../../src/vfio-user/index.ts";
+import { testHostilePeers } from "./hostile-peer.ts";
 import { openDescriptors, record, rig } from "./raw-peer.ts";
 import { MSIX_VECTORS } from "./toy-device.ts";
 
@@ -161,4 +164,11 @@ test("SET_IRQS: an eventfd that is full already does not stop the device", (t) =
   for (let i = 0; i < 3; i++) assert.equal(device.interrupts?.signal(MSIX, 0), true);
   assert.equal(signalEventfd(event), true);
   assert.equal(drainEventfd(event), 4);
+});
+
+testHostilePeers({
+  name: "DEVICE_SET_IRQS",
+  command: SET,
+  payload: () => irqSet(DATA_EVENTFD | ACTION_TRIGGER, MSIX, 0, 2),
+  descriptors: ({ eventfds }) => eventfds(2),
 });

@@ -1,0 +1,34 @@
+// DEVICE_GET_IRQ_INFO, as raw bytes ("VFIO_USER_DEVICE_GET_IRQ_INFO").
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Errno } from "../../src/host/system-error.ts";
+import { IrqInfo } from "../../src/spec/vfio-user/messages.ts";
+import { Command, IrqIndex, IrqInfoFlag } from "../../src/spec/vfio-user/numbers.ts";
+import { testHostilePeers } from "./hostile-peer.ts";
+import { record, rig } from "./raw-peer.ts";
+import { MSIX_VECTORS } from "./toy-device.ts";
+
+test("DEVICE_GET_IRQ_INFO: the number of vectors, INTx masks itself, MSI-X can be resized", (t) => {
+  const one = rig(t).ready();
+  const seen = Array.from({ length: 5 }, (_, index) => {
+    const { view, payload } = one.expect(Command.DEVICE_GET_IRQ_INFO, record(IrqInfo, { index }));
+    assert.equal(payload.length, 16);
+    assert.equal(IrqInfo.index.get(view, 0), index);
+    return [IrqInfo.count.get(view, 0), IrqInfo.flags.get(view, 0)];
+  });
+  const { EVENTFD, MASKABLE, AUTOMASKED } = IrqInfoFlag;
+  assert.deepEqual(seen[IrqIndex.INTX], [1, EVENTFD | MASKABLE | AUTOMASKED]);
+  assert.deepEqual(seen[IrqIndex.MSIX], [MSIX_VECTORS, EVENTFD]);
+  assert.deepEqual(seen[IrqIndex.ERR], [0, EVENTFD]);
+  one.expectErrno(Errno.EINVAL, Command.DEVICE_GET_IRQ_INFO, record(IrqInfo, { index: 5 }));
+  one.expectErrno(Errno.EINVAL, Command.DEVICE_GET_IRQ_INFO, record(IrqInfo, { argsz: 12 }));
+  one.expectErrno(Errno.EINVAL, Command.DEVICE_GET_IRQ_INFO, Buffer.alloc(4));
+});
+
+testHostilePeers({
+  name: "DEVICE_GET_IRQ_INFO",
+  command: Command.DEVICE_GET_IRQ_INFO,
+  payload: () => record(IrqInfo, { index: IrqIndex.MSIX }),
+  isRepeatable: true,
+});
