@@ -44,6 +44,12 @@ export class Random {
     return Math.floor((this.u32() / 2 ** 32) * limit);
   }
 
+  /** One of the given values; there must be at least one. */
+  pick<T>(from: readonly T[]): T {
+    if (from.length === 0) throw new Error("invariant: nothing to pick from");
+    return from[this.below(from.length)] as T;
+  }
+
   /** True with the given probability (0..1). */
   chance(probability: number): boolean {
     return this.u32() / 2 ** 32 < probability;

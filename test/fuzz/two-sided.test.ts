@@ -1,11 +1,10 @@
 // Both sides at random: a driver that posts, connects and commands, and guest memory, doorbell pages and registers that change
 // under the device, in two hostile guests; beside them two honest ones. After every step: nothing throws, no sweep does more
 // than its share, what the honest guests move arrives whole, and what nobody may touch is untouched. At the end the hostile
-// devices come back by a reset. FUZZ_SECONDS sets the time (3), FUZZ_SEED the first world: a failure names the seed to repeat.
+// devices come back by a reset.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { Random } from "../../src/base/random.ts";
+import type { Random } from "../../src/base/random.ts";
 import { Device } from "../../src/driver/device.ts";
 import type { DriverQueuePair } from "../../src/driver/queue-pair.ts";
 import { DriverSharedReceiveQueue } from "../../src/driver/shared-receive-queue.ts";
@@ -14,9 +13,7 @@ import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { BAR0_BYTES, Bar0, UarDoorbell } from "../../src/spec/hca/registers.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
 import { Buffer64, connect, datagramQp, fill, type Guest, TestBed } from "../in-process/pair.ts";
-
-const SECONDS = Number(process.env.FUZZ_SECONDS ?? 3);
-const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 32);
+import { fuzz } from "./kit.ts";
 
 const MEMORY_BYTES = 8 << 20;
 const ACTIONS = 400;
@@ -47,8 +44,8 @@ class World {
   readonly #canaries: Buffer64[];
   #rounds = 0;
 
-  constructor(seed: number) {
-    this.random = new Random(seed);
+  constructor(random: Random) {
+    this.random = random;
     const [a, b, c, d] = this.bed.guests as [Guest, Guest, Guest, Guest];
     this.#prepareHostile(a, b);
     this.#honest = connect(c, d);
@@ -254,16 +251,9 @@ function asGuest(action: () => void): void {
   }
 }
 
-test("two hostile guests, two honest ones: random drivers, memory, doorbells, commands", () => {
-  const end = performance.now() + SECONDS * 1000;
-  for (let seed = SEED; ; seed = (seed + 1) % 2 ** 32) {
-    try {
-      const world = new World(seed);
-      for (let i = 0; i < ACTIONS; i++) world.act();
-      world.end();
-    } catch (error) {
-      throw new Error(`FUZZ_SEED=${seed} repeats this`, { cause: error });
-    }
-    if (performance.now() >= end) return;
-  }
+// Two hostile guests, two honest ones.
+fuzz("two-sided", (random) => {
+  const world = new World(random);
+  for (let i = 0; i < ACTIONS; i++) world.act();
+  world.end();
 });

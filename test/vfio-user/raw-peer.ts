@@ -37,7 +37,7 @@ export interface Rig {
 }
 
 /** A server with a toy device, gone after the test; the test fails if it leaves a descriptor open. */
-export function rig(t: TestContext): Rig {
+export function rig(t: Pick<TestContext, "after">): Rig {
   const before = openDescriptors();
   const folder = mkdtempSync(join(tmpdir(), "vhca-raw-"));
   const device = new ToyDevice();

@@ -1,24 +1,23 @@
 // Hostile input: random bytes and bent MADs into every agent, the switch, the subnet manager and its administration. Nothing
-// throws, and nothing grows without bound. FUZZ_SECONDS sets the time, FUZZ_SEED repeats a run.
+// throws, and nothing grows without bound.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { Random } from "../base/random.ts";
-import { MAX_QUEUED_DATA, MAX_QUEUED_VL15 } from "../fabric/limits.ts";
-import { SimulatedSubnet } from "../fabric/simulated-subnet.ts";
-import { processPerf } from "../mad/agents/pma.ts";
-import { processSmp } from "../mad/agents/sma.ts";
-import { bytesOf, copyMad, newRequest } from "../mad/mad.ts";
-import { buildMadPacket, gmpAddress, parseMadPacket, smpAddress } from "../mad/packet.ts";
-import { Lrh } from "../spec/ib/headers.ts";
-import { MadHeader, SA_DATA_AT, SaHeader } from "../spec/mad/headers.ts";
-import { Method, MgmtClass, SaAttribute } from "../spec/mad/numbers.ts";
-import { SaLimits } from "./options.ts";
-import { type SubnetManager, subnetManager } from "./subnet-manager.ts";
+import type { Random } from "../../src/base/random.ts";
+import { MAX_QUEUED_DATA, MAX_QUEUED_VL15 } from "../../src/fabric/limits.ts";
+import { SimulatedSubnet } from "../../src/fabric/simulated-subnet.ts";
+import { processPerf } from "../../src/mad/agents/pma.ts";
+import { processSmp } from "../../src/mad/agents/sma.ts";
+import { bytesOf, copyMad, newRequest } from "../../src/mad/mad.ts";
+import { buildMadPacket, gmpAddress, parseMadPacket, smpAddress } from "../../src/mad/packet.ts";
+import { SaLimits } from "../../src/sm/options.ts";
+import { type SubnetManager, subnetManager } from "../../src/sm/subnet-manager.ts";
+import { Lrh } from "../../src/spec/ib/headers.ts";
+import { MadHeader, SA_DATA_AT, SaHeader } from "../../src/spec/mad/headers.ts";
+import { Method, MgmtClass, SaAttribute } from "../../src/spec/mad/numbers.ts";
+import { fuzz } from "./kit.ts";
 
-const SECONDS = Number(process.env.FUZZ_SECONDS ?? 2);
-const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 32);
 const S = 1e9;
+const ROUNDS = 400;
 
 /** Changes a few bytes or bits, mostly in the headers. */
 function bend(random: Random, bytes: Uint8Array): void {
@@ -31,8 +30,7 @@ function bend(random: Random, bytes: Uint8Array): void {
   }
 }
 
-function world(seed: number) {
-  const random = new Random(seed);
+function world(random: Random) {
   const corpus: Uint8Array[] = [];
   const subnet = new SimulatedSubnet({
     hosts: 5,
@@ -47,7 +45,7 @@ function world(seed: number) {
   });
   subnet.enableAll();
   assert.ok(subnet.run(() => subnet.hosts.every(({ port }) => port.isActive), 10 * S));
-  return { random, corpus, subnet, manager: subnet.endpoint as SubnetManager };
+  return { corpus, subnet, manager: subnet.endpoint as SubnetManager };
 }
 
 /** A request of the SA with sensible and senseless parts. */
@@ -85,24 +83,20 @@ function assertBounded(subnet: SimulatedSubnet, manager: SubnetManager): void {
   assert.ok(manager.subnet.nodes.size < 200);
 }
 
-/** Repeats `round` until the time is up, with the seed in every failure. */
-function fuzz(name: string, share: number, start: () => (i: number) => void): void {
-  test(name, (t) => {
-    t.diagnostic(`FUZZ_SEED=${SEED}`);
-    const endMs = Date.now() + SECONDS * 1000 * share;
-    let rounds = 0;
-    try {
-      const round = start();
-      while (Date.now() < endMs) for (let i = 0; i < 20; i++) round(rounds++);
-    } catch (cause) {
-      throw new Error(`${name}: round ${rounds} with FUZZ_SEED=${SEED}`, { cause });
-    }
-    t.diagnostic(`${rounds} rounds`);
-  });
+/** A target that makes a world and disturbs it ROUNDS times. */
+function rounds(name: string, share: number, start: (random: Random) => (i: number) => void): void {
+  fuzz(
+    `sm/${name}`,
+    (random) => {
+      const round = start(random);
+      for (let i = 0; i < ROUNDS; i++) round(i);
+    },
+    { share },
+  );
 }
 
-fuzz("agents: any 256 bytes", 0.2, () => {
-  const { random, corpus, subnet } = world(SEED);
+rounds("agents", 0.2, (random) => {
+  const { corpus, subnet } = world(random);
   const nodes = [...subnet.fabric.nodes];
   return (i) => {
     const source = parseMadPacket(corpus[random.below(corpus.length)] ?? new Uint8Array(0));
@@ -118,8 +112,8 @@ fuzz("agents: any 256 bytes", 0.2, () => {
   };
 });
 
-fuzz("hosts send bent packets, the switches and the manager go on", 0.3, () => {
-  const { random, corpus, subnet, manager } = world(SEED + 1);
+rounds("hosts", 0.3, (random) => {
+  const { corpus, subnet, manager } = world(random);
   return (i) => {
     const packet = (corpus[random.below(corpus.length)] ?? new Uint8Array(284)).slice();
     if (random.chance(0.05)) for (let at = 8; at < packet.length; at++) packet[at] = random.below(256);
@@ -136,8 +130,8 @@ fuzz("hosts send bent packets, the switches and the manager go on", 0.3, () => {
   };
 });
 
-fuzz("links bend what the manager sends and hears", 0.2, () => {
-  const { random, subnet, manager } = world(SEED + 2);
+rounds("links", 0.2, (random) => {
+  const { subnet, manager } = world(random);
   for (const link of subnet.fabric.links) {
     link.impairment = (packet) => {
       if (random.chance(0.1)) bend(random, packet.subarray(8));
@@ -152,8 +146,8 @@ fuzz("links bend what the manager sends and hears", 0.2, () => {
   };
 });
 
-fuzz("the administration answers anything", 0.3, () => {
-  const { random, corpus, subnet, manager } = world(SEED + 3);
+rounds("administration", 0.3, (random) => {
+  const { corpus, subnet, manager } = world(random);
   return (i) => {
     const mad = saRequest(random);
     if (random.chance(0.3)) bend(random, bytesOf(mad));
