@@ -15,20 +15,10 @@ import { Lrh } from "../../src/spec/ib/headers.ts";
 import { MadHeader, SA_DATA_AT, SaHeader } from "../../src/spec/mad/headers.ts";
 import { Method, MgmtClass, SaAttribute } from "../../src/spec/mad/numbers.ts";
 import { fuzz } from "./kit.ts";
+import { bend } from "./values.ts";
 
 const S = 1e9;
 const ROUNDS = 400;
-
-/** Changes a few bytes or bits, mostly in the headers. */
-function bend(random: Random, bytes: Uint8Array): void {
-  for (let n = random.below(4); n >= 0; n--) {
-    const at = random.chance(0.7) ? random.below(Math.min(bytes.length, 110)) : random.below(bytes.length);
-    const choice = random.below(4);
-    if (choice === 0) bytes[at] = random.below(256);
-    else if (choice === 1) bytes[at] = (bytes[at] ?? 0) ^ (1 << random.below(8));
-    else bytes[at] = choice === 2 ? 0 : 0xff;
-  }
-}
 
 function world(random: Random) {
   const corpus: Uint8Array[] = [];
