@@ -3,6 +3,7 @@
 //
 //   FUZZ_SECONDS  how long each target runs (1.5)
 //   FUZZ_SEED     the first seed; without FUZZ_SECONDS this one case only
+//   FUZZ_TRACE    prints what a case says it does, to look at a failure
 //   FUZZ_TARGET   runs the targets of this name, and those below it (`sm` runs `sm/agents`), and no others
 
 import assert from "node:assert/strict";
@@ -19,7 +20,7 @@ const STEPS_MAX = 100_000;
 /** Distinct states remembered, so that a long run does not grow. */
 const STATES_MAX = 1 << 16;
 
-const { FUZZ_SECONDS, FUZZ_SEED, FUZZ_TARGET } = process.env;
+const { FUZZ_SECONDS, FUZZ_SEED, FUZZ_TARGET, FUZZ_TRACE } = process.env;
 const isReplay = FUZZ_SEED !== undefined && FUZZ_SECONDS === undefined;
 
 /** What one case may do, and what it has seen. */
@@ -36,6 +37,11 @@ export class Budget {
   step(): void {
     this.#stepsLeft--;
     assert.ok(this.#stepsLeft >= 0, "the case does not come to an end: its step budget is used up");
+  }
+
+  /** Says what the case does next; printed with FUZZ_TRACE. */
+  trace(...what: unknown[]): void {
+    if (FUZZ_TRACE !== undefined) console.error(...what);
   }
 
   /** Notes that something worth counting was reached, say an opcode with its status. */
