@@ -5,12 +5,14 @@
 import assert from "node:assert/strict";
 import type { Random } from "../../src/base/random.ts";
 import type { Completion } from "../../src/driver/completion-queue.ts";
+import type { Region } from "../../src/driver/memory-region.ts";
 import type { SendRequest } from "../../src/driver/queue-pair.ts";
 import { CqeErrorOpcode, SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
 import { QpState, Service } from "../../src/spec/ib/numbers.ts";
 import { type Budget, fuzz } from "./kit.ts";
 import { bend, number32, number64, randomBytes } from "./values.ts";
 import { type Expected, type Request, WqeModel } from "./wqe-model.ts";
+import { assertUntouched, copyOf, lastPages, postOnLyingRing } from "./wqe-rings.ts";
 import {
   PAIR_KINDS,
   type Pair,
@@ -96,6 +98,7 @@ class Run {
   readonly world: WqeWorld;
   #pair: Pair;
   #model: WqeModel;
+  #ring: Region | undefined;
 
   constructor(random: Random, budget: Budget) {
     this.random = random;
@@ -251,13 +254,45 @@ class Run {
     }
   }
 
+  // ---- rings that are not where they should be ------------------------------------------------------------------------------
+
+  lie(): void {
+    const { world, random } = this;
+    const { guest } = world.near;
+    this.#ring ??= lastPages(guest);
+    const qp = postOnLyingRing(random, world, this.#ring);
+    const before = copyOf(guest, this.#ring);
+    this.#settle();
+    const completions = guest.cq.poll();
+    this.#checkLegal(completions, qp.number, qp.service);
+    for (const { syndrome } of completions) this.budget.note(`${qp.service} ${syndrome} ${stateOf(qp)}`);
+    qp.destroy();
+    assertUntouched(guest, this.#ring, before);
+    world.near.accept(["all"]);
+    world.near.check();
+    world.far.check();
+  }
+
   act(): void {
     if (this.random.chance(0.75)) this.burst();
     else this.bent();
   }
 }
 
-fuzz("wqe", (random, budget) => {
-  const run = new Run(random, budget);
-  for (let i = 0; i < ROUNDS; i++) run.act();
-});
+fuzz(
+  "wqe/requests",
+  (random, budget) => {
+    const run = new Run(random, budget);
+    for (let i = 0; i < ROUNDS; i++) run.act();
+  },
+  { share: 0.75 },
+);
+
+fuzz(
+  "wqe/rings",
+  (random, budget) => {
+    const run = new Run(random, budget);
+    for (let i = 0; i < ROUNDS; i++) run.lie();
+  },
+  { share: 0.25 },
+);
