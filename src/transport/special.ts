@@ -19,6 +19,8 @@ import { Outcome } from "./status.ts";
 const LRH_BYTES = Lrh.byteLength;
 const HEADERS_MIN = Lrh.byteLength + Bth.byteLength + Deth.byteLength;
 const MAD_BYTES = 256;
+/** The virtual lane of subnet management. */
+const MANAGEMENT_VL = 15;
 /** LRH, GRH, BTH, DETH, immediate and one MTU. */
 const PACKET_BYTES_MAX = LRH_BYTES + GRH_BYTES + Bth.byteLength + Deth.byteLength + ImmDt.byteLength + 2048;
 
@@ -109,6 +111,15 @@ export function receivePacket(port: AdapterPort, bytes: Uint8Array): void {
   endReceive(port, target, scatterBytes(packet, payloadAt, target.receiveList, receivingParty, datagram.length));
 }
 
+/**
+ * VL 15 is for QP0 and QP0 for VL 15 (IBA vol 1, 13.5.1). Directed-route SMPs carry the permissive LID and are for whatever port
+ * they arrive at; everything else must name it.
+ */
+function isAddressedTo(port: AdapterPort, isManagementVl: boolean): boolean {
+  if (isManagementVl !== (datagram.destQpn === Qpn.SMI)) return false;
+  return port.ownsLid(datagram.dlid) || (isManagementVl && datagram.dlid === Lid.PERMISSIVE);
+}
+
 const internalQpn = (port: AdapterPort, qpn: number): number =>
   qpn === Qpn.SMI ? port.smiQpn : qpn === Qpn.GSI ? port.gsiQpn : qpn;
 
@@ -140,7 +151,5 @@ function decodeHeaders(port: AdapterPort, view: DataView): number {
     at += ImmDt.byteLength;
   } else if (datagram.opcode !== UD_SEND_ONLY) return -1;
   datagram.length = length - at;
-  // Directed-route packets carry the permissive LID and reach whatever port they arrive at.
-  if (datagram.dlid !== Lid.PERMISSIVE && datagram.destQpn !== Qpn.SMI && !port.ownsLid(datagram.dlid)) return -1;
-  return at;
+  return isAddressedTo(port, Lrh.vl.get(view, 0) === MANAGEMENT_VL) ? at : -1;
 }
