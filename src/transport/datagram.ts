@@ -118,7 +118,7 @@ function sendUnicast(qp: QueuePair): void {
     return;
   }
   countTraffic(qp.port, port, datagram.length, 1);
-  const target = port.adapter.qps.find(datagram.destQpn);
+  const target = port.receiver(datagram.destQpn);
   if (target === undefined) port.adapter.counters[AdapterCounter.droppedNoQp]! += 1;
   else deliver(qp, port, target);
 }

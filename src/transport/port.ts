@@ -1,7 +1,8 @@
 // One port of an HCA: the wire behind it and the QPs that stand for QP0 and QP1.
 
-import { Lid, PortState } from "../spec/ib/numbers.ts";
+import { Lid, PortState, Qpn } from "../spec/ib/numbers.ts";
 import type { Adapter } from "./adapter.ts";
+import type { QueuePair } from "./queue-pair.ts";
 import type { Wire } from "./wire.ts";
 
 const GID_BYTES = 16;
@@ -57,6 +58,14 @@ export class AdapterPort {
     if (view.getInt32(at) !== DEFAULT_PREFIX_HI || view.getInt32(at + 4) !== 0) return false;
     for (let i = 8; i < GID_BYTES; i++) if (this.wire.gids[i] !== view.getUint8(at + i)) return false;
     return true;
+  }
+
+  /** The QP that a packet's destination QPN names: 0 and 1 stand for the special QPs, whose own numbers are no address. */
+  receiver(qpn: number): QueuePair | undefined {
+    const { qps } = this.adapter;
+    if (qpn === Qpn.SMI) return qps.find(this.smiQpn);
+    if (qpn === Qpn.GSI) return qps.find(this.gsiQpn);
+    return qpn === this.smiQpn || qpn === this.gsiQpn ? undefined : qps.find(qpn);
   }
 
   /** The port's P_Key at a table index; 0 (never valid) outside the table. */

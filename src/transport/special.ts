@@ -101,7 +101,7 @@ export function receivePacket(port: AdapterPort, bytes: Uint8Array): void {
     counters[AdapterCounter.droppedBadPacket]! += 1;
     return;
   }
-  const target = port.adapter.qps.find(internalQpn(port, datagram.destQpn));
+  const target = port.receiver(datagram.destQpn);
   if (target === undefined) {
     counters[AdapterCounter.droppedNoQp]! += 1;
     return;
@@ -119,9 +119,6 @@ function isAddressedTo(port: AdapterPort, isManagementVl: boolean): boolean {
   if (isManagementVl !== (datagram.destQpn === Qpn.SMI)) return false;
   return port.ownsLid(datagram.dlid) || (isManagementVl && datagram.dlid === Lid.PERMISSIVE);
 }
-
-const internalQpn = (port: AdapterPort, qpn: number): number =>
-  qpn === Qpn.SMI ? port.smiQpn : qpn === Qpn.GSI ? port.gsiQpn : qpn;
 
 /** Fills `datagram` from a packet's headers; where the payload starts, or -1 if it is no UD packet that fits. */
 function decodeHeaders(port: AdapterPort, view: DataView): number {

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { buildMadPacket, gmpAddress, smpAddress } from "../../src/mad/packet.ts";
+import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { Lrh } from "../../src/spec/ib/headers.ts";
 import { Lid, Service } from "../../src/spec/ib/numbers.ts";
 import { AdapterCounter } from "../../src/transport/counters.ts";
@@ -43,4 +44,17 @@ test("QP0 takes packets of VL 15 only, and VL 15 carries packets for QP0 only", 
   receivePacket(port, packetOf(15, Lid.PERMISSIVE, 0));
   receivePacket(port, packetOf(0, lid, qp.number));
   assert.deepEqual(syndromes(guest), [0, 0]);
+});
+
+test("the internal number of QP0 is no address: a UD QP that sends to it reaches nobody", () => {
+  const bed = new TestBed(2);
+  smiQp(bed[1]);
+  const qp = datagramQp(bed[0]);
+  const remoteQpn = bed[1].device.specialQpBase;
+  qp.postSend({ opcode: SendOpcode.SEND, inline: Uint8Array.of(1), address: { dlid: bed[1].wire.lid }, remoteQpn, qkey: 0x9999 });
+  bed.domain.settle();
+  assert.deepEqual([syndromes(bed[0]), syndromes(bed[1])], [[0], []]);
+  receivePacket(bed[1].node.hca.adapter.ports[0]!, packetOf(0, bed[1].wire.lid, remoteQpn));
+  assert.deepEqual(syndromes(bed[1]), []);
+  assert.equal(bed[1].node.hca.adapter.counters[AdapterCounter.droppedNoQp], 2);
 });
