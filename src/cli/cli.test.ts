@@ -75,6 +75,8 @@ test("mistakes end with status 2 and one line that helps", () => {
   for (const [args, text] of [
     [["run"], /nothing to run/],
     [["run", "--nodes", "0", "--", "true"], /whole number of at least 1/],
+    [["run", "--nodes", "1e9", "--", "true"], /at most 64/],
+    [["run", "--timeout", "1e300", "--", "true"], /number of seconds, at most/],
     [["run", "--doorbells", "maybe", "--", "true"], /Allowed choices are mapped, trapped/],
     [["frobnicate"], /unknown command/],
     [["hca", "show", "n1"], /no HCA named n1/],

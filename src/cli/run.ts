@@ -10,6 +10,11 @@ import { addQuotaOption } from "./quota.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
+/** HCAs on the switch of a lab (fabric/lab-fabric.ts). */
+const NODES_MAX = 64;
+/** The longest time a timer of Node takes. */
+const SECONDS_MAX = 2_147_483;
+
 interface RunOptions {
   nodes: number;
   on: string[];
@@ -38,7 +43,7 @@ export function addRun(program: Command): void {
     .description("Boots N VMs (n1, n2, …), each with an HCA on one switch, runs commands, prints their output, cleans up.")
     .usage("[options] [--on NODE COMMAND]… [-- COMMAND]")
     .argument("[command...]", "a command for every node, after --")
-    .option("--nodes <n>", "how many VMs", parseCount, 2)
+    .option("--nodes <n>", "how many VMs", parseNodes, 2)
     .option("--on <node command...>", "a command for one node; repeatable, all run at the same time", collect, []);
   addLabOptions(command);
   addQuotaOption(command);
@@ -94,13 +99,21 @@ function collect(word: string, words: string[]): string[] {
 
 function parseCount(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("expected a whole number of at least 1");
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError("expected a whole number of at least 1");
+  return value;
+}
+
+function parseNodes(text: string): number {
+  const value = parseCount(text);
+  if (value > NODES_MAX) throw new InvalidArgumentError(`expected at most ${NODES_MAX}: the switch has no more ports`);
   return value;
 }
 
 function parseSeconds(text: string): number {
   const value = Number(text);
-  if (!(value >= 0)) throw new InvalidArgumentError("expected a number of seconds");
+  if (text.trim() === "" || !(value >= 0 && value <= SECONDS_MAX)) {
+    throw new InvalidArgumentError(`expected a number of seconds, at most ${SECONDS_MAX}`);
+  }
   return value;
 }
 
