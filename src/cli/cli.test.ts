@@ -78,6 +78,7 @@ test("mistakes end with status 2 and one line that helps", () => {
     [["run", "--nodes", "1e9", "--", "true"], /at most 64/],
     [["run", "--timeout", "1e300", "--", "true"], /number of seconds, at most/],
     [["run", "--doorbells", "maybe", "--", "true"], /Allowed choices are mapped, trapped/],
+    [["up", "--hca", "n1,control"], /expected another name/],
     [["frobnicate"], /unknown command/],
     [["hca", "show", "n1"], /no HCA named n1/],
     [["exec", "n1", "--", "true"], /no lab is running/],

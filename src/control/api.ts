@@ -21,10 +21,11 @@ import type { Quota } from "../hca/limits.ts";
 
 export const API_VERSION = "v1";
 
-/** Names become file names and host names. */
+/** Names become file names and host names; `control.sock` is the API's own. */
 export const HcaName = z
   .string()
-  .regex(/^[a-zA-Z][a-zA-Z0-9-]{0,30}$/, "expected a letter followed by at most 30 letters, digits or '-'");
+  .regex(/^[a-zA-Z][a-zA-Z0-9-]{0,30}$/, "expected a letter followed by at most 30 letters, digits or '-'")
+  .refine((name) => name !== "control", "expected another name: the control API's socket has this one");
 
 const count = z.number().int().min(1);
 
