@@ -26,4 +26,8 @@ test("vmlinux: what QEMU could not start directly is left alone", () => {
   assert.equal(extractVmlinux(bzImage(zstdCompressSync(kernel.subarray(0, 4000)))), undefined, "no PVH entry");
   assert.equal(extractVmlinux(bzImage(Buffer.from("\xfd7zXZ\0 something", "latin1"))), undefined, "packed in another way");
   assert.equal(extractVmlinux(Buffer.alloc(4096)), undefined, "not a bzImage");
+  const damaged = gzipSync(kernel);
+  damaged.fill(0xff, damaged.length >> 1);
+  assert.equal(extractVmlinux(bzImage(damaged)), undefined, "looks like gzip and is not");
+  assert.equal(extractVmlinux(bzImage(gzipSync(Buffer.of(0x7f)))), undefined, "one byte");
 });

@@ -25,8 +25,18 @@ export function extractVmlinux(bzImage: Buffer): Buffer | undefined {
   const start = (setupSectors + 1) * SECTOR + bzImage.readUInt32LE(PAYLOAD_OFFSET);
   const payload = bzImage.subarray(start, start + bzImage.readUInt32LE(PAYLOAD_LENGTH));
   const format = FORMATS.find(({ magic }) => magic.every((byte, index) => payload[index] === byte));
-  const kernel = format?.unpack(payload);
-  return kernel !== undefined && kernel.readUInt32BE(0) === ELF_MAGIC && hasPvhNote(kernel) ? kernel : undefined;
+  const kernel = format && tryUnpack(format.unpack, payload);
+  if (kernel === undefined || kernel.length < 4 || kernel.readUInt32BE(0) !== ELF_MAGIC) return undefined;
+  return hasPvhNote(kernel) ? kernel : undefined;
+}
+
+/** A payload that only looks like its format is one we do not unpack. */
+function tryUnpack(unpack: (payload: Buffer) => Buffer, payload: Buffer): Buffer | undefined {
+  try {
+    return unpack(payload);
+  } catch {
+    return undefined;
+  }
 }
 
 /** XEN_ELFNOTE_PHYS32_ENTRY (18), owner "Xen": where PVH starts a kernel (Xen, public/elfnote.h). */
