@@ -6,7 +6,7 @@ import { AddressSpace, PAGE_BYTES } from "../../src/base/address-space.ts";
 import { type Memory, newMemory } from "../../src/base/bytes.ts";
 import type { Random } from "../../src/base/random.ts";
 import { Icm } from "../../src/transport/icm.ts";
-import { Cursor, MemoryRegion, RegionTable } from "../../src/transport/memory.ts";
+import { Cursor, type MemoryRegion, RegionTable } from "../../src/transport/memory.ts";
 import { fuzz } from "./kit.ts";
 
 const PAGE = BigInt(PAGE_BYTES);
@@ -52,6 +52,9 @@ class Model {
     return { memory: found.memory, at: found.at + Number(address % PAGE), run, writable: found.writable };
   }
 }
+
+/** What the model takes from a region. */
+type Described = Pick<MemoryRegion, "key" | "isPhysical" | "mttAddress">;
 
 const hiOf = (address: bigint): number => Number((address >> 32n) & 0xffffffffn);
 const loOf = (address: bigint): number => Number(address & 0xffffffffn);
@@ -145,19 +148,22 @@ class World {
     const length = 1 + random.below(40_000);
     const mttAddress = random.below(40 * 512) * 8;
     const isPhysical = random.chance(0.15);
-    const region = new MemoryRegion({
+    const region = {
       key: random.below(64),
       access: 0x1f << 10,
       pd: 5,
       startHi: hiOf(start),
       startLo: loOf(start),
-      length,
       isPhysical,
       logPageBytes: logPage,
       mttAddress,
-    });
+    };
+    this.table.set(region.key, region, 0, length);
+    const index = this.table.find(region.key << 8);
+    assert.equal(index, region.key, "the key finds the region");
     for (let entry = 0; entry < 12; entry++) this.#writeMtt(mttAddress + entry * 8, logPage);
     for (let i = 0; i < LOOKUPS; i++) this.#checkRegion(region, start, length, logPage);
+    assert.ok(this.table.remove(index));
   }
 
   #writeMtt(address: number, logPage: number): void {
@@ -169,32 +175,32 @@ class World {
     entry.memory.view.setBigUint64(entry.at, value | (random.chance(0.9) ? 1n : 0n));
   }
 
-  #checkRegion(region: MemoryRegion, start: bigint, length: number, logPage: number): void {
+  #checkRegion(region: Described, start: bigint, length: number, logPage: number): void {
     const { random, table } = this;
     const offset = random.pick([0, length - 1, random.below(length)]);
     const done = random.below(length - offset);
     const address = BigInt.asUintN(64, start + BigInt(offset));
-    this.#checkAllows(region, start, length);
+    this.#checkAllows(region.key, start, length);
     const expected = this.#translate(region, start, offset + done, logPage);
     const cursor = new Cursor(newMemory(8));
-    const found = table.translate(region, hiOf(address) | 0, loOf(address) | 0, done, cursor);
+    const found = table.translate(region.key, hiOf(address) | 0, loOf(address) | 0, done, cursor);
     assert.equal(found, expected !== undefined, "translate");
     if (expected === undefined) return;
     assert.equal(cursor.memory, expected.memory);
     assert.deepEqual([cursor.at, cursor.run, cursor.isWritable], [expected.at, expected.run, expected.writable]);
   }
 
-  #checkAllows(region: MemoryRegion, start: bigint, length: number): void {
+  #checkAllows(index: number, start: bigint, length: number): void {
     const { random, table } = this;
     const from = BigInt.asUintN(64, start + BigInt(random.below(length + 4) - 2));
     const bytes = random.below(length + 3);
     const isInside = from >= start && from + BigInt(bytes) <= start + BigInt(length);
-    assert.equal(table.allows(region, 5, 1 << 10, hiOf(from) | 0, loOf(from) | 0, bytes), isInside, "allows");
-    assert.equal(table.allows(region, 6, 1 << 10, hiOf(from), loOf(from), bytes), false, "another protection domain");
+    assert.equal(table.allows(index, 5, 1 << 10, hiOf(from) | 0, loOf(from) | 0, bytes), isInside, "allows");
+    assert.equal(table.allows(index, 6, 1 << 10, hiOf(from), loOf(from), bytes), false, "another protection domain");
   }
 
   #translate(
-    region: MemoryRegion,
+    region: Described,
     start: bigint,
     offset: number,
     logPage: number,

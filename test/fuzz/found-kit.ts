@@ -11,7 +11,7 @@ export const syndromes = (guest: Guest): number[] => guest.cq.poll().map(({ synd
 /** Clears the present bit of the MTT of a region's page: keys and bounds are right, but no memory is there. */
 export function takePageAway(guest: Guest, buffer: Buffer64, page: number): void {
   const { regions, icm, dma } = guest.node.hca.adapter;
-  const address = (regions.find(buffer.region.lkey)?.mttAddress ?? 0) + 8 * page;
+  const address = (regions.at(regions.find(buffer.region.lkey))?.mttAddress ?? 0) + 8 * page;
   assert.ok(icm.locate(Math.floor(address / PAGE), address % PAGE));
   dma.memory.view.setUint32(dma.at + 4, 0);
 }

@@ -101,7 +101,7 @@ export class Side {
   /** Clears the present bit of the MTT of the second page. */
   #makeHole(): void {
     const { adapter } = this.guest.node.hca;
-    const region = adapter.regions.find(this.buffer("holey").region.lkey);
+    const region = adapter.regions.at(adapter.regions.find(this.buffer("holey").region.lkey));
     assert.ok(region);
     const address = region.mttAddress + 8;
     assert.ok(adapter.icm.locate(Math.floor(address / PAGE), address % PAGE));
