@@ -9,13 +9,13 @@ import { Device } from "../../src/driver/device.ts";
 import { Command, CommandStatus, MapEntry, QP_CONTEXT_AT, QpTransition, ResizeCq } from "../../src/spec/hca/commands.ts";
 import {
   AddressPath,
+  ALTERNATE_PATH_AT,
   CqContext,
   EqContext,
   MGM_BYTES,
   Mpt,
   PRIMARY_PATH_AT,
   QpContext,
-  QpOptional,
   SrqContext,
 } from "../../src/spec/hca/contexts.ts";
 import { Bar0 } from "../../src/spec/hca/registers.ts";
@@ -23,6 +23,17 @@ import { QpState, Service } from "../../src/spec/ib/numbers.ts";
 import { Buffer64, type Guest, TestBed } from "../in-process/pair.ts";
 import { HcrIssuer } from "./hcr.ts";
 import { type Budget, fuzz } from "./kit.ts";
+import {
+  COMPARED,
+  CONSTANT,
+  columnOf,
+  fieldOf,
+  isMaskLegal,
+  type QpModel,
+  RUNNING_VALUES,
+  TAKEN,
+  TRANSITIONS,
+} from "./qp-model.ts";
 import { number32, number64, randomBytes } from "./values.ts";
 
 const MEMORY_BYTES = 1 << 20;
@@ -39,101 +50,8 @@ const ICM_PAGES = 24;
 const MGM_ENTRIES = 256;
 const MGM_BUCKETS = 128;
 
-const { INIT, RTR, RTS, SQE, SQD, ERR } = QpState;
+const { INIT, ERR } = QpState;
 type Layout = { readonly info: LayoutInfo };
-
-/** From where each transition leads where (IBA vol 1, 10.3.1; infinihost 4.1.3), written down a second time. */
-const TRANSITIONS: readonly { opcode: number; from: readonly number[]; to: number }[] = [
-  { opcode: Command.INIT2INIT_QP, from: [INIT], to: INIT },
-  { opcode: Command.INIT2RTR_QP, from: [INIT], to: RTR },
-  { opcode: Command.RTR2RTS_QP, from: [RTR], to: RTS },
-  { opcode: Command.RTS2RTS_QP, from: [RTS], to: RTS },
-  { opcode: Command.SQERR2RTS_QP, from: [SQE], to: RTS },
-  { opcode: Command.RTS2SQD_QP, from: [RTS, SQD], to: SQD },
-  { opcode: Command.SQD2SQD_QP, from: [SQD], to: SQD },
-  { opcode: Command.SQD2RTS_QP, from: [SQD], to: RTS },
-];
-
-interface QpModel {
-  state: number;
-  sendCq: number;
-  receiveCq: number;
-  srq: number | undefined;
-  /** What QUERY_QP must give back. */
-  fields: Map<string, number>;
-}
-
-/** Fields of the QP context that are compared: taken by a transition, with the mask bit that lets it (0: always). */
-const TAKEN: ReadonlyMap<number, readonly (readonly [field: keyof typeof QpContext, bit: number])[]> = new Map([
-  [
-    Command.INIT2INIT_QP,
-    [
-      ["qkey", QpOptional.QKEY],
-      ["remoteWrite", QpOptional.REMOTE_WRITE],
-    ],
-  ],
-  [
-    Command.INIT2RTR_QP,
-    [
-      ["remoteQpn", 0],
-      ["mtu", 0],
-      ["nextReceivePsn", 0],
-      ["minRnrTimer", QpOptional.RNR_TIMER],
-    ],
-  ],
-  [
-    Command.RTR2RTS_QP,
-    [
-      ["nextSendPsn", 0],
-      ["retryCount", QpOptional.RETRY_COUNT],
-      ["qkey", QpOptional.QKEY],
-    ],
-  ],
-  [
-    Command.RTS2RTS_QP,
-    [
-      ["qkey", QpOptional.QKEY],
-      ["minRnrTimer", QpOptional.RNR_TIMER],
-    ],
-  ],
-  [
-    Command.SQD2SQD_QP,
-    [
-      ["qkey", QpOptional.QKEY],
-      ["retryCount", QpOptional.RETRY_COUNT],
-    ],
-  ],
-  [
-    Command.SQD2RTS_QP,
-    [
-      ["minRnrTimer", QpOptional.RNR_TIMER],
-      ["remoteWrite", QpOptional.REMOTE_WRITE],
-    ],
-  ],
-]);
-const COMPARED: readonly (keyof typeof QpContext)[] = [
-  "service",
-  "pd",
-  "usrPage",
-  "sqBase",
-  "wqeLkey",
-  "sendCqn",
-  "receiveCqn",
-  "remoteQpn",
-  "mtu",
-  "qkey",
-  "minRnrTimer",
-  "retryCount",
-  "remoteWrite",
-  "nextSendPsn",
-  "nextReceivePsn",
-];
-
-function fieldOf(name: keyof typeof QpContext): { get(view: DataView, at: number): number } {
-  const field = QpContext.info.fields.get(name);
-  if (field?.kind !== "number") throw new Error(`invariant: ${name} is a number of the QP context`);
-  return field;
-}
 
 class World {
   readonly random: Random;
@@ -145,7 +63,7 @@ class World {
   readonly mpts = new Set<number>();
   readonly eqs = new Set<number>();
   readonly cqs = new Set<number>();
-  readonly srqs = new Map<number, { limit: number; pd: number }>();
+  readonly srqs = new Map<number, { limit: number; pd: number; wqes: number }>();
   readonly qps = new Map<number, QpModel>();
   readonly icm = new Set<number>();
   readonly groups = new Map<number, Buffer>();
@@ -232,7 +150,8 @@ class World {
   mpt(): void {
     const index = FIRST.mpt + this.random.below(NUMBERS);
     if (this.random.chance(0.4)) {
-      if (this.#expect(Command.HW2SW_MPT, this.mpts.has(index), { modifier: index })) this.mpts.delete(index);
+      if (this.#expect(Command.HW2SW_MPT, this.mpts.has(index), { modifier: index, outputBytes: Mpt.byteLength }))
+        this.mpts.delete(index);
       return;
     }
     const key = index + 4096 * this.random.below(1 << 20);
@@ -285,8 +204,11 @@ class World {
       const options = { modifier: number, outputBytes: SrqContext.byteLength };
       if (this.#expect(Command.HW2SW_SRQ, known !== undefined && !isUsed, options)) this.srqs.delete(number);
     } else if (kind === 1) {
-      const limit = number32(this.random, 16);
-      const isTaken = this.#expect(Command.ARM_SRQ, known !== undefined, { modifier: number, inValue: [0, limit] });
+      const limit = this.random.chance(0.6) ? this.random.below(18) : number32(this.random, 16);
+      const isTaken = this.#expect(Command.ARM_SRQ, known !== undefined && limit <= known.wqes, {
+        modifier: number,
+        inValue: [0, limit],
+      });
       if (isTaken && known !== undefined) known.limit = limit;
     } else {
       const { device, pd } = this.guest;
@@ -301,7 +223,8 @@ class World {
       const query = { modifier: number, outputBytes: SrqContext.byteLength };
       assert.equal(this.hcr.issue(Command.QUERY_SRQ, query), CommandStatus.OK);
       assert.equal(SrqContext.srqn.get(this.hcr.output, 0), number);
-      this.srqs.set(number, { limit: 0, pd: SrqContext.pd.get(this.hcr.output, 0) });
+      const wqes = 2 ** SrqContext.logSize.get(this.hcr.output, 0);
+      this.srqs.set(number, { limit: 0, pd: SrqContext.pd.get(this.hcr.output, 0), wqes });
     }
   }
 
@@ -326,7 +249,7 @@ class World {
     };
     const isRight = this.#isFree("qp", number) && exists && isService;
     if (!this.#expect(Command.RST2INIT_QP, isRight, { modifier: number, input })) return;
-    this.qps.set(number, { state: INIT, sendCq, receiveCq, srq, fields: this.#query(number).fields });
+    this.qps.set(number, { state: INIT, service, sendCq, receiveCq, srq, fields: this.#query(number).fields });
   }
 
   #anyCq(): number {
@@ -344,21 +267,23 @@ class World {
     const number = this.qps.size > 0 && random.chance(0.9) ? random.pick([...this.qps.keys()]) : this.#number("qp");
     const qp = this.qps.get(number);
     const usable = TRANSITIONS.filter(({ from }) => qp !== undefined && from.includes(qp.state));
-    const { opcode, from, to } = random.pick(usable.length > 0 && random.chance(0.8) ? usable : TRANSITIONS);
-    const mask = random.chance(0.3) ? number32(random, 17) : random.u32() & 0x1ffff & ~QpOptional.PORT;
+    const transition = random.pick(usable.length > 0 && random.chance(0.8) ? usable : TRANSITIONS);
+    const { opcode, from, to } = transition;
+    const service = qp?.service ?? Service.RC;
+    const column = columnOf(service);
+    const legal = transition.required[column] | (random.u32() & transition.optional[column]);
+    const mask = random.chance(0.8) ? legal : number32(random, 17);
     const given = new Map<string, number>();
-    const fill = this.#context(
-      QpContext,
-      { ...this.#qpValues(Service.RC), retryCount: 3, minRnrTimer: 9, mtu: 2 },
-      QP_CONTEXT_AT,
-    );
+    const fill = this.#context(QpContext, { ...this.#qpValues(Service.RC), ...RUNNING_VALUES }, QP_CONTEXT_AT);
     const input = (view: DataView, at: number): void => {
       QpTransition.optionalMask.set(view, at, mask);
       AddressPath.port.set(view, at + QP_CONTEXT_AT + PRIMARY_PATH_AT, 1);
+      AddressPath.port.set(view, at + QP_CONTEXT_AT + ALTERNATE_PATH_AT, 1);
       fill(view, at);
       for (const name of COMPARED) given.set(name, fieldOf(name).get(view, at + QP_CONTEXT_AT));
     };
-    const isTaken = this.#expect(opcode, qp !== undefined && from.includes(qp.state), { modifier: number, input });
+    const isRight = qp !== undefined && from.includes(qp.state) && isMaskLegal(transition, service, mask);
+    const isTaken = this.#expect(opcode, isRight, { modifier: number, input });
     if (!isTaken || qp === undefined) return;
     qp.state = to;
     for (const [name, bit] of TAKEN.get(opcode) ?? []) {
@@ -478,8 +403,21 @@ class World {
       return [number, limit];
     });
     const { qps: q, cqs, srqs: s, regions, icm } = this.guest.node.hca.adapter;
-    const eqs = this.guest.node.hca.events.queues.map((queue) => queue?.number);
-    return { qps, srqs, eqs, counts: [q.count, cqs.count, s.count, regions.count, icm.mappedPages] };
+    const objects = [
+      ...this.#queries(Command.QUERY_CQ, this.cqs, CqContext.byteLength),
+      ...this.#queries(Command.QUERY_EQ, this.eqs, EqContext.byteLength),
+      ...this.#queries(Command.QUERY_MPT, this.mpts, Mpt.byteLength),
+    ];
+    return { qps, srqs, objects, counts: [q.count, cqs.count, s.count, regions.count, icm.mappedPages] };
+  }
+
+  /** The contexts of objects that must exist. */
+  #queries(opcode: number, numbers: Iterable<number>, outputBytes: number): string[] {
+    return [...numbers].map((number) => {
+      assert.equal(this.hcr.issue(opcode, { modifier: number, outputBytes }), CommandStatus.OK, `${number} exists`);
+      const { output } = this.hcr;
+      return Buffer.from(output.buffer, output.byteOffset, outputBytes).toString("hex");
+    });
   }
 
   /** Every object of the model can be taken away by its number, in the order a driver does it. */
@@ -489,7 +427,7 @@ class World {
       [Command.HW2SW_SRQ, this.srqs.keys(), SrqContext.byteLength],
       [Command.HW2SW_CQ, this.cqs.keys(), CqContext.byteLength],
       [Command.HW2SW_EQ, this.eqs.keys(), EqContext.byteLength],
-      [Command.HW2SW_MPT, this.mpts.keys(), 0],
+      [Command.HW2SW_MPT, this.mpts.keys(), Mpt.byteLength],
     ] as const;
     for (const [opcode, numbers, outputBytes] of ends) {
       for (const number of numbers) assert.equal(this.hcr.issue(opcode, { modifier: number, outputBytes }), 0, `${number}`);
@@ -524,8 +462,6 @@ const NEED_DEVICE = [
   Command.SW2HW_MPT,
   Command.QUERY_QP,
 ];
-/** Fields that no transition after INIT may touch. */
-const CONSTANT = new Set(["service", "pd", "usrPage", "sqBase", "wqeLkey", "sendCqn", "receiveCqn"]);
 
 fuzz("commands", (random, budget) => {
   const world = new World(random, budget);
