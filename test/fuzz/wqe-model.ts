@@ -104,11 +104,13 @@ export class WqeModel {
     const { opcode } = request;
     if (opcode === SendOpcode.NOP) return 0;
     const isScatter = opcode >= SendOpcode.RDMA_READ;
+    const isUc = this.pair.service === Service.UC;
+    // There are no memory windows to bind; other numbers mean nothing.
+    if (opcode === SendOpcode.BIND_MW) return Syndrome.MW_BIND;
+    if (!CONNECTED_OPCODES.includes(opcode) || (isUc && isScatter)) return Syndrome.LOCAL_QP_OPERATION;
     if (request.inline !== undefined && isScatter) return Syndrome.LOCAL_QP_OPERATION;
     const access = isScatter ? Access.LOCAL_WRITE : Access.LOCAL_READ;
     if (!this.#isLocalAllowed(request, access)) return Syndrome.LOCAL_PROTECTION;
-    const isUc = this.pair.service === Service.UC;
-    if (!CONNECTED_OPCODES.includes(opcode) || (isUc && isScatter)) return Syndrome.LOCAL_QP_OPERATION;
     if (isUc && this.farState === QpState.ERR) return 0;
     switch (opcode) {
       case SendOpcode.SEND:
@@ -148,8 +150,8 @@ export class WqeModel {
   #write(request: Request): number {
     const total = lengthOf(request);
     const target = { ...request.remote, length: total };
-    if (total > 0 && !this.far.isAllowed(target, Access.REMOTE_WRITE)) return this.#refuse(Syndrome.REMOTE_ACCESS);
     const hasImmediate = request.opcode === SendOpcode.RDMA_WRITE_IMM;
+    if (total > 0 && !this.far.isAllowed(target, Access.REMOTE_WRITE)) return this.#refuse(Syndrome.REMOTE_ACCESS, hasImmediate);
     if (hasImmediate && this.receives.length === 0) return this.#notReady();
     const fault = this.#moveToFar(request, [target], 0);
     if (fault === Fault.SOURCE) return Syndrome.LOCAL_PROTECTION;
@@ -210,11 +212,11 @@ export class WqeModel {
     this.farState = QpState.ERR;
   }
 
-  /** The responder refuses: RC goes to ERR on both sides, UC loses the message. */
-  #refuse(syndrome: number, hasReceiveInHand = false): number {
+  /** The responder refuses: RC goes to ERR on both sides, with the receive that immediate data would have used; UC loses the message. */
+  #refuse(syndrome: number, hasImmediate = false): number {
     if (this.pair.service !== Service.RC) return 0;
     this.farState = QpState.ERR;
-    if (hasReceiveInHand && this.pair.srq !== undefined) this.#consume(Syndrome.WR_FLUSHED);
+    if (hasImmediate) this.#consume(Syndrome.LOCAL_ACCESS);
     return syndrome;
   }
 

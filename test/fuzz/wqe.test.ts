@@ -35,7 +35,7 @@ const INLINE_BYTES_MAX = 60;
 const WORK_MAX = 2 * (2 * 65536 + 65536 + 4096);
 const SYNDROMES: readonly number[] = Object.values(Syndrome);
 /** Syndromes that no requester or responder of this HCA has a reason for. */
-const NEVER: readonly number[] = [Syndrome.LOCAL_EEC_OPERATION, Syndrome.MW_BIND, Syndrome.BAD_RESPONSE, Syndrome.LOCAL_ACCESS];
+const NEVER: readonly number[] = [Syndrome.LOCAL_EEC_OPERATION, Syndrome.BAD_RESPONSE];
 const REMOTE: readonly number[] = [
   Syndrome.REMOTE_ACCESS,
   Syndrome.REMOTE_INVALID_REQUEST,
