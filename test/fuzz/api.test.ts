@@ -27,7 +27,7 @@ import { DomainHandle } from "../../src/domain/domain-handle.ts";
 import { type Budget, fuzz } from "./kit.ts";
 import { bend, randomBytes } from "./values.ts";
 
-const REQUESTS = 25;
+const REQUESTS = 15;
 const TIMEOUT_MS = 5000;
 /** Fastify's limit. */
 const BODY_BYTES_MAX = 1 << 20;

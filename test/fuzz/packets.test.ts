@@ -35,6 +35,8 @@ interface PacketFields {
   pkey?: number;
   destQp: number;
   qkey?: number;
+  /** With a GRH. */
+  dgid?: Uint8Array;
   payload: Uint8Array;
 }
 
@@ -56,6 +58,7 @@ function buildPacket(fields: PacketFields): Uint8Array {
   if (grhBytes > 0) {
     Grh.version.set(view, Lrh.byteLength, 6);
     Grh.nextHeader.set(view, Lrh.byteLength, 0x1b);
+    if (fields.dgid !== undefined) Grh.dgid.set(view, Lrh.byteLength, fields.dgid);
   }
   Bth.opcode.set(view, bthAt, opcode);
   Bth.pkey.set(view, bthAt, fields.pkey ?? 0xffff);
@@ -235,6 +238,8 @@ const COUNTERS = [
   "droppedNoQp",
   "droppedTooLong",
   "droppedBadPacket",
+  "droppedGid",
+  "droppedBusy",
 ] as const;
 
 interface Target {
@@ -318,6 +323,7 @@ class PortWorld {
       pkey: random.chance(0.7) ? (PKEYS[target.pkeyIndex] ?? 0) | 0x8000 : random.pick([...PKEYS, number32(random, 16)]),
       destQp: random.chance(0.9) ? target.qpn : number32(random, 24),
       qkey: random.chance(0.85) ? target.qkey : number32(random),
+      dgid: random.chance(0.8) ? this.guest.wire.gids.slice(0, 16) : randomBytes(random, 16),
       payload: randomBytes(random, length),
     };
     return { fields, bytes: buildPacket(fields) };
@@ -333,6 +339,7 @@ class PortWorld {
     if ((vl === VL15) !== isSmi) return "droppedBadPacket";
     if (dlid !== this.guest.wire.lid && !(isSmi && dlid === Lid.PERMISSIVE)) return "droppedBadPacket";
     if (target === undefined) return "droppedNoQp";
+    if (fields.lnh === LrhNextHeader.GRH && dlid !== Lid.PERMISSIVE && !this.#isOwnGid(fields.dgid)) return "droppedGid";
     const { pkeys } = this.bed.wires[0]!;
     const matches = (index: number): boolean => {
       const [own, other] = [pkeys[index] ?? 0, fields.pkey ?? 0];
@@ -342,6 +349,10 @@ class PortWorld {
     if (!isSmi && fields.qkey !== target.qkey) return "droppedQkey";
     if (target.posted === 0) return "droppedNoReceive";
     return 40 + fields.payload.length > target.room ? "droppedTooLong" : "receives";
+  }
+
+  #isOwnGid(gid: Uint8Array | undefined): boolean {
+    return gid !== undefined && Buffer.from(gid).equals(this.guest.wire.gids.subarray(0, 16));
   }
 
   act(): void {
