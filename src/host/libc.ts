@@ -26,6 +26,8 @@ export const mmap = declare<[address: number, length: number, protection: number
 );
 export const munmap = declare<[address: number, length: number]>("int munmap(uintptr_t address, size_t length)");
 export const ftruncate = declare<[fd: number, length: number]>("int ftruncate(int fd, int64_t length)");
+/** 64-bit offsets come back as exact numbers up to 2^53. */
+export const lseek = declare<[fd: number, offset: number, whence: number]>("int64_t lseek(int fd, int64_t offset, int whence)");
 export const fcntl = declare<[fd: number, command: number, argument: number]>("int fcntl(int fd, int command, int64_t argument)");
 export const close = declare<[fd: number]>("int close(int fd)");
 export const eventfd = declare<[initial: number, flags: number]>("int eventfd(unsigned int initial, int flags)");
@@ -90,6 +92,7 @@ export const MfdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2 } as const;
 export const Fcntl = { GETFL: 3, SETFL: 4, DUPFD_CLOEXEC: 1030, ADD_SEALS: 1033, GET_SEALS: 1034 } as const;
 export const Seal = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16 } as const;
 export const OpenFlag = { ACCMODE: 3, RDWR: 2, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
+export const Whence = { DATA: 3, HOLE: 4 } as const;
 export const SocketConstant = {
   AF_UNIX: 1,
   STREAM: 1,

@@ -68,16 +68,27 @@ export interface OwnedSharedMemory {
   close(): void;
 }
 
+/** A memfd of `byteLength` bytes, all zero, that can neither shrink nor grow. The caller closes it. */
+export function createSealedMemfd(name: string, byteLength: number): number {
+  const descriptor = check(memfdCreate(name, MfdFlag.CLOEXEC | MfdFlag.ALLOW_SEALING), "memfd_create", name);
+  try {
+    check(ftruncate(descriptor, byteLength), "ftruncate", `${byteLength} bytes`);
+    check(fcntl(descriptor, Fcntl.ADD_SEALS, Seal.SHRINK | Seal.GROW | Seal.SEAL), "fcntl", "F_ADD_SEALS");
+    return descriptor;
+  } catch (error) {
+    closeDescriptor(descriptor);
+    throw error;
+  }
+}
+
 /**
  * Creates a sealed memfd of `byteLength` bytes (rounded up to pages) and maps it.
  * @param name shown in /proc/…/maps.
  */
 export function createSharedMemory(name: string, byteLength: number): OwnedSharedMemory {
   const length = Math.ceil(byteLength / PAGE_BYTES) * PAGE_BYTES;
-  const descriptor = check(memfdCreate(name, MfdFlag.CLOEXEC | MfdFlag.ALLOW_SEALING), "memfd_create", name);
+  const descriptor = createSealedMemfd(name, length);
   try {
-    check(ftruncate(descriptor, length), "ftruncate", `${length} bytes`);
-    check(fcntl(descriptor, Fcntl.ADD_SEALS, Seal.SHRINK | Seal.GROW | Seal.SEAL), "fcntl", "F_ADD_SEALS");
     const shared = new SharedMemory(Mapping.ofDescriptor(descriptor, length, true), true);
     const close = (): void => {
       closeDescriptor(descriptor);
