@@ -5,10 +5,12 @@
 //     trees/HASH/                 host tools, QEMU: unpacked packages
 //     kernels/RELEASE/            vmlinux, boot.cpio, modules.erofs
 //     images/HASH/                root.erofs, image.json
+//     snapshots/IMAGE-HASH/       state, memory, known_host: guests that have booted
+//     code/                       what Node compiled (bin/vhca.js)
 //     state.json                  which of them stand for "6.12", "newest", an image's name …
 //   RUN/ID/                       $XDG_RUNTIME_DIR/vhca, else /tmp/vhca-UID; mode 0700
 
-import { lstatSync, mkdirSync } from "node:fs";
+import { lstatSync, mkdirSync, statSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { LabError } from "./lab-error.ts";
@@ -54,4 +56,10 @@ export function makePrivateFolder(path: string): void {
     throw new LabError("no-rights", `${path} is not a folder of ours with mode 0700`, {
       mend: "remove it or set XDG_RUNTIME_DIR",
     });
+}
+
+/** What tells a file from one that replaces it. */
+export function identifyFile(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return `${path} ${stat?.size} ${stat?.mtimeMs}`;
 }

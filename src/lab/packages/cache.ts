@@ -28,6 +28,8 @@ export interface CacheState {
   images: Record<string, string>;
   /** Image name → its packages. */
   names: Record<string, string[]>;
+  /** Program and its arguments → version of a QEMU that has what we need. */
+  qemus: Record<string, string>;
   /** Machine key → whether KVM works there. */
   kvm: Record<string, { works: boolean; reason: string }>;
 }
@@ -44,7 +46,7 @@ export class Cache {
   }
 
   readState(): CacheState {
-    const empty: CacheState = { trees: {}, kernels: {}, images: {}, names: {}, kvm: {} };
+    const empty: CacheState = { trees: {}, kernels: {}, images: {}, names: {}, qemus: {}, kvm: {} };
     try {
       return { ...empty, ...(JSON.parse(readFileSync(this.path("state.json"), "utf8")) as Partial<CacheState>) };
     } catch {
@@ -101,7 +103,7 @@ export class Cache {
     }
   }
 
-  /** Deletes what `state.json` does not name any more, and all fetched package files. The caller holds the lock. */
+  /** Deletes what `state.json` does not name any more, all fetched package files, and all snapshots. The caller holds the lock. */
   async prune(remove = removeFolder): Promise<void> {
     const { trees, kernels, images } = this.readState();
     await this.sweep(remove);
@@ -109,6 +111,7 @@ export class Cache {
       for (const name of readFolder(this.path(folder)))
         if (!Object.values(used).includes(name)) await remove(this.path(folder, name));
     await remove(this.path("apt"));
+    await remove(this.path("snapshots"));
   }
 
   /** Bytes on disk below the cache folder. */

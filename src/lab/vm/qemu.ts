@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import type { Cache } from "../packages/cache.ts";
 import { findTree, QEMU, type Tool, treeTool } from "../packages/tree.ts";
+import { identifyFile } from "../paths.ts";
 import { findProgram, runCommand } from "../run-command.ts";
 
 const PROGRAM = "qemu-system-x86_64";
@@ -29,6 +30,19 @@ async function probe(tool: Tool): Promise<string | undefined> {
   return devices.stdout.includes('"vfio-user-pci"') ? number : undefined;
 }
 
+/** Asking takes 0.2 s: a program that was found good stays so until it is replaced. */
+async function probeOnce(cache: Cache, tool: Tool): Promise<string | undefined> {
+  const key = [identifyFile(tool.file), ...tool.args].join(" ");
+  const known = cache.readState().qemus[key];
+  if (known !== undefined) return known;
+  const version = await probe(tool);
+  if (version !== undefined)
+    cache.updateState((state) => {
+      state.qemus = { [key]: version };
+    });
+  return version;
+}
+
 /** What the machine has besides our cache: for `findQemu`, and for `doctor` to name a QEMU that is too old. */
 export async function findSystemQemu(): Promise<{ path: string; version: string | undefined } | undefined> {
   const path = findProgram(PROGRAM);
@@ -46,7 +60,7 @@ export async function findQemu(cache: Cache, env = process.env): Promise<Qemu | 
   ];
   for (const [where, tool] of candidates) {
     if (tool === undefined) continue;
-    const version = await probe(tool);
+    const version = await probeOnce(cache, tool);
     if (version !== undefined) return { tool, version, where };
   }
   return undefined;
