@@ -1,21 +1,22 @@
 // A lab: N guests with their HCAs, an Ethernet between them, commands in them, and nothing left of it afterwards.
 
-import { existsSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { type Log, silentLog } from "../base/log.ts";
 import { LabError } from "./lab-error.ts";
+import { LabNode } from "./lab-node.ts";
 import { Cache } from "./packages/cache.ts";
 import { type Prepared, type PrepareOptions, prepareLab } from "./prepare.ts";
 import { silentProgress } from "./progress.ts";
 import { listLabs, RunFolder } from "./run-folder.ts";
 import { MAX_NODES, nodeName } from "./vm/addresses.ts";
 import { EthernetSwitch } from "./vm/ethernet-switch.ts";
-import { commonFiles, filesArchive, initialArchive, labFiles } from "./vm/guest-files.ts";
-import { makeKeys } from "./vm/keys.ts";
+import { GuestStart, INITIAL_ARCHIVE } from "./vm/guest-start.ts";
 import type { GuestConfig } from "./vm/qemu-command.ts";
-import { Qmp, type QmpEvent } from "./vm/qmp.ts";
-import { dropSnapshot, prepareSnapshot, type Snapshot, type SnapshotMachine } from "./vm/snapshot.ts";
-import { type ExecOptions, type ExecResult, execOver, type SshEndpoint } from "./vm/ssh.ts";
-import { type BootEvent, type BootReport, Vm } from "./vm/vm.ts";
+import { prepareSnapshot, type Snapshot, type SnapshotMachine } from "./vm/snapshot.ts";
+import { type ExecOptions, type ExecResult, execOver } from "./vm/ssh.ts";
+import type { BootEvent } from "./vm/vm.ts";
+
+export { LabNode } from "./lab-node.ts";
 
 export interface LabOptions extends PrepareOptions {
   /** How many guests: n1, n2, … */
@@ -48,91 +49,6 @@ const DEFAULT_ETHERNET_MTU = 1500;
 const MAX_ETHERNET_MTU = 65521;
 const DEFAULT_BOOT_TIMEOUT_MS = 120_000;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
-/** One guest of a lab. */
-export class LabNode {
-  readonly name: string;
-  /** 1 for n1. */
-  readonly index: number;
-  readonly #start: (how: "warm" | "cold") => Vm;
-  readonly #endpoint: SshEndpoint;
-  readonly #qmpSocket: string;
-  #how: "warm" | "cold";
-  #vm: Vm;
-  #ready: Promise<BootReport>;
-
-  constructor(config: GuestConfig, endpoint: SshEndpoint, how: "warm" | "cold", start: (how: "warm" | "cold") => Vm) {
-    this.name = config.name;
-    this.index = config.index;
-    this.#endpoint = endpoint;
-    this.#qmpSocket = config.qmpSocket;
-    this.#how = how;
-    this.#start = start;
-    this.#vm = start(how);
-    this.#ready = this.#readyOrBooted();
-  }
-
-  /** Settles when the guest can be used, or with the reason why it cannot. */
-  get ready(): Promise<BootReport> {
-    return this.#ready;
-  }
-
-  /** A guest that cannot be restored is booted. */
-  async #readyOrBooted(): Promise<BootReport> {
-    try {
-      return await this.#vm.ready;
-    } catch (error) {
-      if (!(error instanceof LabError && error.code === "restore")) throw error;
-      await this.#vm.kill();
-      this.#how = "cold";
-      this.#vm = this.#start("cold");
-      return this.#vm.ready;
-    }
-  }
-
-  get isRunning(): boolean {
-    return !this.#vm.hasEnded;
-  }
-
-  /** Resolves when the guest that runs now has ended, however that happens. */
-  get exited(): Promise<number | null> {
-    return this.#vm.exited;
-  }
-
-  /** QEMU's process id. */
-  get pid(): number | undefined {
-    return this.#vm.pid;
-  }
-
-  /** Runs a shell command as root in the guest. */
-  async exec(command: string, options: ExecOptions = {}): Promise<ExecResult> {
-    if (this.#vm.hasEnded) throw new LabError("node-gone", `${this.name} is gone: its VM has ended`);
-    return execOver(this.#endpoint, command, options);
-  }
-
-  /** QEMU's monitor, for what only it can do: pausing, device_add. The caller closes it. */
-  monitor(onEvent?: (event: QmpEvent) => void): Promise<Qmp> {
-    return Qmp.open(this.#qmpSocket, onEvent);
-  }
-
-  /** Ends the guest as pulling the plug does; its HCA's socket becomes free. */
-  async kill(): Promise<void> {
-    await this.#vm.kill();
-  }
-
-  /** The same without waiting, for a process that is exiting. */
-  killNow(): void {
-    this.#vm.killNow();
-  }
-
-  /** Starts the guest again, from the image, on the same HCA; ends it first if it runs. */
-  async restart(): Promise<BootReport> {
-    await this.#vm.kill();
-    this.#vm = this.#start(this.#how);
-    this.#ready = this.#readyOrBooted();
-    return this.#ready;
-  }
-}
 
 /** A running lab. Dispose of it with `stop` or `await using`. */
 export class Lab implements AsyncDisposable {
@@ -182,15 +98,17 @@ export class Lab implements AsyncDisposable {
   static async #create(options: LabOptions, prepared: Prepared): Promise<Lab> {
     const folder = RunFolder.create();
     try {
-      const keys = await makeKeys(prepared.ssh, folder.path);
-      const snapshot = await findSnapshot(options, prepared);
-      const files = labFiles(options.nodes, keys);
-      const archive = initialArchive(readFileSync(prepared.kernel.bootArchive), new Map([...commonFiles(), ...files]));
-      writeFileSync(folder.file("initial.cpio"), archive, { mode: 0o600 });
-      const start = { snapshot, files: filesArchive(files) };
+      const log = options.log ?? silentLog;
+      const start = await GuestStart.prepare({
+        ...{ prepared, folder, log, nodes: options.nodes, snapshot: await findSnapshot(options, prepared) },
+        bootTimeoutMs: options.bootTimeoutMs ?? DEFAULT_BOOT_TIMEOUT_MS,
+        onBootEvent: (node, event) => {
+          log.debug(`${node}: ${event.event} ${event.detail}after ${event.seconds} s`);
+          options.onBootEvent?.(node, event);
+        },
+      });
       const ethernet = await EthernetSwitch.listen(folder.file("eth"));
-      // a guest that boots has its HCA from the start
-      if (snapshot === undefined) await options.hcasReady;
+      await options.hcasReady;
       const indices = Array.from({ length: options.nodes }, (_, index) => index + 1);
       return new Lab(folder, ethernet, prepared, () => indices.map((index) => makeNode(options, prepared, folder, index, start)));
     } catch (error) {
@@ -282,13 +200,6 @@ function checkOptions(options: LabOptions): void {
     throw new LabError("usage", `the folder to mount does not exist: ${mount}`);
 }
 
-/** What a lab's guests start from, if not from their kernel. */
-interface WarmStart {
-  readonly snapshot: Snapshot | undefined;
-  /** What makes a restored guest one of this lab. */
-  readonly files: Buffer;
-}
-
 /** The snapshot for this lab; without one its guests boot, which takes longer but needs nothing. */
 async function findSnapshot(options: LabOptions, prepared: Prepared): Promise<Snapshot | undefined> {
   if (options.start === "cold") return undefined;
@@ -310,36 +221,10 @@ const machineOf = (options: LabOptions, prepared: Prepared): SnapshotMachine => 
   ethernetMtu: options.ethernetMtu ?? DEFAULT_ETHERNET_MTU,
 });
 
-function makeNode(options: LabOptions, prepared: Prepared, folder: RunFolder, index: number, warm: WarmStart): LabNode {
-  const name = nodeName(index);
-  const log = options.log ?? silentLog;
-  const endpoint: SshEndpoint = { ssh: prepared.ssh.ssh, node: name, controlSocket: folder.file(`${name}.ctl`) };
+function makeNode(options: LabOptions, prepared: Prepared, folder: RunFolder, index: number, start: GuestStart): LabNode {
   const config = guestConfig(options, prepared, folder, index);
-  const { snapshot, files } = warm;
-  const start = (how: "warm" | "cold"): Vm => {
-    const isWarm = how === "warm" && snapshot !== undefined;
-    const vm = new Vm({
-      qemu: prepared.qemu,
-      config: isWarm ? { ...config, start: "restore", initialArchive: snapshot.initialArchive } : config,
-      endpoint,
-      restore: isWarm ? { snapshotFile: snapshot.file, files, hcasReady: options.hcasReady } : undefined,
-      runFolder: folder.path,
-      bootTimeoutMs: options.bootTimeoutMs ?? DEFAULT_BOOT_TIMEOUT_MS,
-      onProcess: (pid) => folder.addProcess(pid),
-      onEvent: (event) => {
-        log.debug(`${name}: ${event.event} ${event.detail}after ${event.seconds} s`);
-        options.onBootEvent?.(name, event);
-      },
-    });
-    if (isWarm)
-      vm.ready.catch((error) => {
-        if (!(error instanceof LabError && error.code === "restore")) return;
-        log.warn(`${error.message}; it boots instead`);
-        dropSnapshot(snapshot);
-      });
-    return vm;
-  };
-  return new LabNode(config, endpoint, snapshot === undefined ? "cold" : "warm", start);
+  const endpoint = { ssh: prepared.ssh.ssh, node: config.name, controlSocket: folder.file(`${config.name}.ctl`) };
+  return new LabNode(config, endpoint, start);
 }
 
 function guestConfig(options: LabOptions, prepared: Prepared, folder: RunFolder, index: number): GuestConfig {
@@ -350,7 +235,7 @@ function guestConfig(options: LabOptions, prepared: Prepared, folder: RunFolder,
     index,
     start: "boot",
     kernelFile: prepared.kernel.kernelFile,
-    initialArchive: folder.file("initial.cpio"),
+    initialArchive: folder.file(INITIAL_ARCHIVE),
     rootImage: prepared.image.file,
     modulesImage: prepared.kernel.modulesImage,
     serialLog: folder.file(`${name}.log`),

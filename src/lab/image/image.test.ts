@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -54,11 +54,14 @@ test("image: found by selection, known by name, gone after removal", () => {
       () => getNamedPackages(cache, "mpl"),
       (error) => error instanceof LabError && /there are: mpi, same/.test(error.message),
     );
+    mkdirSync(cache.path("snapshots", "abcdef-1"), { recursive: true });
     removeImage(cache, "mpi");
     assert.equal(findImage(cache, ["hpcc"]), undefined);
+    assert.ok(existsSync(cache.path("snapshots", "abcdef-1")));
     assert.deepEqual(findImage(cache, ["libhpcc"])?.names, ["same"], "the other name still stands for it");
     assert.throws(() => removeImage(cache, "mpi"), /no image mpi/);
     removeImage(cache, "abcd");
+    assert.ok(!existsSync(cache.path("snapshots", "abcdef-1")), "what was made from it goes with it");
     assert.deepEqual([listImages(cache), cache.readState().names, cache.readState().images], [[], {}, {}]);
   } finally {
     rmSync(folder, { recursive: true });

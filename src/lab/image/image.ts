@@ -11,6 +11,7 @@ import { type Cache, readFolder } from "../packages/cache.ts";
 import { packagesHash, type Tool, treeTool } from "../packages/tree.ts";
 import type { Progress } from "../progress.ts";
 import { runCommand } from "../run-command.ts";
+import { dropSnapshots } from "../vm/snapshot.ts";
 import { DEFAULT_PACKAGES, IMAGE_BUILDER_VERSION, normalisePackages } from "./guest-packages.ts";
 import { getRights, type Rights, removeAsRoot } from "./rights.ts";
 
@@ -85,8 +86,10 @@ export function removeImage(cache: Cache, nameOrHash: string): GuestImage {
     for (const [key, hash] of Object.entries(state.images))
       if (keys.has(key) || (hash === image.hash && isHash(image))) delete state.images[key];
   });
-  if (!Object.values(cache.readState().images).includes(image.hash))
+  if (!Object.values(cache.readState().images).includes(image.hash)) {
     rmSync(cache.path("images", image.hash), { recursive: true, force: true });
+    dropSnapshots(cache, image.hash);
+  }
   return image;
 }
 

@@ -14,19 +14,31 @@ interface GuestFile {
 
 const ownFile = (name: string): string => readFileSync(fileURLToPath(new URL(`../guest/${name}`, import.meta.url)), "utf8");
 
-type GuestFiles = ReadonlyMap<string, GuestFile>;
+/** Path in the guest → contents. */
+export type GuestFiles = ReadonlyMap<string, GuestFile>;
 const plain = (data: string, mode = 0o644): GuestFile => ({ data, mode });
 
-/** Path in the guest → contents: what every guest of every lab has. */
-export const commonFiles = (): GuestFiles =>
-  new Map([
-    ["etc/inittab", plain(ownFile("inittab"))],
-    ["etc/security/limits.d/vhca.conf", plain("* - memlock unlimited\n")],
-    ["etc/vhca/sshd_config", plain(ownFile("sshd_config"))],
-    ["root/.ssh/config", plain(`Host n* 10.*\n  HostKeyAlias ${HOST_KEY_ALIAS}\n  LogLevel ERROR\n`, 0o600)],
-    ["usr/lib/vhca/channel", plain(ownFile("channel"), 0o755)],
-    ["usr/lib/vhca/uevent", plain(ownFile("uevent"), 0o755)],
-  ]);
+/** What every guest of every lab has. */
+const commonFiles = (): [string, GuestFile][] => [
+  ["etc/inittab", plain(ownFile("inittab"))],
+  ["etc/security/limits.d/vhca.conf", plain("* - memlock unlimited\n")],
+  ["etc/vhca/sshd_config", plain(ownFile("sshd_config"))],
+  ["root/.ssh/config", plain(`Host n* 10.*\n  HostKeyAlias ${HOST_KEY_ALIAS}\n  LogLevel ERROR\n`, 0o600)],
+  ["usr/lib/vhca/channel", plain(ownFile("channel"), 0o755)],
+  ["usr/lib/vhca/uevent", plain(ownFile("uevent"), 0o755)],
+];
+
+/** What a guest that a snapshot is taken of has, besides a key for the sshd that waits in it. */
+export const snapshotFiles = (): GuestFiles => new Map(commonFiles());
+
+export const withHostKey = (files: GuestFiles, keys: LabKeys): GuestFiles =>
+  new Map([...files, ["etc/vhca/host_key", plain(keys.hostKey, 0o600)]]);
+
+/** What a guest that boots has. */
+export const bootFiles = (nodes: number, keys: LabKeys): GuestFiles => new Map([...commonFiles(), ...labFiles(nodes, keys)]);
+
+/** The first program of a guest. */
+export const ownInit = (): string => ownFile("init");
 
 /** What the guests of one lab share, and nobody else may have. */
 export const labFiles = (nodes: number, keys: LabKeys): GuestFiles =>
@@ -41,17 +53,10 @@ export const labFiles = (nodes: number, keys: LabKeys): GuestFiles =>
 /** The whole first root file system: the kernel's part, our init, and the files that it lays over the image. */
 export function initialArchive(bootArchive: Buffer, files: GuestFiles): Buffer {
   const cpio = new CpioWriter();
-  cpio.file("init", ownFile("init"), 0o755);
+  cpio.file("init", ownInit(), 0o755);
   cpio.folder("lab");
   addFiles(cpio, "lab/", files);
   return Buffer.concat([bootArchive, cpio.finish()]);
-}
-
-/** The files alone, for a guest that runs already. */
-export function filesArchive(files: GuestFiles): Buffer {
-  const cpio = new CpioWriter();
-  addFiles(cpio, "", files);
-  return cpio.finish();
 }
 
 function addFiles(cpio: CpioWriter, prefix: string, files: GuestFiles): void {

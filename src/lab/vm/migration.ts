@@ -1,5 +1,5 @@
-// Stopping a guest into a file and starting it from there, over QMP. QEMU, docs/devel/migration/main.rst, mapped-ram.rst: each page has
-// its place in the file, so what a guest never touched is a hole, and nothing is sent twice.
+// Stopping a guest into a file and starting it from there, over QMP. QEMU, docs/devel/migration/main.rst. The guest's memory is not in
+// that file: it is a memfd of ours, which we copy ourselves (host/sparse.ts); docs/decisions/0007.
 
 import type { Qmp } from "./qmp.ts";
 
@@ -7,8 +7,8 @@ const POLL_MS = 10;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function useMappedRam(qmp: Qmp): Promise<void> {
-  await qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: "mapped-ram", state: true }] });
+async function leaveMemoryAlone(qmp: Qmp): Promise<void> {
+  await qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: "x-ignore-shared", state: true }] });
 }
 
 interface MigrationInfo {
@@ -25,17 +25,17 @@ async function untilCompleted(qmp: Qmp): Promise<void> {
   }
 }
 
-/** Stops the guest and writes all of it to a file. @throws if QEMU cannot, with its words */
+/** Stops the guest and writes all of it but its memory to a file. @throws if QEMU cannot, with its words */
 export async function saveGuest(qmp: Qmp, file: string): Promise<void> {
   await qmp.execute("stop");
-  await useMappedRam(qmp);
+  await leaveMemoryAlone(qmp);
   await qmp.execute("migrate", { uri: `file:${file}` });
   await untilCompleted(qmp);
 }
 
-/** Fills a guest that was started with `-incoming defer`; it is stopped then. @throws if the file does not fit, with QEMU's words */
+/** Fills all but the memory of a guest that was started with `-incoming defer`; it is stopped then. @throws if the file does not fit, with QEMU's words */
 export async function loadGuest(qmp: Qmp, file: string): Promise<void> {
-  await useMappedRam(qmp);
+  await leaveMemoryAlone(qmp);
   await qmp.execute("migrate-incoming", { uri: `file:${file}` });
   await untilCompleted(qmp);
 }

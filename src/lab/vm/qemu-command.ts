@@ -3,10 +3,10 @@
 import { macAddress } from "./addresses.ts";
 
 /** Where PCI devices sit: JSON devices are created after classic ones, so every address is given. */
-const PciSlot = { ROOT: 2, MODULES: 3, SERIAL: 4, HCA: 5, ETHERNET: 6, SHARE: 7, HCA_PORT: 8, SHARE_PORT: 9 } as const;
+const PciSlot = { ROOT: 2, MODULES: 3, SERIAL: 4, HCA: 5, ETHERNET: 6, SHARE: 1 } as const;
 
-/** Slots of a guest that comes from a snapshot: what is not part of that is plugged in there. */
-export const PlugPort = { HCA: "hca-port", SHARE: "share-port" } as const;
+/** The descriptor by which QEMU inherits the memory of a guest whose memory we keep: a sealed memfd. */
+export const MEMORY_DESCRIPTOR = 3;
 
 /**
  * How a guest comes to life: by booting; by booting up to the point where a snapshot is taken of it, with nothing that belongs to
@@ -73,22 +73,28 @@ export function kernelCommandLine(config: GuestConfig): string {
 const quote = (text: string): string => text.replaceAll(",", ",,");
 
 /** The machine without its devices; also used to try an accelerator. */
-export function machineArguments(accelerator: Accelerator, memoryMiB: number, cpus: number): string[] {
+export function machineArguments(
+  accelerator: Accelerator,
+  memoryMiB: number,
+  cpus: number,
+  memory = `memory-backend-memfd,id=ram,size=${memoryMiB}M,share=on`,
+): string[] {
   return [
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-accel", accelerator === "tcg" ? "tcg,thread=multi" : "kvm"],
     // guest RAM must be a shared memfd, or DMA_MAP carries no descriptor
     ...["-machine", "q35,memory-backend=ram,sata=off,smbus=off,vmport=off,usb=off"],
-    ...["-object", `memory-backend-memfd,id=ram,size=${memoryMiB}M,share=on`],
+    ...["-object", memory],
     ...["-m", `${memoryMiB}M`, "-smp", `${cpus},maxcpus=${Math.max(cpus, 2)}`, "-cpu", accelerator === "kvm" ? "host" : "max"],
   ];
 }
 
 export function qemuArguments(config: GuestConfig): string[] {
+  const { accelerator, memoryMiB, cpus, start } = config;
   const args = [
     ...["-name", config.name],
-    ...machineArguments(config.accelerator, config.memoryMiB, config.cpus),
-    ...["-kernel", config.kernelFile, "-initrd", config.initialArchive, "-append", kernelCommandLine(config)],
+    ...machineArguments(accelerator, memoryMiB, cpus, start === "boot" ? undefined : inheritedMemory(memoryMiB)),
+    ...(start === "restore" ? ["-incoming", "defer"] : kernelArguments(config)),
     ...["-chardev", `file,id=serial,path=${quote(config.serialLog)}`, "-serial", "chardev:serial"],
     ...["-qmp", `unix:${quote(config.qmpSocket)},server=on,wait=off`],
     ...disk("root", config.rootImage, PciSlot.ROOT),
@@ -99,14 +105,21 @@ export function qemuArguments(config: GuestConfig): string[] {
   ];
   if (config.ethernetSocket !== undefined) args.push(...ethernet(config, config.ethernetSocket));
   if (config.share !== undefined) args.push(...shareFolder(config.share));
-  if (config.start === "boot") args.push(...bootDevices(config));
-  else args.push(...snapshotDevices(config));
-  if (config.start === "restore") args.push("-incoming", "defer");
+  if (start !== "boot") args.push(...snapshotDevices(config));
+  if (start !== "boot-for-snapshot") args.push(...labDevices(config));
   return args;
 }
 
-/** What is there when the guest boots. */
-function bootDevices(config: GuestConfig): string[] {
+/** Migration leaves alone what is shared *and* a file; the memfd of `memory-backend-memfd` does not count as one. */
+const inheritedMemory = (memoryMiB: number): string =>
+  `memory-backend-file,id=ram,size=${memoryMiB}M,share=on,mem-path=/proc/self/fd/${MEMORY_DESCRIPTOR}`;
+
+const kernelArguments = (config: GuestConfig): string[] => [
+  ...["-kernel", config.kernelFile, "-initrd", config.initialArchive, "-append", kernelCommandLine(config)],
+];
+
+/** What belongs to one lab. A restored guest did not have them when it was saved, and looks for them when it goes on. */
+function labDevices(config: GuestConfig): string[] {
   const args: string[] = [];
   if (config.share !== undefined) args.push("-device", `${SHARE_DEVICE},addr=${PciSlot.SHARE}`);
   if (config.hcaSocket !== undefined) {
@@ -116,16 +129,11 @@ function bootDevices(config: GuestConfig): string[] {
 }
 
 /**
- * Slots for what is plugged in after the restore (a device behind vfio-user cannot be part of a snapshot), a channel that tells the
- * guest who it is, and a generation number by which its kernel knows that it must not trust its random numbers any more.
+ * A channel that tells the guest who it is, and a generation number by which its kernel knows that it must not trust its random
+ * numbers any more.
  */
 function snapshotDevices(config: GuestConfig): string[] {
-  return [
-    ...["-device", `pcie-root-port,id=${PlugPort.HCA},chassis=1,addr=${PciSlot.HCA_PORT},mem-reserve=4M,pref64-reserve=32M`],
-    ...["-device", `pcie-root-port,id=${PlugPort.SHARE},chassis=2,addr=${PciSlot.SHARE_PORT}`],
-    ...["-device", "vmgenid,guid=auto"],
-    ...channel("setup", config.setupSocket, 3),
-  ];
+  return [...["-device", "vmgenid,guid=auto"], ...channel("setup", config.setupSocket, 3)];
 }
 
 /** Shared by all guests, so never written and never locked. */
@@ -162,12 +170,3 @@ const hcaDevice = (socket: string): Readonly<Record<string, unknown>> => ({
   id: "hca",
   socket: { type: "unix", path: socket },
 });
-
-/** Devices to plug into a restored guest, as QMP's device_add takes them. */
-export function devicesToPlug(config: GuestConfig): Readonly<Record<string, unknown>>[] {
-  const devices: Readonly<Record<string, unknown>>[] = [];
-  if (config.hcaSocket !== undefined) devices.push({ ...hcaDevice(config.hcaSocket), bus: PlugPort.HCA });
-  if (config.share !== undefined)
-    devices.push({ driver: "virtio-9p-pci", id: "share", fsdev: "share", mount_tag: "host", bus: PlugPort.SHARE });
-  return devices;
-}

@@ -1,15 +1,19 @@
 // One guest: its QEMU, its news channel and its ssh master, from start to end.
 
-import type { ChildProcess } from "node:child_process";
+import type { ChildProcess, StdioOptions } from "node:child_process";
 import { closeSync, existsSync, fstatSync, openSync, readSync, rmSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
+import { closeDescriptor } from "../../host/libc.ts";
+import { createSealedMemfd } from "../../host/shared-memory.ts";
 import { LabError, lastLines } from "../lab-error.ts";
 import { onLines, signalGroup, spawnTied } from "../run-command.ts";
+import { loadMemory } from "./guest-memory.ts";
 import { loadGuest } from "./migration.ts";
 import { makeNice } from "./niceness.ts";
 import type { Qemu } from "./qemu.ts";
-import { devicesToPlug, type GuestConfig, qemuArguments } from "./qemu-command.ts";
+import { type GuestConfig, MEMORY_DESCRIPTOR, qemuArguments } from "./qemu-command.ts";
 import { Qmp } from "./qmp.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { connectWhenThere, type SshEndpoint, startMaster } from "./ssh.ts";
 
 /** One line of a guest's news: when it came, seconds after QEMU was started. */
@@ -30,10 +34,9 @@ export interface BootReport {
 }
 
 export interface Restore {
-  readonly snapshotFile: string;
-  readonly files: Buffer;
-  /** Settles when the HCA can be plugged in. */
-  readonly hcasReady: Promise<unknown> | undefined;
+  readonly snapshot: Snapshot;
+  /** Commands that make the guest a node of its lab; they may come while QEMU starts. */
+  readonly commands: Promise<string>;
 }
 
 export interface VmOptions {
@@ -49,6 +52,8 @@ export interface VmOptions {
 }
 
 const SERIAL_TAIL_BYTES = 8192;
+/** How long QEMU may take to end after it has closed its monitor. */
+const END_GRACE_MS = 200;
 /**
  * A master that ends while its guest runs (somebody ended sshd there) is started again after this time, and after twice as long
  * each time in vain: the guest must have noticed the end of one call before the next, or it answers the wrong one.
@@ -69,6 +74,8 @@ export class Vm {
   readonly #events: BootEvent[] = [];
   readonly #isSetUp = Promise.withResolvers<void>();
   #master: ChildProcess | undefined;
+  /** Ours until it is filled; only of a guest that is restored. */
+  readonly #memory: number = -1;
   #hasEnded = false;
   #isKilled = false;
   #stderr = "";
@@ -79,9 +86,12 @@ export class Vm {
     const { qmpSocket, sshSocket, statusSocket, setupSocket } = config;
     for (const path of [qmpSocket, sshSocket, statusSocket, setupSocket, options.endpoint.controlSocket])
       rmSync(path, { force: true });
-    this.#qemu = spawnTied(qemu.tool.file, [...qemu.tool.args, ...qemuArguments(config)], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const stdio: StdioOptions = ["ignore", "ignore", "pipe"];
+    if (options.restore !== undefined) {
+      this.#memory = createSealedMemfd(`vhca-${config.name}`, config.memoryMiB << 20);
+      stdio[MEMORY_DESCRIPTOR] = this.#memory;
+    }
+    this.#qemu = spawnTied(qemu.tool.file, [...qemu.tool.args, ...qemuArguments(config)], { stdio });
     makeNice(this.#qemu.pid);
     options.onProcess(this.#qemu.pid);
     if (this.#qemu.stderr)
@@ -104,6 +114,16 @@ export class Vm {
     return this.#hasEnded || this.#isKilled;
   }
 
+  /** It starts, or was started, from a snapshot. */
+  get isRestored(): boolean {
+    return this.#options.restore !== undefined;
+  }
+
+  /** It was ended on purpose. */
+  get wasKilled(): boolean {
+    return this.#isKilled;
+  }
+
   /** QEMU's process id. */
   get pid(): number | undefined {
     return this.#qemu.pid;
@@ -118,6 +138,10 @@ export class Vm {
   /** The same without waiting, for a process that is exiting. */
   killNow(): void {
     this.#isKilled = true;
+    this.#endProcesses();
+  }
+
+  #endProcesses(): void {
     signalGroup(this.#qemu.pid, "SIGKILL");
     signalGroup(this.#master?.pid, "SIGKILL");
   }
@@ -137,7 +161,9 @@ export class Vm {
     else {
       // Nobody may call before the keys are there.
       void this.#isSetUp.promise.then(() => this.#keepMaster(sshIsUp.resolve));
-      this.#restore(restore).catch((cause) => {
+      this.#restore(restore).catch(async (cause) => {
+        // If QEMU ended, its own words say why.
+        await Promise.race([this.exited, sleep(END_GRACE_MS)]);
         const reason = cause instanceof Error ? cause.message : String(cause);
         failed.reject(new LabError("restore", `${this.#options.config.name} cannot be restored: ${reason}`, { cause }));
       });
@@ -153,26 +179,32 @@ export class Vm {
       const start = restore === undefined ? "cold" : "warm";
       return { events: this.#events, hca, start, seconds: this.#elapsed() };
     } catch (error) {
-      await this.kill();
+      this.#endProcesses();
+      await this.exited;
       throw error;
     } finally {
       clearTimeout(timer);
     }
   }
 
-  /** Loads the snapshot, plugs in what cannot be part of one, lets the guest go on, and tells it who it is. */
-  async #restore({ snapshotFile, files, hcasReady }: Restore): Promise<void> {
+  /** Loads the snapshot, tells the guest who it is, and lets it go on. */
+  async #restore({ snapshot, commands }: Restore): Promise<void> {
     const { config } = this.#options;
+    // QEMU starts meanwhile, and those of other guests
+    await sleep(0);
+    try {
+      loadMemory(snapshot.memoryFile, this.#memory);
+    } finally {
+      closeDescriptor(this.#memory);
+    }
     (await connectWhenThere(config.qmpSocket, () => this.#hasEnded))?.destroy();
     const qmp = await Qmp.open(config.qmpSocket);
     try {
-      await loadGuest(qmp, snapshotFile);
+      await loadGuest(qmp, snapshot.stateFile);
       this.#note({ event: "restored", seconds: this.#elapsed(), detail: "" });
-      await hcasReady;
-      for (const device of devicesToPlug(config)) await qmp.execute("device_add", device);
       const setup = await connectWhenThere(config.setupSocket, () => this.#hasEnded);
       setup?.on("error", () => {});
-      setup?.write(Buffer.concat([Buffer.from(setupLine(config, files.length)), files]));
+      setup?.write(await commands);
       await qmp.execute("cont");
     } finally {
       qmp.close();
@@ -257,16 +289,6 @@ export class Vm {
       .join("\n");
     return new LabError("boot", `${this.#options.config.name} ${what}${reason ? `: ${reason}` : ""}`, { details });
   }
-}
-
-/** The line that `receive` in guest/init reads; the archive follows it. */
-function setupLine(config: GuestConfig, bytes: number): string {
-  const { index, ethernetMtu, share, waitForIb, hcaSocket } = config;
-  const flag = (isSet: boolean): string => (isSet ? "1" : "0");
-  const wait = waitForIb && hcaSocket !== undefined ? "ib" : "no";
-  const seconds = Math.round(Date.now() / 1000);
-  const words = [index, ethernetMtu, flag(share !== undefined), wait, flag(hcaSocket !== undefined), seconds, bytes];
-  return `${words.join(" ")}\n`;
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
