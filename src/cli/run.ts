@@ -146,6 +146,7 @@ async function run(words: readonly string[], options: RunOptions): Promise<numbe
   try {
     session = await Session.start(sessionOptions(options, progress, signal));
     progress.done();
+    const boot = await describeBoot(session);
     const results = await runCommands(session.lab, commands, {
       signal,
       staggerMs: options.stagger * 1000,
@@ -153,7 +154,7 @@ async function run(words: readonly string[], options: RunOptions): Promise<numbe
       keepsGoing: options.keepGoing === true,
     });
     if (options.json === true)
-      printJson({ status: statusOf(results, timeout), commands: results, domain: await session.describe() });
+      printJson({ status: statusOf(results, timeout), boot, commands: results, domain: await session.describe() });
     return interrupt.status ?? statusOf(results, timeout);
   } catch (error) {
     progress.done();
@@ -162,6 +163,13 @@ async function run(words: readonly string[], options: RunOptions): Promise<numbe
     await session?.stop();
     interrupt.dispose();
   }
+}
+
+/** How the VMs came to life. `seconds` counts from the start of this program, those of a VM from the start of its QEMU. */
+async function describeBoot({ lab }: Session): Promise<{ seconds: number; nodes: object[] }> {
+  const seconds = Math.round(performance.now()) / 1000;
+  const nodes = await Promise.all(lab.nodes.map(async ({ name, ready }) => ({ node: name, ...(await ready) })));
+  return { seconds, nodes };
 }
 
 function statusOfFailure(error: unknown, interrupt: Interrupt, timeout: AbortSignal | undefined): number {
