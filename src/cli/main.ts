@@ -1,20 +1,25 @@
 // The command line. One file per command; this one puts them together and turns errors into exit statuses.
 
 import { Command, CommanderError } from "commander";
-import { addDoctor } from "./doctor.ts";
-import { addDown } from "./down.ts";
-import { addExec } from "./exec.ts";
-import { addFabric } from "./fabric.ts";
-import { addHca } from "./hca.ts";
-import { addImage } from "./image.ts";
 import { ExitCode, printError } from "./output.ts";
-import { addRun } from "./run.ts";
-import { addStatus } from "./status.ts";
-import { addTour } from "./tour.ts";
-import { addUp } from "./up.ts";
 import { VERSION } from "./version.ts";
 
-function buildProgram(): Command {
+/** What adds each command, in the order of the help. Loaded when needed: all of them take longer to load than some take to run. */
+const commands: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  run: async () => (await import("./run.ts")).addRun,
+  exec: async () => (await import("./exec.ts")).addExec,
+  up: async () => (await import("./up.ts")).addUp,
+  down: async () => (await import("./down.ts")).addDown,
+  status: async () => (await import("./status.ts")).addStatus,
+  hca: async () => (await import("./hca.ts")).addHca,
+  fabric: async () => (await import("./fabric.ts")).addFabric,
+  image: async () => (await import("./image.ts")).addImage,
+  doctor: async () => (await import("./doctor.ts")).addDoctor,
+  tour: async () => (await import("./tour.ts")).addTour,
+};
+
+/** The program with the command that is called, or with all where help or a correction is due. */
+async function buildProgram(called: string): Promise<Command> {
   const program = new Command("vhca")
     .description("Plugs an InfiniBand HCA into any virtual machine: stock QEMU, stock Linux guests, no RDMA hardware.")
     .version(VERSION)
@@ -31,7 +36,8 @@ Examples:
 Exit status: that of the first command that failed, else 0; 124 time-out; 2 wrong usage; 3 the lab itself failed.`,
     )
     .exitOverride();
-  for (const add of [addRun, addExec, addUp, addDown, addStatus, addHca, addFabric, addImage, addDoctor, addTour]) add(program);
+  const names = called in commands ? [called] : Object.keys(commands);
+  for (const name of names) (await commands[name]?.())?.(program);
   return program;
 }
 
@@ -39,7 +45,8 @@ Exit status: that of the first command that failed, else 0; 124 time-out; 2 wron
 export async function main(argv: readonly string[]): Promise<number> {
   try {
     process.exitCode = 0;
-    await buildProgram().parseAsync(argv, { from: "user" });
+    const program = await buildProgram(argv[0] ?? "");
+    await program.parseAsync(argv, { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ExitCode.USAGE;

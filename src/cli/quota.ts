@@ -1,7 +1,6 @@
 // --quota NAME=NUMBER,…: what an HCA may have, where it differs from the default.
 
 import { type Command, InvalidArgumentError } from "commander";
-import { QuotaChanges } from "../control/api.ts";
 import { DEFAULT_QUOTA, type Quota } from "../hca/limits.ts";
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
@@ -21,9 +20,9 @@ export function parseQuota(text: string): Partial<Quota> {
       throw new InvalidArgumentError(`${name}: there is no such quota; there are ${Object.keys(DEFAULT_QUOTA).join(", ")}`);
     values[name] = Number(number) * (UNITS[unit] ?? 1);
   }
-  const { data, error } = QuotaChanges.safeParse(values);
-  if (error !== undefined) throw new InvalidArgumentError(`${error.issues[0]?.path.join(".")}: ${error.issues[0]?.message}`);
-  return data;
+  const wrong = Object.entries(values).find(([, value]) => !Number.isSafeInteger(value) || value < 1);
+  if (wrong !== undefined) throw new InvalidArgumentError(`${wrong[0]}: expected a whole number of at least 1, got ${wrong[1]}`);
+  return values;
 }
 
 /** The same as text, for another process. */

@@ -2,7 +2,7 @@
 
 import { rmSync } from "node:fs";
 import type { Log } from "../base/log.ts";
-import { hcaSocketPath, startControlServer } from "../control/server.ts";
+import { hcaSocketPath } from "../control/socket-paths.ts";
 import { DomainHandle } from "../domain/domain-handle.ts";
 import type { DomainView } from "../domain/protocol.ts";
 import type { Quota } from "../hca/limits.ts";
@@ -47,15 +47,18 @@ export class Session {
         hcasReady,
         waitForIb: options.sm !== "none",
       });
-      const control = startControlServer({
-        domain,
-        socketPath: folder.file(CONTROL_SOCKET),
-        hcaFolder: folder.path,
-        kind: "run",
-        version: VERSION,
-        // A domain that belongs to a run ends with the run.
-        onStop: () => process.kill(process.pid, "SIGTERM"),
-      });
+      // Loaded while the guests start: they are what somebody waits for.
+      const control = import("../control/server.ts").then(({ startControlServer }) =>
+        startControlServer({
+          domain,
+          socketPath: folder.file(CONTROL_SOCKET),
+          hcaFolder: folder.path,
+          kind: "run",
+          version: VERSION,
+          // A domain that belongs to a run ends with the run.
+          onStop: () => process.kill(process.pid, "SIGTERM"),
+        }),
+      );
       control.catch(() => {});
       return new Session(domain, await lab, folder, async () => (await control).close());
     } catch (error) {
@@ -82,8 +85,8 @@ export class Session {
 
 /** Plugs in an HCA for each node. */
 async function addHcas(domain: DomainHandle, folder: RunFolder, { nodes, doorbells, quota }: SessionOptions): Promise<void> {
-  for (let i = 1; i <= nodes; i++) {
-    const name = `n${i}`;
-    await domain.addHca({ name, socketPath: hcaSocketPath(folder.path, name), doorbells: doorbells ?? "mapped", quota });
-  }
+  const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
+  const add = (name: string): Promise<unknown> =>
+    domain.addHca({ name, socketPath: hcaSocketPath(folder.path, name), doorbells: doorbells ?? "mapped", quota });
+  await Promise.all(names.map(add));
 }

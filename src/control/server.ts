@@ -1,13 +1,13 @@
 // Serves the control API of one device domain.
 
 import { chmodSync, existsSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
 import Fastify, { type FastifyInstance } from "fastify";
 import { ZodError, z } from "zod";
 import { NotFoundError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { DomainHandle } from "../domain/domain-handle.ts";
 import { AddHca, type ApiError, ObjectNumber, type Status, TreeQuery } from "./api.ts";
+import { hcaSocketPath } from "./socket-paths.ts";
 
 export interface ControlOptions {
   domain: DomainHandle;
@@ -40,9 +40,6 @@ export async function startControlServer(options: ControlOptions): Promise<Contr
   chmodSync(options.socketPath, 0o600);
   return { close: () => app.close() };
 }
-
-/** The path of an HCA's socket in a folder. */
-export const hcaSocketPath = (folder: string, name: string): string => join(folder, `${name}.sock`);
 
 function describeErrors(app: FastifyInstance): void {
   app.setErrorHandler((error, _request, reply) => {
