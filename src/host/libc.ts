@@ -58,6 +58,11 @@ export const clockNanosleep = declare<[clock: number, flags: number, request: nu
   "int clock_nanosleep(int clock, int flags, uintptr_t request, uintptr_t remain)",
 );
 
+/** Any system call by its number, which differs between architectures. */
+export const syscall = declare<[number: number, a: Address, b: Address, c: Address]>(
+  "int syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c)",
+);
+
 const memfdCreateString = lib.func("int memfd_create(const char *name, unsigned int flags)") as unknown as (
   name: string,
   flags: number,
