@@ -91,7 +91,7 @@ export const duplicateDescriptor = (fd: number): number => check(fcntl(fd, Fcntl
 
 export const Protection = { READ: 1, WRITE: 2 } as const;
 export const MapFlag = { SHARED: 0x01, PRIVATE: 0x02, FIXED: 0x10, ANONYMOUS: 0x20, NORESERVE: 0x4000 } as const;
-export const MfdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2 } as const;
+export const MfdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2, HUGETLB: 4 } as const;
 export const Fcntl = { GETFL: 3, SETFL: 4, DUPFD_CLOEXEC: 1030, ADD_SEALS: 1033, GET_SEALS: 1034 } as const;
 export const Seal = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16 } as const;
 export const OpenFlag = { ACCMODE: 3, RDWR: 2, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
