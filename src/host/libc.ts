@@ -37,6 +37,9 @@ export const socket = declare<[domain: number, type: number, protocol: number]>(
 export const bind = declare<[fd: number, address: number, length: number]>(
   "int bind(int fd, uintptr_t address, uint32_t length)",
 );
+export const setsockopt = declare<[fd: number, level: number, option: number, address: number, length: number]>(
+  "int setsockopt(int fd, int level, int option, uintptr_t address, uint32_t length)",
+);
 export const listen = declare<[fd: number, backlog: number]>("int listen(int fd, int backlog)");
 export const accept4 = declare<[fd: number, address: number, length: number, flags: number]>(
   "int accept4(int fd, uintptr_t address, uintptr_t length, int flags)",
@@ -99,6 +102,7 @@ export const SocketConstant = {
   AF_UNIX: 1,
   STREAM: 1,
   SOL_SOCKET: 1,
+  SO_LINGER: 13,
   SCM_RIGHTS: 1,
   MSG_CTRUNC: 0x8,
   MSG_DONTWAIT: 0x40,
