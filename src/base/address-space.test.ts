@@ -26,7 +26,10 @@ test("AddressSpace: refuses what does not fit, forgets what is unmapped", () => 
   const space = new AddressSpace(none);
   const ram = newMemory(8 * PAGE_BYTES);
   assert.match(space.map(1, PAGE_BYTES, ram, 0, true) ?? "", /aligned/);
+  assert.match(space.map(-PAGE_BYTES, PAGE_BYTES, ram, 0, true) ?? "", /8 TiB or empty/);
   assert.match(space.map(0, 9 * PAGE_BYTES, ram, 0, true) ?? "", /outside/);
+  const huge = { byteLength: 2 ** 32, open: () => ram };
+  assert.match(space.mapSource(0, 2 ** 30 + PAGE_BYTES, huge, 0, true) ?? "", /1 GiB/, "else `run` would overflow");
   assert.match(space.map(2 ** 43, PAGE_BYTES, ram, 0, true) ?? "", /8 TiB/);
   assert.equal(space.map(0, 4 * PAGE_BYTES, ram, 0, true), undefined);
   assert.match(space.map(3 * PAGE_BYTES, PAGE_BYTES, ram, 0, true) ?? "", /overlaps/);
@@ -35,6 +38,23 @@ test("AddressSpace: refuses what does not fit, forgets what is unmapped", () => 
   assert.equal(space.unmap(0, 4 * PAGE_BYTES), 4 * PAGE_BYTES);
   assert.notEqual(space.generation, before);
   assert.equal(space.locate(0, 0), false);
+});
+
+test("AddressSpace: memory is opened when a device first comes there, once", () => {
+  const space = new AddressSpace(none);
+  const ram = newMemory(4 * PAGE_BYTES);
+  let opened = 0;
+  const open = (): typeof ram => {
+    opened++;
+    return ram;
+  };
+  assert.equal(space.mapSource(0, 4 * PAGE_BYTES, { byteLength: 4 * PAGE_BYTES, open }, 0, true), undefined);
+  assert.equal(space.locate(0, 4 * PAGE_BYTES), false);
+  assert.equal(opened, 0);
+  assert.ok(space.locate(0, PAGE_BYTES));
+  assert.equal(space.memory, ram);
+  assert.ok(space.locate(0, 0));
+  assert.equal(opened, 1);
 });
 
 test("AddressSpace: agrees with a map of pages", () => {

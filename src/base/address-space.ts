@@ -14,12 +14,23 @@ const HI_LIMIT = 1 << 11;
 const ADDRESS_LIMIT = HI_LIMIT * 2 ** 32;
 /** More ranges than any VMM maps; bounds the scan and what a hostile peer can make us keep. */
 export const MAX_RANGES = 4096;
+/** Longest range, so that `run` and the distance from a range's start are 32-bit integers. */
+export const MAX_RANGE_BYTES = 2 ** 30;
+
+/** Memory whose views are made when a device first comes there. */
+export interface MemorySource {
+  readonly byteLength: number;
+  /** The memory, the same object each time. */
+  open(): Memory;
+}
 
 interface Range {
   firstPfn: number;
   /** One past the last page. */
   endPfn: number;
-  memory: Memory;
+  source: MemorySource;
+  /** What `source` has opened. */
+  memory: Memory | undefined;
   /** Where the first page lies in `memory`. */
   offset: number;
   writable: boolean;
@@ -52,18 +63,25 @@ export class AddressSpace {
   }
 
   /**
-   * Maps `length` bytes of `memory` from `offset` at DMA address `start`. All three are multiples of the page size.
+   * Maps `length` bytes (at most 1 GiB) of `memory` from `offset` at DMA address `start`. All three are multiples of the page
+   * size.
    * @returns undefined, or what is wrong: overlap with an existing range, misalignment, out of range, too many ranges.
    */
   map(start: number, length: number, memory: Memory, offset: number, writable: boolean): string | undefined {
+    return this.mapSource(start, length, { byteLength: memory.bytes.length, open: () => memory }, offset, writable);
+  }
+
+  /** The same for memory that is opened when a device first comes there: a VM may map far more than its device ever touches. */
+  mapSource(start: number, length: number, source: MemorySource, offset: number, writable: boolean): string | undefined {
     if (start % PAGE_BYTES !== 0 || length % PAGE_BYTES !== 0 || offset % PAGE_BYTES !== 0) return "not page aligned";
-    if (!(length > 0) || start + length > ADDRESS_LIMIT) return "beyond 8 TiB or empty";
-    if (offset < 0 || offset + length > memory.bytes.length) return "outside its memory";
+    if (!(length > 0) || start < 0 || start + length > ADDRESS_LIMIT) return "beyond 8 TiB or empty";
+    if (length > MAX_RANGE_BYTES) return "longer than 1 GiB";
+    if (offset < 0 || offset + length > source.byteLength) return "outside its memory";
     if (this.#ranges.length >= MAX_RANGES) return "too many ranges";
     const firstPfn = start / PAGE_BYTES;
     const endPfn = firstPfn + length / PAGE_BYTES;
     if (this.#ranges.some((r) => r.firstPfn < endPfn && firstPfn < r.endPfn)) return "overlaps a mapped range";
-    this.#ranges.push({ firstPfn, endPfn, memory, offset, writable });
+    this.#ranges.push({ firstPfn, endPfn, source, memory: undefined, offset, writable });
     this.#changed();
     return undefined;
   }
@@ -118,7 +136,7 @@ export class AddressSpace {
       if (range === undefined) return false;
       this.#last = range;
     }
-    this.memory = range.memory;
+    this.memory = range.memory ??= range.source.open();
     this.at = range.offset + ((pfn - range.firstPfn) << PAGE_SHIFT) + offsetInPage;
     this.run = ((range.endPfn - pfn) << PAGE_SHIFT) - offsetInPage;
     this.writable = range.writable;

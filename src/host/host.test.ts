@@ -6,7 +6,7 @@ import { PerformanceObserver } from "node:perf_hooks";
 import { after, test } from "node:test";
 import { systemClock } from "./clock.ts";
 import { adoptEventfd, createEventfd, drainEventfd, signalEventfd } from "./eventfd.ts";
-import { closeDescriptor } from "./libc.ts";
+import { closeDescriptor, Fcntl, fcntl, write } from "./libc.ts";
 import { allocateNative } from "./mapping.ts";
 import { PollEvent, Poller, waitFor } from "./poller.ts";
 import { Errno } from "./system-error.ts";
@@ -106,6 +106,20 @@ test("eventfd: only eventfds are adopted; signals add up until drained", () => {
   closeDescriptor(event);
   assert.throws(() => closeDescriptor(event), /invariant/);
   assert.equal(openDescriptors(), before);
+});
+
+test("eventfd: a signal does not wait, even if a peer has filled the eventfd and made it blocking again", () => {
+  const event = createEventfd();
+  const most = allocateNative(8);
+  most.view.setBigUint64(0, 2n ** 64n - 2n, true);
+  assert.equal(write(event, most.address, 8), 8);
+  assert.equal(fcntl(event, Fcntl.SETFL, 0), 0);
+  for (let i = 0; i < 3; i++) assert.equal(signalEventfd(event), true);
+  assert.equal(drainEventfd(event), 2 ** 32 - 1, "as full as can be");
+  signalEventfd(event);
+  assert.equal(drainEventfd(event), 1);
+  closeDescriptor(event);
+  assert.equal(signalEventfd(event), false);
 });
 
 test("Poller: says which descriptor is ready, and waits no longer than told", () => {

@@ -39,6 +39,9 @@ export const socket = declare<[domain: number, type: number, protocol: number]>(
 export const bind = declare<[fd: number, address: number, length: number]>(
   "int bind(int fd, uintptr_t address, uint32_t length)",
 );
+export const setsockopt = declare<[fd: number, level: number, option: number, address: number, length: number]>(
+  "int setsockopt(int fd, int level, int option, uintptr_t address, uint32_t length)",
+);
 export const listen = declare<[fd: number, backlog: number]>("int listen(int fd, int backlog)");
 export const accept4 = declare<[fd: number, address: number, length: number, flags: number]>(
   "int accept4(int fd, uintptr_t address, uintptr_t length, int flags)",
@@ -58,6 +61,11 @@ export const schedYield = declare<[]>("int sched_yield()");
 /** Returns the errno itself, 0 on success. */
 export const clockNanosleep = declare<[clock: number, flags: number, request: number, remain: number]>(
   "int clock_nanosleep(int clock, int flags, uintptr_t request, uintptr_t remain)",
+);
+
+/** Any system call by its number, which differs between architectures. */
+export const syscall = declare<[number: number, a: Address, b: Address, c: Address]>(
+  "int syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c)",
 );
 
 const memfdCreateString = lib.func("int memfd_create(const char *name, unsigned int flags)") as unknown as (
@@ -88,7 +96,7 @@ export const duplicateDescriptor = (fd: number): number => check(fcntl(fd, Fcntl
 
 export const Protection = { READ: 1, WRITE: 2 } as const;
 export const MapFlag = { SHARED: 0x01, PRIVATE: 0x02, FIXED: 0x10, ANONYMOUS: 0x20, NORESERVE: 0x4000 } as const;
-export const MfdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2 } as const;
+export const MfdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2, HUGETLB: 4 } as const;
 export const Fcntl = { GETFL: 3, SETFL: 4, DUPFD_CLOEXEC: 1030, ADD_SEALS: 1033, GET_SEALS: 1034 } as const;
 export const Seal = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16 } as const;
 export const OpenFlag = { ACCMODE: 3, RDWR: 2, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
@@ -97,6 +105,7 @@ export const SocketConstant = {
   AF_UNIX: 1,
   STREAM: 1,
   SOL_SOCKET: 1,
+  SO_LINGER: 13,
   SCM_RIGHTS: 1,
   MSG_CTRUNC: 0x8,
   MSG_DONTWAIT: 0x40,

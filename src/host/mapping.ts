@@ -10,6 +10,13 @@ import { check, lastErrno, MapFlag, mmap, munmap, Protection, viewOf } from "./l
 import { SystemError } from "./system-error.ts";
 
 const FOUR_GIB = 2 ** 32;
+const PAGE_BYTES = 4096;
+
+/** Bytes [from, end) of a mapping, whole pages. */
+interface Extent {
+  readonly from: number;
+  readonly end: number;
+}
 
 const deadViews = new FinalizationRegistry<Mapping>((mapping) => mapping.viewDied());
 
@@ -17,6 +24,8 @@ const deadViews = new FinalizationRegistry<Mapping>((mapping) => mapping.viewDie
 export class Mapping {
   readonly address: number;
   readonly byteLength: number;
+  /** What views have been made of, in ascending order and apart from each other. */
+  #viewed: Extent[] = [];
   #liveViews = 0;
   #isReleased = false;
 
@@ -42,33 +51,54 @@ export class Mapping {
     if (this.#isReleased) throw new Error("invariant: no view of a released mapping");
     if (offset < 0 || offset + length > this.byteLength) throw new Error("invariant: a view lies inside its mapping");
     const buffer = viewOf(this.address + offset, length);
+    this.#viewed = withExtent(this.#viewed, pagesAround(offset, length));
     this.#liveViews++;
     deadViews.register(buffer, this);
     return memoryOf(buffer);
   }
 
-  /** Lets go of the memory now and of the addresses when no view is left. */
+  /** Lets go of the memory now, of addresses nobody has seen too, and of the others when no view is left. */
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
     if (this.#liveViews === 0) {
-      this.#unmap();
+      this.#unmap({ from: 0, end: this.byteLength });
       return;
     }
     const flags = MapFlag.PRIVATE | MapFlag.ANONYMOUS | MapFlag.NORESERVE | MapFlag.FIXED;
-    // under strict overcommit this may fail; then the memory stays until the last view dies
-    mmap(this.address, this.byteLength, Protection.READ | Protection.WRITE, flags, -1, 0);
+    let seen = 0;
+    for (const { from, end } of this.#viewed) {
+      // under strict overcommit this may fail; then the memory stays until the last view dies
+      mmap(this.address + from, end - from, Protection.READ | Protection.WRITE, flags, -1, 0);
+      this.#unmap({ from: seen, end: from });
+      seen = end;
+    }
+    this.#unmap({ from: seen, end: this.byteLength });
   }
 
   /** Called by the garbage collector. */
   viewDied(): void {
     this.#liveViews--;
-    if (this.#isReleased && this.#liveViews === 0) this.#unmap();
+    if (this.#isReleased && this.#liveViews === 0) for (const extent of this.#viewed) this.#unmap(extent);
   }
 
-  #unmap(): void {
-    check(munmap(this.address, this.byteLength), "munmap");
+  #unmap({ from, end }: Extent): void {
+    if (end > from) check(munmap(this.address + from, end - from), "munmap");
   }
+}
+
+const pagesAround = (offset: number, length: number): Extent => ({
+  from: Math.floor(offset / PAGE_BYTES) * PAGE_BYTES,
+  end: Math.ceil((offset + length) / PAGE_BYTES) * PAGE_BYTES,
+});
+
+/** `extents` and one more, which swallows those it touches. */
+function withExtent(extents: readonly Extent[], { from, end }: Extent): Extent[] {
+  const before = extents.filter((extent) => extent.end < from);
+  const after = extents.filter((extent) => extent.from > end);
+  const touched = extents.slice(before.length, extents.length - after.length);
+  const merged = { from: Math.min(from, touched[0]?.from ?? from), end: Math.max(end, touched.at(-1)?.end ?? end) };
+  return [...before, merged, ...after];
 }
 
 function map(byteLength: number, protection: number, flags: number, fd: number): number {

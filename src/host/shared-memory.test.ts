@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { closeSync, openSync, unlinkSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { check, duplicateDescriptor, Fcntl, fcntl, ftruncate, MfdFlag, memfdCreate, Seal } from "./libc.ts";
+import { check, closeDescriptor, duplicateDescriptor, Fcntl, fcntl, ftruncate, MfdFlag, memfdCreate, Seal } from "./libc.ts";
 import { Mapping } from "./mapping.ts";
 import { CHUNK_BYTES, createSharedMemory, SharedMemoryRegistry } from "./shared-memory.ts";
 import { Errno } from "./system-error.ts";
@@ -55,6 +55,15 @@ test("SharedMemoryRegistry: refuses what can shrink, and says how to mend it", (
   closeSync(unsealed);
 });
 
+test("SharedMemoryRegistry: huge pages are refused, which can be taken away in spite of seals", (t) => {
+  const huge = memfdCreate("huge", MfdFlag.CLOEXEC | MfdFlag.ALLOW_SEALING | MfdFlag.HUGETLB);
+  if (huge < 0) return t.skip("this kernel has no huge pages");
+  ftruncate(huge, 2 ** 21);
+  check(fcntl(huge, Fcntl.ADD_SEALS, Seal.SHRINK), "fcntl");
+  assert.throws(() => new SharedMemoryRegistry().acquire(huge), { errno: Errno.EPERM, message: /without hugetlb=on/ });
+  closeDescriptor(huge);
+});
+
 test("SharedMemoryRegistry: a read-only descriptor never yields a writable mapping, even of memory mapped writable before", () => {
   const registry = new SharedMemoryRegistry();
   const own = createSharedMemory("vhca-test", 4096);
@@ -88,4 +97,42 @@ test("Mapping: a view that outlives its release reads zeros and harms nobody", (
   mapping.release();
   mapping.release();
   assert.throws(() => mapping.memory(0, 4096), /invariant/);
+});
+
+/** How many bytes of [from, end) are mapped, by /proc/self/maps. */
+function mappedBytes(from: number, end: number): number {
+  let bytes = 0;
+  for (const [, first = "", last = ""] of readFileSync("/proc/self/maps", "utf8").matchAll(/^([0-9a-f]+)-([0-9a-f]+) /gm)) {
+    bytes += Math.max(0, Math.min(Number.parseInt(last, 16), end) - Math.max(Number.parseInt(first, 16), from));
+  }
+  return bytes;
+}
+
+test("Mapping: a release gives back the addresses that nobody has seen at once", () => {
+  const fd = check(memfdCreate("vhca-test", MfdFlag.CLOEXEC), "memfd_create");
+  ftruncate(fd, 2 ** 30);
+  const mapping = Mapping.ofDescriptor(fd, 2 ** 30, true);
+  const seen = [mapping.memory(2 ** 20, 8192), mapping.memory(2 ** 20 + 4096, 12_288), mapping.memory(2 ** 29, 100)];
+  const end = mapping.address + 2 ** 30;
+  assert.equal(mappedBytes(mapping.address, end), 2 ** 30);
+  mapping.release();
+  const left = mappedBytes(mapping.address, end);
+  assert.ok(left >= 20_480 && left < 2 ** 26, `${left} bytes are still mapped; others may have taken some of the room`);
+  for (const memory of seen) assert.equal(memory.bytes[0], 0);
+  closeDescriptor(fd);
+});
+
+test("SharedMemory: a part outside the memory or across a GiB is refused", () => {
+  const own = createSharedMemory("vhca-test", 8192);
+  for (const [offset, length] of [
+    [0, 8193],
+    [8192, 1],
+    [2 ** 40, 4096],
+    [CHUNK_BYTES - 4096, 8192],
+    [0, 0],
+  ] as const) {
+    assert.throws(() => own.shared.slice(offset, length), { errno: Errno.EINVAL }, `${length} bytes at ${offset}`);
+  }
+  assert.equal(own.shared.slice(4096, 4096).bytes.length, 4096);
+  own.close();
 });

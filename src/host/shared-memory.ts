@@ -3,8 +3,12 @@
 // Only memory that cannot shrink is accepted (F_SEAL_SHRINK): touching a page behind the end of a truncated file is SIGBUS,
 // which would let one VMM take the whole process down. Each memfd is mapped once for its whole size, known by its device and
 // inode, however many ranges and sessions point into it.
+//
+// Huge pages (hugetlbfs) are refused whatever their seals: no seal forbids punching holes (fallocate(2)), and a hole whose page
+// somebody else has taken meanwhile is SIGBUS too. Ordinary memfds get a fresh zero page there.
 
-import { fstatSync } from "node:fs";
+import { fstatSync, statfsSync } from "node:fs";
+import type { MemorySource } from "../base/address-space.ts";
 import { type Memory, memoryOf } from "../base/bytes.ts";
 import { check, closeDescriptor, Fcntl, fcntl, ftruncate, MfdFlag, memfdCreate, OpenFlag, Seal } from "./libc.ts";
 import { Mapping } from "./mapping.ts";
@@ -15,6 +19,8 @@ export const CHUNK_BYTES = 2 ** 30;
 /** What an AddressSpace can reach; more than any VM has. */
 export const MAX_SHARED_MEMORY_BYTES = 2 ** 43;
 const PAGE_BYTES = 4096;
+/** statfs(2), f_type. */
+const HUGETLBFS_MAGIC = 0x958458f6;
 
 /** A mapped memfd, shown in chunks of at most 1 GiB. */
 export class SharedMemory {
@@ -39,13 +45,19 @@ export class SharedMemory {
     return memory;
   }
 
+  /** The same, opened later: making a view of a GiB costs V8 a full garbage collection. */
+  chunkSource(index: number): MemorySource {
+    const byteLength = Math.min(CHUNK_BYTES, this.byteLength - index * CHUNK_BYTES);
+    return { byteLength, open: () => this.chunk(index) };
+  }
+
   /** Memory of `length` bytes from `offset`, which must lie in one chunk. */
   slice(offset: number, length: number): Memory {
     const index = Math.floor(offset / CHUNK_BYTES);
     const start = offset - index * CHUNK_BYTES;
-    const { bytes } = this.chunk(index);
-    if (start + length > bytes.length)
+    if (!(length > 0 && start + length <= CHUNK_BYTES && offset + length <= this.byteLength))
       throw new SystemError("mmap", Errno.EINVAL, `${length} bytes at ${offset} cross a GiB or the end`);
+    const { bytes } = this.chunk(index);
     return memoryOf(bytes.buffer, bytes.byteOffset + start, length);
   }
 
@@ -130,6 +142,7 @@ export class SharedMemoryRegistry {
       if (!(byteLength > 0 && byteLength <= MAX_SHARED_MEMORY_BYTES)) {
         throw new SystemError("mmap", Errno.EINVAL, `memory of ${byteLength} bytes; expected 1 to ${MAX_SHARED_MEMORY_BYTES}`);
       }
+      assertOrdinaryPages(fd);
       entry = { shared: new SharedMemory(Mapping.ofDescriptor(fd, byteLength, isWritable), isWritable), users: 0 };
       this.#entries.set(key, entry);
     }
@@ -164,4 +177,10 @@ function assertSealed(fd: number): boolean {
   }
   const access = check(fcntl(fd, Fcntl.GETFL, 0), "fcntl", "F_GETFL") & OpenFlag.ACCMODE;
   return access === OpenFlag.RDWR && (seals & (Seal.WRITE | Seal.FUTURE_WRITE)) === 0;
+}
+
+function assertOrdinaryPages(fd: number): void {
+  if (statfsSync(`/proc/self/fd/${fd}`).type !== HUGETLBFS_MAGIC) return;
+  const advice = "give the VM -object memory-backend-memfd,share=on without hugetlb=on";
+  throw new SystemError("DMA memory", Errno.EPERM, `expected ordinary pages, got huge ones, which can be taken away; ${advice}`);
 }

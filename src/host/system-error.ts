@@ -5,10 +5,16 @@ import { constants } from "node:os";
 /** Linux errno numbers by name. */
 export const Errno = constants.errno;
 
+/** By number; of two names for one number, the first. A peer can make errors as fast as it can send. */
+const names = new Map(
+  Object.entries(Errno)
+    .reverse()
+    .map(([name, errno]) => [errno, name]),
+);
+
 /** The name of an errno, such as `ENOENT`. */
 export function errnoName(errno: number): string {
-  for (const [name, value] of Object.entries(Errno)) if (value === errno) return name;
-  return `errno ${errno}`;
+  return names.get(errno) ?? `errno ${errno}`;
 }
 
 /** A system call failed, or a descriptor was refused for what it is. */

@@ -48,6 +48,7 @@ import {
 } from "./connection.ts";
 import type { MappableArea } from "./device.ts";
 import { VfioUserError } from "./error.ts";
+import { MAX_DATA_BYTES, MAX_MESSAGE_DESCRIPTORS } from "./limits.ts";
 import { type Capabilities, decodeCapabilities, encodeCapabilities } from "./version.ts";
 
 const DEFAULT_TIMEOUT_MS = 5000;
@@ -99,13 +100,16 @@ export interface DmaMapping {
 export class VfioUserClient {
   /** What the server can take. */
   readonly capabilities: Capabilities;
+  readonly #path: string;
   readonly #connection: Connection;
-  readonly #buffers: MessageBuffers = allocateBuffers();
+  readonly #buffers: MessageBuffers;
   readonly #registry = new SharedMemoryRegistry();
   readonly #mapped: SharedMemory[] = [];
   readonly #timeoutNs: number;
   readonly #whileWaiting: (() => void) | undefined;
   #lastId = 0;
+  /** Why nothing more can be asked: the two ends no longer agree where they are. */
+  #failure: Error | undefined;
   #isClosed = false;
 
   /**
@@ -115,7 +119,10 @@ export class VfioUserClient {
   constructor(path: string, options: ClientOptions = {}) {
     this.#timeoutNs = (options.timeoutMs ?? DEFAULT_TIMEOUT_MS) * NS_PER_MS;
     this.#whileWaiting = options.whileWaiting;
-    this.#connection = new Connection(connectUnix(path), this.#buffers);
+    this.#path = path;
+    const socket = connectUnix(path);
+    this.#buffers = allocateBuffers();
+    this.#connection = new Connection(socket, this.#buffers);
     try {
       this.capabilities = this.#negotiate();
     } catch (error) {
@@ -174,8 +181,13 @@ export class VfioUserClient {
     return { flags: IrqInfo.flags.get(reply, PAYLOAD), count: IrqInfo.count.get(reply, PAYLOAD) };
   }
 
-  /** Connects eventfds to the vectors from `start` on; they stay the caller's. */
+  /**
+   * Connects eventfds to the vectors from `start` on; they stay the caller's.
+   * @throws VfioUserError EINVAL if there are more than fit into one message.
+   */
   setEventfds(index: number, start: number, eventfds: readonly number[]): void {
+    const most = Math.min(this.capabilities.maxMessageDescriptors, MAX_MESSAGE_DESCRIPTORS);
+    if (eventfds.length > most) throw invalid(`${eventfds.length} eventfds in one message; expected at most ${most}`);
     this.#connection.outgoingDescriptors.set(eventfds);
     this.#setIrqs(IrqSetFlag.DATA_EVENTFD | IrqSetFlag.ACTION_TRIGGER, index, start, eventfds.length, eventfds.length);
   }
@@ -200,7 +212,7 @@ export class VfioUserClient {
     this.#encodeAccess(region, offset, length);
     const dataBytes =
       this.#request(Command.REGION_READ, RegionAccess.byteLength, RegionAccess.byteLength) - RegionAccess.byteLength;
-    if (dataBytes !== length) throw protocolError(`${dataBytes} bytes; expected ${length}`);
+    if (dataBytes !== length) throw this.#protocolError(`${dataBytes} bytes; expected ${length}`);
     const at = PAYLOAD + RegionAccess.byteLength;
     return Uint8Array.from(this.#connection.incoming.bytes.subarray(at, at + length));
   }
@@ -235,6 +247,7 @@ export class VfioUserClient {
   /** Several short writes in one message. Returns how many were made. */
   writeMulti(writes: readonly SingleWrite[]): number {
     const payloadBytes = WriteMulti.byteLength + writes.length * WriteMultiEntry.byteLength;
+    if (payloadBytes > MAX_DATA_BYTES) throw invalid(`${writes.length} writes in one message`);
     const { view, bytes } = this.#connection.outgoing;
     this.#clearPayload(payloadBytes);
     setWord64(WriteMulti.count, view, PAYLOAD, writes.length);
@@ -292,8 +305,12 @@ export class VfioUserClient {
     text.copy(outgoing.bytes, PAYLOAD + Version.byteLength);
     const replyBytes = this.#request(Command.VERSION, Version.byteLength + text.length, Version.byteLength);
     const major = Version.major.get(incoming.view, PAYLOAD);
-    if (major !== PROTOCOL_MAJOR) throw protocolError(`protocol version ${major}`);
-    return decodeCapabilities(incoming.bytes.subarray(PAYLOAD + Version.byteLength, PAYLOAD + replyBytes));
+    if (major !== PROTOCOL_MAJOR) throw this.#protocolError(`protocol version ${major}`);
+    try {
+      return decodeCapabilities(incoming.bytes.subarray(PAYLOAD + Version.byteLength, PAYLOAD + replyBytes));
+    } catch (error) {
+      throw this.#protocolError(error instanceof Error ? error.message : String(error));
+    }
   }
 
   #requestRegionInfo(index: number): void {
@@ -310,7 +327,12 @@ export class VfioUserClient {
     const sizeBytes = getWord64(RegionInfo.size, view, PAYLOAD);
     const sparse = (flags & RegionFlag.CAPS) === 0 ? undefined : this.#decodeSparseMmap();
     const whole = (flags & RegionFlag.MMAP) === 0 ? [] : [{ offset: 0, sizeBytes }];
-    return { index, sizeBytes, flags, areas: sparse ?? whole };
+    const areas = sparse ?? whole;
+    const outside = areas.find((area) => area.offset + area.sizeBytes > sizeBytes);
+    if (outside === undefined) return { index, sizeBytes, flags, areas };
+    throw this.#protocolError(
+      `an area of ${outside.sizeBytes} bytes at ${outside.offset} of region ${index}, which has ${sizeBytes}`,
+    );
   }
 
   /** The areas of the first sparse-mmap capability in the list, if there is one. */
@@ -319,7 +341,7 @@ export class VfioUserClient {
     const payloadBytes = this.#connection.size - PAYLOAD;
     let at = RegionInfo.capOffset.get(view, PAYLOAD);
     for (let hops = 0; at !== 0 && hops < MAX_AREAS; hops++) {
-      if (at + SparseMmap.byteLength > payloadBytes) throw protocolError(`capability at ${at}`);
+      if (at + SparseMmap.byteLength > payloadBytes) throw this.#protocolError(`capability at ${at}`);
       if (RegionCapability.id.get(view, PAYLOAD + at) === RegionCapabilityId.SPARSE_MMAP)
         return this.#decodeAreas(at, payloadBytes);
       at = RegionCapability.next.get(view, PAYLOAD + at);
@@ -331,7 +353,7 @@ export class VfioUserClient {
     const { view } = this.#connection.incoming;
     const count = SparseMmap.areaCount.get(view, PAYLOAD + at);
     const first = at + SparseMmap.byteLength;
-    if (first + count * SparseMmapArea.byteLength > payloadBytes) throw protocolError(`${count} mappable areas`);
+    if (first + count * SparseMmapArea.byteLength > payloadBytes) throw this.#protocolError(`${count} mappable areas`);
     return Array.from({ length: count }, (_, i) => {
       const areaAt = PAYLOAD + first + i * SparseMmapArea.byteLength;
       return { offset: getWord64(SparseMmapArea.offset, view, areaAt), sizeBytes: getWord64(SparseMmapArea.size, view, areaAt) };
@@ -360,9 +382,8 @@ export class VfioUserClient {
   }
 
   #encodeAccess(region: number, offset: number, count: number): void {
-    if (count > this.capabilities.maxDataBytes) {
-      throw new VfioUserError(Errno.EINVAL, `access of ${count} bytes; the server takes ${this.capabilities.maxDataBytes}`);
-    }
+    const most = Math.min(this.capabilities.maxDataBytes, MAX_DATA_BYTES);
+    if (count > most) throw invalid(`access of ${count} bytes; expected at most ${most}`);
     const { view } = this.#connection.outgoing;
     setWord64(RegionAccess.offset, view, PAYLOAD, offset);
     RegionAccess.region.set(view, PAYLOAD, region);
@@ -379,20 +400,26 @@ export class VfioUserClient {
    */
   #request(command: number, payloadBytes: number, expectedBytes: number, descriptorCount = 0): number {
     this.#send(command, payloadBytes, descriptorCount, false);
-    this.#await(() => this.#isReplied());
+    const name = nameOf(Command, command);
+    this.#await(() => this.#isReplied(name), name);
     const view = this.#connection.incoming.view;
     if (Header.id.get(view, 0) !== this.#lastId || Header.command.get(view, 0) !== command) {
-      throw protocolError(`a reply to another command, ${nameOf(Command, Header.command.get(view, 0))}`);
+      const other = nameOf(Command, Header.command.get(view, 0));
+      throw this.#fail(this.#protocolError(`a reply to another command than ${name}: ${other}, id ${Header.id.get(view, 0)}`));
     }
-    if (Header.error.get(view, 0) !== 0)
-      throw new VfioUserError(Header.errno.get(view, 0), `answer to ${nameOf(Command, command)}`);
+    if (Header.error.get(view, 0) !== 0) {
+      // "It may be zero even if the Error bit is set"
+      const errno = Header.errno.get(view, 0);
+      throw new VfioUserError(errno === 0 ? Errno.EIO : errno, `answer to ${name} from ${this.#path}`);
+    }
     const replyBytes = this.#connection.size - PAYLOAD;
-    if (replyBytes < expectedBytes) throw protocolError(`${nameOf(Command, command)} answered with ${replyBytes} bytes`);
+    if (replyBytes < expectedBytes) throw this.#protocolError(`${replyBytes} bytes in answer to ${name}`);
     return replyBytes;
   }
 
   #send(command: number, payloadBytes: number, descriptorCount: number, isPosted: boolean): void {
     if (this.#isClosed) throw new Error("vfio-user client: used after close");
+    if (this.#failure !== undefined) throw this.#failure;
     const { view } = this.#connection.outgoing;
     this.#lastId = (this.#lastId + 1) & 0xffff;
     Header.id.set(view, 0, this.#lastId);
@@ -401,26 +428,39 @@ export class VfioUserClient {
     Header.noReply.set(view, 0, isPosted ? 1 : 0);
     Header.errno.set(view, 0, 0);
     this.#connection.send(PAYLOAD + payloadBytes, descriptorCount);
-    this.#await(() => {
-      this.#connection.flush();
-      return !this.#connection.isSending;
-    });
+    this.#await(
+      () => {
+        this.#connection.flush();
+        return !this.#connection.isSending;
+      },
+      nameOf(Command, command),
+    );
   }
 
-  #isReplied(): boolean {
+  #isReplied(name: string): boolean {
     const received = this.#connection.receive();
+    const { view } = this.#connection.incoming;
     if (received === Received.NOTHING || received === Received.PARTIAL) return false;
-    if (received !== Received.MESSAGE) throw new SystemError("vfio-user", Errno.ECONNRESET, "the server has ended the session");
+    if (received === Received.BROKEN) {
+      throw this.#fail(this.#protocolError(`a message of ${Header.size.get(view, 0)} bytes in answer to ${name}`));
+    }
+    if (received !== Received.MESSAGE) {
+      const detail = `${this.#path}: the server ended the session before it answered ${name}`;
+      throw this.#fail(new SystemError("vfio-user", Errno.ECONNRESET, detail));
+    }
     // a server may send commands of its own at any time; this client has nothing to offer and does not answer them
-    return Header.type.get(this.#connection.incoming.view, 0) === MessageType.REPLY;
+    return Header.type.get(view, 0) === MessageType.REPLY;
   }
 
   /** Waits until `isDone`, at most the client's timeout. */
-  #await(isDone: () => boolean): void {
+  #await(isDone: () => boolean, name: string): void {
     const endNs = systemClock.nowNs() + this.#timeoutNs;
     while (!isDone()) {
       const leftNs = endNs - systemClock.nowNs();
-      if (leftNs <= 0) throw new SystemError("vfio-user", Errno.ETIMEDOUT, `no answer within ${this.#timeoutNs / NS_PER_MS} ms`);
+      if (leftNs <= 0) {
+        const detail = `${this.#path}: no answer to ${name} within ${this.#timeoutNs / NS_PER_MS} ms`;
+        throw this.#fail(new SystemError("vfio-user", Errno.ETIMEDOUT, detail));
+      }
       if (this.#whileWaiting !== undefined) this.#whileWaiting();
       else {
         const events = this.#connection.isSending ? PollEvent.OUT : PollEvent.IN;
@@ -428,6 +468,16 @@ export class VfioUserClient {
       }
     }
   }
+
+  /** Whatever is asked from now on fails for the same reason: an answer that came late would be taken for another's. */
+  #fail(error: Error): Error {
+    this.#failure = error;
+    return error;
+  }
+
+  #protocolError(message: string): VfioUserError {
+    return new VfioUserError(Errno.EPROTO, `${this.#path}: the server sent ${message}`);
+  }
 }
 
-const protocolError = (message: string): VfioUserError => new VfioUserError(Errno.EPROTO, `the server sent ${message}`);
+const invalid = (message: string): VfioUserError => new VfioUserError(Errno.EINVAL, message);

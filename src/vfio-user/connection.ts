@@ -4,7 +4,7 @@
 // with a piece of the stream belong to the message being read: the kernel attaches them to the first byte they were sent with.
 
 import type { Field64 } from "../base/layout.ts";
-import { closeDescriptor } from "../host/libc.ts";
+import { closeForeignDescriptor } from "../host/foreign-descriptor.ts";
 import { allocateNative, type NativeMemory } from "../host/mapping.ts";
 import { Errno } from "../host/system-error.ts";
 import type { UnixSocket } from "../host/unix-socket.ts";
@@ -14,6 +14,10 @@ import { MAX_MESSAGE_BYTES, MAX_MESSAGE_DESCRIPTORS, RECEIVES_PER_MESSAGE } from
 
 /** Where a message's payload starts in its buffer. */
 export const PAYLOAD = Header.byteLength;
+
+/** Pieces with descriptors that are read when a connection is closed; the socket's buffer holds some 280. */
+const MAX_UNREAD = 1024;
+const UNREAD_BYTES = 65_536;
 
 /** What `Connection.receive` found. */
 export const Received = {
@@ -65,6 +69,8 @@ export class Connection {
   #sendAt = 0;
   #sendEnd = 0;
   #sendDescriptorCount = 0;
+  /** A message could not be sent, so the other end would wait for it for ever. */
+  #hasSendFailed = false;
 
   constructor(socket: UnixSocket, buffers: MessageBuffers) {
     this.socket = socket;
@@ -74,6 +80,7 @@ export class Connection {
 
   /** Reads on until a message is whole, bounded and without waiting (`Received`). */
   receive(): number {
+    if (this.#hasSendFailed) return Received.CLOSED;
     if (this.size !== 0) this.#startMessage();
     for (let i = 0; i < RECEIVES_PER_MESSAGE; i++) {
       const count = this.socket.receive(this.incoming, this.#have, this.#need - this.#have);
@@ -115,7 +122,7 @@ export class Connection {
   dropDescriptors(): void {
     for (let i = 0; i < this.descriptorCount; i++) {
       const fd = this.#descriptors[i] ?? -1;
-      if (fd >= 0) closeDescriptor(fd);
+      if (fd >= 0) closeForeignDescriptor(fd);
     }
     this.descriptorCount = 0;
   }
@@ -137,13 +144,14 @@ export class Connection {
     return this.#sendAt < this.#sendEnd;
   }
 
-  /** Goes on sending, without waiting; returns how many bytes went. A peer that is gone takes all; `receive` will tell. */
+  /** Goes on sending, without waiting; returns how many bytes went. If that fails, `receive` says that the connection is over. */
   flush(): number {
     const before = this.#sendAt;
     while (this.#sendAt < this.#sendEnd) {
       const left = this.#sendEnd - this.#sendAt;
       const count = this.socket.send(this.outgoing, this.#sendAt, left, this.outgoingDescriptors, this.#sendDescriptorCount);
       if (count === -Errno.EAGAIN || count === -Errno.EINTR) break;
+      this.#hasSendFailed = count < 0;
       this.#sendAt = count < 0 ? this.#sendEnd : this.#sendAt + count;
       this.#sendDescriptorCount = 0;
     }
@@ -152,7 +160,15 @@ export class Connection {
 
   close(): void {
     this.dropDescriptors();
+    this.#dropUnread();
     this.socket.close();
+  }
+
+  /** Messages nobody will read may have descriptors with them, which the kernel would close without our care. */
+  #dropUnread(): void {
+    for (let i = 0; i < MAX_UNREAD && this.socket.receive(this.incoming, 0, UNREAD_BYTES) > 0; i++) {
+      for (let k = 0; k < this.socket.receivedCount; k++) closeForeignDescriptor(this.socket.received[k] ?? -1);
+    }
   }
 
   #startMessage(): void {
@@ -171,7 +187,7 @@ export class Connection {
     for (let i = 0; i < socket.receivedCount; i++) {
       const fd = socket.received[i] ?? -1;
       if (this.descriptorCount < MAX_MESSAGE_DESCRIPTORS) this.#descriptors[this.descriptorCount++] = fd;
-      else closeDescriptor(fd);
+      else closeForeignDescriptor(fd);
     }
   }
 }

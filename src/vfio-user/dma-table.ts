@@ -7,7 +7,7 @@ import type { AddressSpace } from "../base/address-space.ts";
 import { CHUNK_BYTES, type SharedMemory, type SharedMemoryRegistry } from "../host/shared-memory.ts";
 import { Errno } from "../host/system-error.ts";
 import { VfioUserError } from "./error.ts";
-import { MAX_DMA_MAPS, MAX_MEMORIES } from "./limits.ts";
+import { MAX_DMA_MAPS, MAX_MEMORIES, MAX_MEMORY_BYTES } from "./limits.ts";
 
 interface DmaRange {
   readonly address: number;
@@ -52,7 +52,7 @@ export class DmaTable {
       const chunk = Math.floor((offset + done) / CHUNK_BYTES);
       const from = offset + done - chunk * CHUNK_BYTES;
       const length = Math.min(sizeBytes - done, CHUNK_BYTES - from);
-      const wrong = this.#space.map(address + done, length, shared.chunk(chunk), from, isWritable);
+      const wrong = this.#space.mapSource(address + done, length, shared.chunkSource(chunk), from, isWritable);
       if (wrong !== undefined) {
         if (done > 0) this.#space.unmap(address, done);
         throw invalid(wrong);
@@ -99,13 +99,19 @@ export class DmaTable {
       this.#registry.release(shared);
       return shared;
     }
-    if (this.#memories.size >= MAX_MEMORIES) this.#releaseUnused();
-    if (this.#memories.size >= MAX_MEMORIES) {
+    if (!this.#hasRoomFor(shared)) this.#releaseUnused();
+    if (!this.#hasRoomFor(shared)) {
       this.#registry.release(shared);
-      throw new VfioUserError(Errno.ENOSPC, `more than ${MAX_MEMORIES} memory descriptors mapped`);
+      throw new VfioUserError(Errno.ENOSPC, `more than ${MAX_MEMORIES} memory descriptors or ${MAX_MEMORY_BYTES} bytes mapped`);
     }
     this.#memories.add(shared);
     return shared;
+  }
+
+  #hasRoomFor(shared: SharedMemory): boolean {
+    let bytes = shared.byteLength;
+    for (const other of this.#memories) bytes += other.byteLength;
+    return this.#memories.size < MAX_MEMORIES && bytes <= MAX_MEMORY_BYTES;
   }
 
   #releaseUnused(): void {

@@ -14,6 +14,8 @@ export const MAX_MESSAGE_DESCRIPTORS = 16;
 export const MAX_DMA_MAPS = MAX_RANGES;
 /** Different memfds one session may have mapped at a time; a VM has one per NUMA node or memory device. */
 export const MAX_MEMORIES = 64;
+/** Bytes of all of them, which take as much of this process's address space: of 128 TiB that all VMs share. */
+export const MAX_MEMORY_BYTES = 2 ** 40;
 /** The JSON text of a VERSION message. */
 export const MAX_VERSION_BYTES = 4096;
 /** Writes in one REGION_WRITE_MULTI, so that one message cannot hold up the engine for long. */

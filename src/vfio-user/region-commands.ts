@@ -150,6 +150,8 @@ function regionFlags(region: Region): number {
 }
 
 function encodeSparseMmap(view: DataView, at: number, areas: readonly { offset: number; sizeBytes: number }[]): void {
+  // its reserved bytes too, else they would show what the last reply had there
+  new Uint8Array(view.buffer, view.byteOffset + at, SparseMmap.byteLength).fill(0);
   SparseMmap.id.set(view, at, RegionCapabilityId.SPARSE_MMAP);
   SparseMmap.version.set(view, at, 1);
   SparseMmap.next.set(view, at, 0);

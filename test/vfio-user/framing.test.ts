@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, createConnection, createServer, type Socket } from "node:net";
 import { test } from "node:test";
+import { closeDescriptor, duplicateDescriptor, SocketConstant, setsockopt } from "../../src/host/libc.ts";
+import { allocateNative } from "../../src/host/mapping.ts";
 import { Errno } from "../../src/host/system-error.ts";
 import { DeviceInfo, DmaMap, RegionAccess } from "../../src/spec/vfio-user/messages.ts";
 import { Command, DmaMapFlag } from "../../src/spec/vfio-user/numbers.ts";
@@ -84,12 +88,78 @@ test("framing: more descriptors than allowed are refused and closed, all at once
   assert.equal(openDescriptors(), before);
 });
 
+/** A TCP socket's descriptor with data the other end does not take, told to linger for an hour; nobody else has it open. */
+async function lingeringSocket(): Promise<{ fd: number; end(): Promise<void> }> {
+  const listener = createServer({ pauseOnConnect: true }).listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const accepted = once(listener, "connection") as Promise<[Socket]>;
+  const socket = createConnection((listener.address() as AddressInfo).port, "127.0.0.1");
+  await once(socket, "connect");
+  const [peer] = await accepted;
+  while (socket.write(Buffer.alloc(1 << 20)));
+  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+  const kept = duplicateDescriptor(fd);
+  socket.destroy();
+  await once(socket, "close");
+  const linger = allocateNative(8);
+  linger.view.setInt32(0, 1, true);
+  linger.view.setInt32(4, 3600, true);
+  assert.equal(setsockopt(kept, SocketConstant.SOL_SOCKET, SocketConstant.SO_LINGER, linger.address, 8), 0);
+  linger.mapping.release();
+  const end = async (): Promise<void> => {
+    peer.destroy();
+    await once(peer, "close");
+    listener.close();
+    await once(listener, "close");
+  };
+  return { fd: kept, end };
+}
+
+test("framing: a socket that is told to linger is closed at once, whether its message was read or not", async (t) => {
+  const { ready, server } = rig(t);
+  for (const isRead of [true, false]) {
+    const one = ready();
+    const { fd, end } = await lingeringSocket();
+    if (!isRead) one.put(message(Command.DEVICE_GET_INFO, record(DeviceInfo, {}), { size: 0 }));
+    one.put(getInfo, [fd]);
+    closeDescriptor(fd);
+    one.turn();
+    if (isRead) assert.equal(one.receive()?.errno, 0);
+    else assert.equal(server.isConnected, false, "the session ended at the message before");
+    one.close();
+    await end();
+  }
+});
+
 test("framing: a reply is not answered, another type of message is refused", (t) => {
   const { ready } = rig(t);
   const one = ready();
   one.send(message(Command.DEVICE_GET_INFO, record(DeviceInfo, {}), { type: 1 }));
   assert.equal(one.receive(), undefined);
   one.expectErrno(Errno.EINVAL, Command.DEVICE_GET_INFO, record(DeviceInfo, {}), [], { type: 2 });
+});
+
+test("framing: commands nobody has heard of are refused, and the session goes on", (t) => {
+  const one = rig(t).ready();
+  for (const command of [0, 19, 0x7fff, 0xffff]) {
+    one.expectErrno(Errno.EINVAL, command);
+    one.expectErrno(Errno.EINVAL, command, Buffer.alloc(1000, 0xff));
+  }
+  one.expect(Command.DEVICE_GET_INFO, record(DeviceInfo, {}));
+});
+
+test("framing: a size smaller than what was sent makes the rest a message of its own", (t) => {
+  const { ready, server } = rig(t);
+  const one = ready();
+  // the rest is zeros, which is no header
+  one.put(message(Command.DEVICE_RESET, Buffer.alloc(32), { size: 16 }));
+  assert.equal(one.receive()?.errno, 0);
+  assert.equal(one.isCutOff, true);
+  assert.equal(server.counters[ServerCounter.framingErrors], 1);
+  const two = ready();
+  two.send(message(Command.DEVICE_RESET, getInfo, { size: 16 }));
+  assert.equal(two.receive()?.command, Command.DEVICE_RESET);
+  assert.equal(two.receive()?.command, Command.DEVICE_GET_INFO);
 });
 
 test("framing: with the no-reply flag nothing is answered, neither success nor failure", (t) => {

@@ -10,13 +10,14 @@ import { type LayoutInfo, writeAll } from "../../src/base/layout.ts";
 import { nameOf } from "../../src/base/names.ts";
 import { createEventfd } from "../../src/host/eventfd.ts";
 import { closeDescriptor } from "../../src/host/libc.ts";
-import { allocateNative } from "../../src/host/mapping.ts";
+import { allocateNative, type NativeMemory } from "../../src/host/mapping.ts";
 import { createSharedMemory, type OwnedSharedMemory, SharedMemoryRegistry } from "../../src/host/shared-memory.ts";
 import { Errno, errnoName } from "../../src/host/system-error.ts";
 import { connectUnix, type UnixSocket } from "../../src/host/unix-socket.ts";
 import { Header, Version } from "../../src/spec/vfio-user/messages.ts";
 import { Command, MessageType } from "../../src/spec/vfio-user/numbers.ts";
 import { VfioUserServer } from "../../src/vfio-user/index.ts";
+import { openStrangeDescriptors, type StrangeDescriptors } from "./strange-descriptors.ts";
 import { ToyDevice } from "./toy-device.ts";
 
 export const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
@@ -34,6 +35,8 @@ export interface Rig {
   /** Eventfds and shared memory of the peer's, gone after the test. */
   eventfds(count: number): number[];
   memory(byteLength: number): OwnedSharedMemory;
+  /** Descriptors of all kinds. */
+  strange(): StrangeDescriptors;
 }
 
 /** A server with a toy device, gone after the test; the test fails if it leaves a descriptor open. */
@@ -77,7 +80,12 @@ export function rig(t: Pick<TestContext, "after">): Rig {
     memories.push(made);
     return made;
   };
-  return { device, server, registry, messages, peer, ready: () => peer().negotiate(), eventfds, memory };
+  const strange = (): StrangeDescriptors => {
+    const made = openStrangeDescriptors();
+    events.push(...Object.values(made));
+    return made;
+  };
+  return { device, server, registry, messages, peer, ready: () => peer().negotiate(), eventfds, memory, strange };
 }
 
 /** Header fields a test wants to be other than right. */
@@ -87,6 +95,7 @@ export interface HeaderFields {
   readonly type?: number;
   readonly noReply?: number;
   readonly error?: number;
+  readonly errno?: number;
 }
 
 /** The bytes of a message. */
@@ -115,6 +124,8 @@ export interface Reply {
   readonly id: number;
   readonly command: number;
   readonly errno: number;
+  /** All of it, header included. */
+  readonly bytes: Buffer;
   readonly payload: Buffer;
   readonly view: DataView;
   /** The receiver's to close; `RawPeer.close` closes what is left. */
@@ -123,13 +134,17 @@ export interface Reply {
 
 const BUFFER_BYTES = 2 ** 23;
 const TURNS = 64;
+/** Buffers of peers that are gone: making one costs a garbage collection now and then. */
+const unusedBuffers: NativeMemory[] = [];
 
 export class RawPeer {
   readonly #server: VfioUserServer;
   readonly #socket: UnixSocket;
-  readonly #buffer = allocateNative(BUFFER_BYTES);
+  readonly #buffer = unusedBuffers.pop() ?? allocateNative(BUFFER_BYTES);
   readonly #descriptors: number[] = [];
   #have = 0;
+  /** Where the message being received ends, as far as is known. */
+  #end: number = Header.byteLength;
   #isClosed = false;
 
   constructor(server: VfioUserServer) {
@@ -162,11 +177,12 @@ export class RawPeer {
   /** The next reply, or undefined if none is there. */
   receive(): Reply | undefined {
     for (let turns = 0; turns < TURNS; turns++) {
-      const count = this.#socket.receive(this.#buffer, this.#have, BUFFER_BYTES / 2 - this.#have);
+      // never beyond a message, so that the descriptors that come are its own
+      const count = this.#socket.receive(this.#buffer, this.#have, this.#end - this.#have);
       for (let i = 0; i < this.#socket.receivedCount; i++) this.#descriptors.push(this.#socket.received[i] ?? -1);
       if (count > 0) this.#have += count;
-      const size = this.#have < Header.byteLength ? Number.POSITIVE_INFINITY : Header.size.get(this.#buffer.view, 0);
-      if (size <= this.#have) return this.#take(size);
+      if (this.#have === Header.byteLength) this.#end = Header.size.get(this.#buffer.view, 0);
+      if (this.#have === this.#end) return this.#take(this.#end);
       if (count <= 0 && this.#server.poll() === 0) return undefined;
     }
     return undefined;
@@ -224,14 +240,14 @@ export class RawPeer {
     this.#isClosed = true;
     this.#socket.close();
     for (const fd of this.#descriptors) closeDescriptor(fd);
-    this.#buffer.mapping.release();
+    unusedBuffers.push(this.#buffer);
     this.turn();
   }
 
   #take(size: number): Reply {
     const bytes = Buffer.from(this.#buffer.bytes.subarray(0, size));
-    this.#buffer.bytes.copyWithin(0, size, this.#have);
-    this.#have -= size;
+    this.#have = 0;
+    this.#end = Header.byteLength;
     const view = new DataView(bytes.buffer, bytes.byteOffset, size);
     assert.equal(Header.type.get(view, 0), MessageType.REPLY);
     assert.equal(Header.noReply.get(view, 0), 0);
@@ -242,6 +258,7 @@ export class RawPeer {
       id: Header.id.get(view, 0),
       command: Header.command.get(view, 0),
       errno,
+      bytes,
       payload,
       view: new DataView(payload.buffer, payload.byteOffset, payload.length),
       descriptors: this.#descriptors.slice(this.#descriptors.length - this.#freshDescriptors()),

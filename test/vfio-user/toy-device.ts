@@ -11,7 +11,7 @@ import type { Interrupts, Region, VfioUserDevice } from "../../src/vfio-user/ind
 export const BAR0_BYTES = 8192;
 export const BAR2_BYTES = 65536;
 export const BAR4_BYTES = 16384;
-export const MSIX_VECTORS = 8;
+export const MSIX_VECTORS = 16;
 
 export class ToyDevice implements VfioUserDevice {
   readonly dma = new AddressSpace(newMemory(8));
@@ -23,7 +23,10 @@ export class ToyDevice implements VfioUserDevice {
     deviceId: 0x10f0,
     classCode: 0xff0000,
     bars: [{ sizeBytes: BAR0_BYTES }, undefined, { sizeBytes: BAR2_BYTES, kind: "memory64", isPrefetchable: true }],
-    capabilities: [powerManagement(), msiX({ vectorCount: 8, tableBar: 0, tableOffset: 4096, pbaBar: 0, pbaOffset: 6144 })],
+    capabilities: [
+      powerManagement(),
+      msiX({ vectorCount: MSIX_VECTORS, tableBar: 0, tableOffset: 4096, pbaBar: 0, pbaOffset: 6144 }),
+    ],
   });
   readonly regions: readonly (Region | undefined)[];
   /** What has happened: "connected", "reset", "disconnected". */

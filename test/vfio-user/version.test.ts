@@ -3,7 +3,6 @@ import { test } from "node:test";
 import { Errno } from "../../src/host/system-error.ts";
 import { DeviceInfo, Version } from "../../src/spec/vfio-user/messages.ts";
 import { Command } from "../../src/spec/vfio-user/numbers.ts";
-import { testHostilePeers } from "./hostile-peer.ts";
 import { message, type RawPeer, record, rig } from "./raw-peer.ts";
 
 const version = (major: number, minor: number, json = ""): Buffer => record(Version, { major, minor }, Buffer.from(json));
@@ -69,5 +68,3 @@ test("VERSION: a second one is refused, and the session goes on", (t) => {
   one.expectErrno(Errno.EINVAL, Command.VERSION, version(0, 0));
   one.expect(Command.DEVICE_GET_INFO, record(DeviceInfo, {}));
 });
-
-testHostilePeers({ name: "VERSION", command: Command.VERSION, payload: () => version(0, 0, "{}\0") });
