@@ -41,6 +41,8 @@ export class Session {
     process.once("exit", removeFolder);
     try {
       const hcasReady = addHcas(domain, folder, options);
+      // Awaited much later, when the lab is prepared.
+      hcasReady.catch(() => {});
       const lab = startLab({
         ...options,
         hcaSocket: (node) => hcaSocketPath(folder.path, node),

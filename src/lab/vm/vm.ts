@@ -168,10 +168,9 @@ export class Vm {
         failed.reject(new LabError("restore", `${this.#options.config.name} cannot be restored: ${reason}`, { cause }));
       });
     }
-    const timer = setTimeout(
-      () => failed.reject(this.#bootError(`was not ready after ${bootTimeoutMs / 1000} s`)),
-      bootTimeoutMs,
-    );
+    // A guest that hangs in its restore must leave time to boot another.
+    const timeoutMs = restore === undefined ? bootTimeoutMs : bootTimeoutMs / 2;
+    const timer = setTimeout(() => failed.reject(this.#bootError(`was not ready after ${timeoutMs / 1000} s`)), timeoutMs);
     void this.exited.then(() => failed.reject(this.#bootError("ended while it was booting")));
     failed.promise.catch(() => {});
     try {
