@@ -39,6 +39,7 @@ export class Session {
     const domain = new DomainHandle({ sm: options.sm ?? "builtin", log: options.log });
     const removeFolder = (): void => rmSync(folder.path, { recursive: true, force: true });
     process.once("exit", removeFolder);
+    let closeControl = async (): Promise<void> => {};
     try {
       const hcasReady = addHcas(domain, folder, options);
       // Awaited much later, when the lab is prepared.
@@ -62,8 +63,10 @@ export class Session {
         }),
       );
       control.catch(() => {});
-      return new Session(domain, await lab, folder, async () => (await control).close());
+      closeControl = async () => (await control).close();
+      return new Session(domain, await lab, folder, closeControl);
     } catch (error) {
+      await closeControl().catch(() => {});
       await domain.stop();
       removeFolder();
       throw error;

@@ -97,6 +97,7 @@ export class Lab implements AsyncDisposable {
 
   static async #create(options: LabOptions, prepared: Prepared): Promise<Lab> {
     const folder = RunFolder.create();
+    let ethernet: EthernetSwitch | undefined;
     try {
       const log = options.log ?? silentLog;
       const start = await GuestStart.prepare({
@@ -107,11 +108,15 @@ export class Lab implements AsyncDisposable {
           options.onBootEvent?.(node, event);
         },
       });
-      const ethernet = await EthernetSwitch.listen(folder.file("eth"));
+      const listening = await EthernetSwitch.listen(folder.file("eth"));
+      ethernet = listening;
       await options.hcasReady;
       const indices = Array.from({ length: options.nodes }, (_, index) => index + 1);
-      return new Lab(folder, ethernet, prepared, () => indices.map((index) => makeNode(options, prepared, folder, index, start)));
+      return new Lab(folder, listening, prepared, () =>
+        indices.map((index) => makeNode(options, prepared, folder, index, start)),
+      );
     } catch (error) {
+      ethernet?.close();
       folder.remove();
       throw error;
     }

@@ -13,7 +13,13 @@ import { run, whyNoVms } from "./session.ts";
 
 const obstacle = await whyNoVms();
 const scratch = mkdtempSync(join(tmpdir(), "vhca-warm-"));
-after(() => rmSync(scratch, { recursive: true }));
+after(() => {
+  rmSync(scratch, { recursive: true });
+  assert.ok(
+    !process.getActiveResourcesInfo().includes("PipeServerWrap"),
+    "nothing listens any more, or this process would not end",
+  );
+});
 
 /** Snapshots of this file's own: some are damaged here. */
 const cache = new Cache(join(scratch, "cache"));

@@ -203,6 +203,8 @@ export class Vm {
       this.#note({ event: "restored", seconds: this.#elapsed(), detail: "" });
       const setup = await connectWhenThere(config.setupSocket, () => this.#hasEnded);
       setup?.on("error", () => {});
+      // Read, else the end of it would go unnoticed and keep this process alive.
+      setup?.resume();
       setup?.write(await commands);
       await qmp.execute("cont");
     } finally {
