@@ -38,7 +38,7 @@ export class VfioUserServer {
   /** Slots of `ServerCounter`. */
   readonly counters: Float64Array;
   readonly #listener: UnixListener;
-  readonly #buffers: MessageBuffers = allocateBuffers();
+  readonly #buffers: MessageBuffers;
   readonly #context: SessionContext;
   #session: Session | undefined;
   #pollsUntilLook = POLLS_PER_LOOK;
@@ -52,15 +52,16 @@ export class VfioUserServer {
     assertRegions(device);
     this.path = options.path;
     this.counters = options.counters ?? newCounters(ServerCounter);
-    const log = prefixLog(options.log ?? silentLog, `vfio-user ${options.path}: `);
+    const log = limitLog(prefixLog(options.log ?? silentLog, `vfio-user ${options.path}: `));
     this.#context = {
       device,
       irqs: new IrqTable(device.irqCounts, this.counters),
       registry: options.registry ?? defaultRegistry,
       counters: this.counters,
-      log: limitWarnings(log, systemClock.nowNs),
+      log,
     };
     this.#listener = new UnixListener(options.path);
+    this.#buffers = allocateBuffers();
   }
 
   /** True while a client is being served. */
@@ -143,6 +144,13 @@ function assertRegions(device: VfioUserDevice): void {
       throw new Error(`device: region ${index}: expected mappable areas of whole pages inside its ${region.sizeBytes} bytes`);
     }
   });
+}
+
+/** A client that comes and goes all the time must not flood the log either. */
+function limitLog(log: Log): Log {
+  const { warn } = limitWarnings(log, systemClock.nowNs);
+  const { warn: info } = limitWarnings({ ...log, warn: log.info }, systemClock.nowNs);
+  return { debug: log.debug, info, warn };
 }
 
 function prefixLog(log: Log, prefix: string): Log {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, openSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { closeDescriptor, Fcntl, fcntl, ftruncate, MfdFlag, memfdCreate, Seal } from "../../src/host/libc.ts";
-import { CHUNK_BYTES } from "../../src/host/shared-memory.ts";
+import { CHUNK_BYTES, createSealedMemfd } from "../../src/host/shared-memory.ts";
 import { Errno } from "../../src/host/system-error.ts";
 import { DmaMap, DmaUnmap, Header } from "../../src/spec/vfio-user/messages.ts";
 import { Command, DmaMapFlag, DmaUnmapFlag } from "../../src/spec/vfio-user/numbers.ts";
@@ -251,6 +251,38 @@ test("DMA_MAP: memory that can shrink is refused, and the log says what to do", 
   one.expectErrno(Errno.EPERM, DMA_MAP, map(0, PAGE), [unsealed]);
   assert.match(messages.join("\n"), /DMA_MAP refused: .*F_SEAL_SHRINK.*memory-backend-memfd/);
   closeDescriptor(unsealed);
+});
+
+test("DMA_MAP: an overlap of a single page at either end, inside and all around is refused, a neighbour is not", (t) => {
+  const { ready, device, memory } = rig(t);
+  const fd = [memory(16 * PAGE).descriptor];
+  const one = ready();
+  one.expect(DMA_MAP, map(4 * PAGE, 4 * PAGE), fd);
+  const overlaps = [
+    [3, 2],
+    [7, 2],
+    [5, 1],
+    [0, 16],
+    [4, 4],
+  ] as const;
+  for (const [first, pages] of overlaps) {
+    one.expectErrno(Errno.EEXIST, DMA_MAP, map(first * PAGE, pages * PAGE), fd);
+    one.expectErrno(Errno.EEXIST, DMA_MAP, map(first * PAGE, pages * PAGE));
+  }
+  one.expect(DMA_MAP, map(3 * PAGE, PAGE), fd);
+  one.expect(DMA_MAP, map(8 * PAGE, PAGE));
+  assert.equal(device.dma.mappedBytes, 5 * PAGE);
+});
+
+test("DMA_MAP: memory that ends in the middle of a page is mapped up to its last whole page, and empty memory not at all", (t) => {
+  const { ready } = rig(t);
+  const [odd, empty] = [createSealedMemfd("odd", 2 * PAGE + 1), createSealedMemfd("empty", 0)];
+  const one = ready();
+  one.expect(DMA_MAP, map(0, 2 * PAGE), [odd]);
+  one.expectErrno(Errno.EINVAL, DMA_MAP, map(2 * PAGE, PAGE, 2 * PAGE), [odd]);
+  one.expectErrno(Errno.EINVAL, DMA_MAP, map(2 * PAGE, 1, 2 * PAGE), [odd]);
+  one.expectErrno(Errno.EINVAL, DMA_MAP, map(2 * PAGE, PAGE), [empty]);
+  for (const fd of [odd, empty]) closeDescriptor(fd);
 });
 
 test("DMA_MAP: every wrong value", (t) => {

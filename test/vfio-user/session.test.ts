@@ -128,6 +128,15 @@ test("session: the client vanishes after any byte of a whole session, and nothin
   }
 });
 
+test("server: clients that come and go all the time do not fill the log", (t) => {
+  const { peer, messages } = rig(t);
+  const clients = 300;
+  for (let i = 0; i < clients; i++) peer().close();
+  assert.ok(messages.some((text) => /client connected/.test(text)));
+  assert.ok(messages.some((text) => /client gone/.test(text)));
+  assert.ok(messages.length < clients, `${messages.length} lines`);
+});
+
 test("server: a device that describes itself wrongly is refused when the server is made", () => {
   const device = new ToyDevice();
   const withRegion = (region: object): ToyDevice => Object.assign(Object.create(device), { regions: [region] });
