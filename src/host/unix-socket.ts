@@ -13,6 +13,7 @@ import {
   recvmsg,
   SocketConstant,
   sendmsg,
+  shutdown,
   socket,
 } from "./libc.ts";
 import { allocateNative, type NativeMemory, setPointer, setWord64 } from "./mapping.ts";
@@ -94,6 +95,11 @@ export class UnixSocket {
     }
     const count = sendmsg(this.descriptor, message, SocketConstant.MSG_DONTWAIT | SocketConstant.MSG_NOSIGNAL);
     return count < 0 ? -lastErrno() : count;
+  }
+
+  /** Ends both directions: what the peer has sent can still be read, but nothing can be added to it. */
+  shutdown(): void {
+    shutdown(this.descriptor, SocketConstant.SHUT_RDWR);
   }
 
   close(): void {

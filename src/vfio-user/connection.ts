@@ -160,6 +160,8 @@ export class Connection {
 
   close(): void {
     this.dropDescriptors();
+    // first, else a peer could send another one between the last look and the end
+    this.socket.shutdown();
     this.#dropUnread();
     this.socket.close();
   }
