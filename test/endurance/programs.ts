@@ -1,6 +1,8 @@
 // The packaged programs that verbs users know, each as a server and a client between two guests, with what it must say. Those that
 // cannot work with this HCA or by their own rules must refuse with their own sentence, not hang.
 
+import { shortOrLong } from "./long-runs.ts";
+
 export interface Program {
   readonly name: string;
   readonly server: string;
@@ -116,6 +118,28 @@ const shapes = [
   perftest("ib_write_bw --use-null-mr -n 100", { refuses: /Couldn't create null MR/, ...LONG }),
 ];
 
+const ENDLESS_SECONDS = shortOrLong(10, 60);
+
+/** A program without end, pulled down in full flight; it says every five seconds how fast it was. */
+function endless(command: string, more: More = {}): Program {
+  const endlessly = `${command} --run_infinitely`;
+  return {
+    name: `${endlessly}, killed after ${ENDLESS_SECONDS} s`,
+    // what its peer does then is the peer's affair, but it must end when told
+    server: `timeout ${ENDLESS_SECONDS + 5} ${endlessly} >/dev/null 2>&1; true`,
+    client: `timeout -s KILL ${ENDLESS_SECONDS} stdbuf -oL ${endlessly} n1 >/tmp/endless; [ $? = 137 ] && cat /tmp/endless`,
+    says: /^ \d+ +\d+ +[\d.]+ +[\d.]+/m,
+    ...more,
+  };
+}
+
+const endlessPrograms = [
+  endless("ib_write_bw"),
+  ...["ib_send_bw", "ib_read_bw", "ib_atomic_bw", "ib_write_bw -c UC", "ib_send_bw -c UD"].map((command) =>
+    endless(command, LONG),
+  ),
+];
+
 const verifyStream = "-T v -C 20 -S 65536";
 
 const rdmacmUtils = [
@@ -148,7 +172,7 @@ const rdmacmUtils = [
     "-S all -C 5",
     "-T b -C 20 -S 4096",
     "-T n -C 20 -S 4096",
-    "-T a -C 20 -S 4096",
+
     "-T r -C 20 -S 4096",
     "-S 1000000 -C 5",
   ].map((options) => cm(`rstream ${options}`, LONG)),
@@ -185,6 +209,7 @@ export const PROGRAMS: readonly Program[] = [
   ...manyQueuePairs,
   ...connectionManager,
   ...shapes,
+  ...endlessPrograms,
   ...rdmacmUtils,
   ...verbsUtils,
 ];

@@ -1,9 +1,11 @@
 // A guest that does to its own HCA whatever it can: it makes queue pairs, completion queues and shared receive queues through
-// libibverbs, then writes over their rings, their doorbell records, the UAR pages and, at the end, the HCR. Half of what it
+// libibverbs, then writes over their rings, their doorbell records and the UAR pages, or over the HCR. Half of what it
 // writes is random, half are words that nearly make sense: its keys, addresses and numbers, and guesses at other guests'.
-//   tcc -rdynamic -o hostile hostile.c && ./hostile SECONDS SEED LIDS     the last quarter of the time goes to the HCR
-// Output: "rings BYTES in AREAS", then what was done, in words and commands. Needs root and iomem=relaxed.
+//   tcc -rdynamic -o hostile hostile.c && ./hostile queues|commands SECONDS SEED LIDS
+// Output: "rings BYTES in AREAS", then what was done, in words and commands. After `commands` the guest's own driver is past
+// help: the program does not end, because the kernel cannot take its objects down. Needs root and iomem=relaxed.
 // Layouts: docs "infinihost" 1.2 (HCR), 5.1 (doorbells); the structures of libibverbs as verbs.h has them.
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -11,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,20 +32,21 @@ static uint32_t random32(void) {
 }
 static uint32_t below(uint32_t limit) { return (uint64_t)random32() * limit >> 32; }
 
-// --- what libmthca allocates aligned to pages is rings and doorbell records: the allocator is ours
+// --- what libmthca maps for itself is rings and doorbell records: the mapping goes through us
 
 static struct { uint32_t *words; size_t bytes; } areas[AREAS_MAX];
 static int area_count, is_watching;
 
-int posix_memalign(void **result, size_t alignment, size_t bytes) {
-  char *raw = malloc(bytes + alignment);
-  if (!raw) return 12;
-  *result = (void *)(((uintptr_t)raw + alignment - 1) & ~(uintptr_t)(alignment - 1));
-  if (is_watching && alignment >= PAGE && area_count < AREAS_MAX) {
-    areas[area_count].words = *result;
+void *mmap(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+  void *start = (void *)syscall(SYS_mmap, address, bytes, protection, flags, fd, offset);
+  if (is_watching && start != MAP_FAILED && flags & MAP_ANONYMOUS && flags & MAP_PRIVATE && area_count < AREAS_MAX) {
+    areas[area_count].words = start;
     areas[area_count++].bytes = bytes;
   }
-  return 0;
+  return start;
+}
+void *mmap64(void *address, size_t bytes, int protection, int flags, int fd, off_t offset) {
+  return mmap(address, bytes, protection, flags, fd, offset);
 }
 // --- libibverbs, by hand
 
@@ -79,7 +83,8 @@ static int to_receive(int type) { return type == UD ? STATE : type == UC ? CONNE
 static int to_send(int type) { return type == RC ? STATE | SQ_PSN | TIMEOUT | RETRIES | RNR_RETRIES | READS : STATE | SQ_PSN; }
 
 // A queue pair that failed, ready again and connected to one of this guest's own or, perhaps, to one of another guest's first ones:
-// numbers have a few random bits on top.
+// numbers have a few random bits on top. (Not one with an SRQ: libmthca follows that ring's numbers out of its own memory.)
+static int is_revivable(int i) { return i % 4 != 3; }
 static void revive(int i) {
   struct qp_attr attr;
   int is_own = below(2), type = types[i];
@@ -223,26 +228,29 @@ static double now(void) {
   return time.tv_sec + time.tv_nsec / 1e9;
 }
 
+static void spoil_queues(volatile uint32_t *uars, volatile uint32_t *own) {
+  int i = below(QPS);
+  if (below(512) == 0 && is_revivable(i)) { revive(i); revived++; }
+  else if (below(2)) spoil_rings();
+  else spoil_uar(uars, own);
+}
+
 int main(int argc, char **argv) {
-  double seconds = argc > 1 ? atof(argv[1]) : 10;
-  state = (argc > 2 ? strtoull(argv[2], 0, 0) : 1) * 0x9e3779b97f4a7c15ull | 1;
-  for (int i = 3; i < argc && lid_count < 8; i++) lids[lid_count++] = strtol(argv[i], 0, 0);
-  if (lid_count == 0) { fprintf(stderr, "whose LIDs?\n"); return 2; }
+  if (argc < 5) { fprintf(stderr, "hostile queues|commands SECONDS SEED LIDS\n"); return 2; }
+  int is_queues = argv[1][0] == 'q';
+  double seconds = atof(argv[2]);
+  state = strtoull(argv[3], 0, 0) * 0x9e3779b97f4a7c15ull | 1;
+  for (int i = 4; i < argc && lid_count < 8; i++) lids[lid_count++] = strtol(argv[i], 0, 0);
   make_objects();
   size_t bytes = 0;
   for (int i = 0; i < area_count; i++) bytes += areas[i].bytes;
   printf("rings %zu in %d\n", bytes, area_count);
   volatile uint32_t *uars = resource(2, 0, UAR_BYTES), *own = own_uar(), *hcr = resource(0, HCR_PAGE, HCR_PAGES_BYTES);
   uint64_t mailbox = physical(buffer);
-  double start = now(), gone = 0;
-  for (long i = 0; gone < seconds; i++) {
-    if (i % 64 == 0) gone = now() - start;
-    int is_late = gone > seconds * 3 / 4;
-    if (is_late && below(8) == 0) spoil_hcr(hcr, mailbox);
-    else if (!is_late && below(512) == 0) { revive(below(QPS)); revived++; }
-    else if (below(2)) spoil_rings();
-    else spoil_uar(uars, own);
-  }
+  double start = now();
+  for (long i = 0; i % 64 || now() - start < seconds; i++)
+    if (is_queues) spoil_queues(uars, own);
+    else spoil_hcr(hcr, mailbox);
   printf("words: rings %ld, UAR %ld, HCR %ld; commands %ld; queue pairs revived %ld\n", ring_words, uar_words, hcr_words, commands, revived);
   fflush(stdout);
   _exit(0);
