@@ -19,7 +19,10 @@ import type { HcaFunction } from "./hca-function.ts";
 export const LISTED_MAX = 4096;
 /** DMA ranges in one answer. */
 const RANGES_SHOWN = 64;
-const SESSION_ERRORS = ["unknown", "errors", "framingErrors"];
+const SESSION_ERRORS = [
+  ...["unknown", "errors", "refusedInvalid", "refusedUnsupported", "refusedOther", "unexpectedReplies"],
+  ...["framingErrors", "truncatedMessages", "interruptsUnroutable"],
+];
 
 /** The VMM at the socket. */
 export interface SessionView {

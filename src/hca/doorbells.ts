@@ -110,16 +110,24 @@ export class Doorbells {
     const qp = this.#adapter.qps.find(qpn);
     const counters = this.#adapter.counters;
     counters[AdapterCounter.doorbells]! += 1;
-    if (qp !== undefined && qp.setup.uar === uar.index) this.#look(qp);
-    else counters[AdapterCounter.doorbellsIgnored]! += 1;
+    if (qp === undefined || qp.setup.uar !== uar.index) {
+      counters[AdapterCounter.doorbellsIgnored]! += 1;
+      return;
+    }
+    if (!qp.setup.sqRecord.isBacked()) counters[AdapterCounter.recordsUnbacked]! += 1;
+    this.#look(qp);
   }
 
   #hintCq(uar: Uar, cqn: number): void {
     const cq = this.#adapter.cqs.find(cqn);
     const counters = this.#adapter.counters;
     counters[AdapterCounter.doorbells]! += 1;
-    if (cq !== undefined && cq.uar === uar.index) cq.checkArm();
-    else counters[AdapterCounter.doorbellsIgnored]! += 1;
+    if (cq === undefined || cq.uar !== uar.index) {
+      counters[AdapterCounter.doorbellsIgnored]! += 1;
+      return;
+    }
+    if (!cq.armRecord.isBacked()) counters[AdapterCounter.recordsUnbacked]! += 1;
+    cq.checkArm();
   }
 
   #look(qp: QueuePair): boolean {

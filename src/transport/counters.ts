@@ -57,6 +57,7 @@ export const AdapterCounter = counterSlots(
   "pathMigrationFailures",
   // Doorbells and registers that make no sense.
   "doorbellsIgnored",
+  "recordsUnbacked",
   "armsIgnored",
   "badRegisterAccesses",
   // Messages that went nowhere.

@@ -30,14 +30,28 @@ export const ServerCounter = counterSlots(
   "bytesOut",
   /** Error replies, and errors of commands that wanted no reply. */
   "errors",
+  /** Of these: what the client sent is wrong (EINVAL). */
+  "refusedInvalid",
+  /** It asked for something that this server does not have (ENOTSUP); clients find out that way. */
+  "refusedUnsupported",
+  /** Memory, descriptors or ranges could not be had. */
+  "refusedOther",
+  /** Replies, though this server never asks. */
+  "unexpectedReplies",
   /** Sessions ended because the byte stream made no sense. */
   "framingErrors",
+  /** Sessions that ended in the middle of a message. */
+  "truncatedMessages",
+  /** Ranges of DMA addresses without memory that the device could reach. */
+  "unreachableRanges",
   /** Clients that completed the version negotiation. */
   "sessions",
   /** Eventfds written. */
   "interrupts",
   /** Interrupts that had to wait for an eventfd or an unmask. */
   "interruptsPending",
+  /** Interrupts of vectors that the device does not have. */
+  "interruptsUnroutable",
 );
 /** One past the last slot that is a command number. */
 export const COMMAND_SLOTS = ServerCounter.migDataWrite + 1;

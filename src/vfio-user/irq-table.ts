@@ -42,7 +42,10 @@ export class IrqTable implements Interrupts {
 
   signal(index: number, vector: number): boolean {
     const vectors = this.#vectors[index];
-    if (vectors === undefined || !(vector >= 0 && vector < vectors.count)) return false;
+    if (vectors === undefined || !(vector >= 0 && vector < vectors.count)) {
+      countUp(this.#counters, ServerCounter.interruptsUnroutable);
+      return false;
+    }
     const fd = vectors.descriptors[vector] as number;
     if (fd < 0 || vectors.masked[vector] !== 0) {
       vectors.pending[vector] = 1;

@@ -51,6 +51,11 @@ export interface SessionContext {
 const KNOWN_DMA_MAP_FLAGS = DmaMapFlag.READ | DmaMapFlag.WRITE | DmaMapFlag.MMAP | DmaMapFlag.FILE_IO;
 const KNOWN_DMA_UNMAP_FLAGS = DmaUnmapFlag.GET_DIRTY_BITMAP | DmaUnmapFlag.ALL;
 
+const refusalCounters: ReadonlyMap<number, number> = new Map([
+  [Errno.EINVAL, ServerCounter.refusedInvalid],
+  [Errno.ENOTSUP, ServerCounter.refusedUnsupported],
+]);
+
 export class Session {
   readonly connection: Connection;
   /** The client has gone, or has been sent away: `close` is due. */
@@ -111,6 +116,8 @@ export class Session {
 
   #lost(received: number): void {
     this.isOver = true;
+    if (received === Received.CLOSED && this.connection.partialBytes > 0)
+      countUp(this.#context.counters, ServerCounter.truncatedMessages);
     if (received === Received.BROKEN) {
       countUp(this.#context.counters, ServerCounter.framingErrors);
       const size = Header.size.get(this.connection.incoming.view, 0);
@@ -127,7 +134,10 @@ export class Session {
     countUp(counters, ServerCounter.bytesIn, connection.size);
     countUp(counters, command < COMMAND_SLOTS ? command : ServerCounter.unknown);
     // no command of ours is ever outstanding, so a reply answers nothing; answering it could go on for ever
-    if (Header.type.get(view, 0) === MessageType.REPLY) return;
+    if (Header.type.get(view, 0) === MessageType.REPLY) {
+      countUp(counters, ServerCounter.unexpectedReplies);
+      return;
+    }
     let errno = 0;
     let payloadBytes = 0;
     this.#replyDescriptors = 0;
@@ -146,6 +156,7 @@ export class Session {
   #refused(command: number, error: VfioUserError | SystemError): void {
     const { counters, log } = this.#context;
     countUp(counters, ServerCounter.errors);
+    countUp(counters, refusalCounters.get(error.errno) ?? ServerCounter.refusedOther);
     const message = `${nameOf(Command, command)} refused: ${error.message}`;
     // clients try out what a server can do; that is no mistake
     if (error.errno === Errno.ENOTSUP) log.debug(message);
@@ -269,6 +280,7 @@ export class Session {
       if ((flags & (DmaMapFlag.MMAP | DmaMapFlag.FILE_IO)) !== 0)
         throw invalid("DMA_MAP without the descriptor its flags promise");
       this.#dma.mapUnreachable(address, sizeBytes);
+      countUp(this.#context.counters, ServerCounter.unreachableRanges);
       return 0;
     }
     if ((flags & DmaMapFlag.FILE_IO) !== 0) throw unsupported("memory that cannot be mapped");

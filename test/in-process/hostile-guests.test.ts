@@ -55,6 +55,21 @@ test("a doorbell works from the UAR page of its queue only, whoever stores it", 
   assert.deepEqual(statuses(bed[0]), ["OK"]);
 });
 
+test("doorbells of queues whose records are gone from memory are counted, and do nothing", () => {
+  const bed = new TestBed(2);
+  const [qp] = connect(bed[0], bed[1]);
+  const { device, cq, node } = bed[0];
+  node.dma.unmapAll();
+  node.access.writeDoorbell(device.uar, UarDoorbell.SEND, 0x01000008, (qp.number << 8) >>> 0);
+  bed.domain.settle();
+  assert.equal(counterOf(bed[0], "recordsUnbacked"), 1);
+  node.access.writeDoorbell(device.uar, UarDoorbell.CQ, 0x02000000 | cq.number, 0);
+  bed.domain.settle();
+  assert.equal(counterOf(bed[0], "recordsUnbacked"), 2);
+  assert.equal(counterOf(bed[0], "doorbellsIgnored"), 0);
+  assert.equal(counterOf(bed[0], "sends"), 0);
+});
+
 test("numbers of another guest's objects mean nothing: QPs, CQs, keys, groups", () => {
   const bed = new TestBed(2);
   const [, theirs] = connect(bed[0], bed[1]);
