@@ -17,6 +17,7 @@ test("qmp: commands get their answers, errors are thrown, events are passed on",
       if (execute === "qmp_capabilities") socket.write('{"return": {}}\r\n');
       if (execute === "query-status") socket.write('{"event": "STOP", "timestamp": {}}\r\n{"return": {"status": "paused"}}\r\n');
       if (execute === "cont") socket.write('{"error": {"class": "GenericError", "desc": "cannot"}}\r\n');
+      if (execute === "stop") socket.write("qemu: *** stack smashing detected ***\n");
       if (execute === "quit") socket.destroy();
     });
   });
@@ -29,6 +30,8 @@ test("qmp: commands get their answers, errors are thrown, events are passed on",
   await assert.rejects(qmp.execute("cont"), /QMP: cannot/);
   await assert.rejects(qmp.execute("quit"), /closed/);
   qmp.close();
+  const garbled = await Qmp.open(join(folder, "qmp"));
+  await assert.rejects(garbled.execute("stop"), /QMP: not JSON: qemu: \*\*\* stack/);
   server.close();
   rmSync(folder, { recursive: true });
 });

@@ -14,6 +14,9 @@ interface Reply {
   readonly event?: string;
 }
 
+/** How much of a line that makes no sense is shown. */
+const SHOWN_CHARACTERS = 80;
+
 export class Qmp {
   readonly #socket: Socket;
   readonly #waiting: { resolve: (value: unknown) => void; reject: (error: Error) => void }[] = [];
@@ -24,9 +27,7 @@ export class Qmp {
     this.#onEvent = onEvent;
     onLines(socket, (line) => this.#receive(line));
     socket.on("error", () => {});
-    socket.on("close", () => {
-      for (const { reject } of this.#waiting.splice(0)) reject(new Error("QMP: the monitor was closed"));
-    });
+    socket.on("close", () => this.#fail("QMP: the monitor was closed"));
   }
 
   /** Connects to the monitor's socket and leaves negotiation mode. */
@@ -53,11 +54,29 @@ export class Qmp {
     this.#socket.destroy();
   }
 
+  #fail(reason: string): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error(reason));
+  }
+
   #receive(line: string): void {
     if (line.trim() === "") return;
-    const reply = JSON.parse(line) as Reply;
+    const reply = parse(line);
+    if (reply === undefined) {
+      // which answer belongs to which command cannot be told any more
+      this.#fail(`QMP: not JSON: ${line.slice(0, SHOWN_CHARACTERS)}`);
+      this.close();
+      return;
+    }
     if (reply.event !== undefined) this.#onEvent(reply as QmpEvent);
     else if (reply.error !== undefined) this.#waiting.shift()?.reject(new Error(`QMP: ${reply.error.desc}`));
     else if ("return" in reply) this.#waiting.shift()?.resolve(reply.return);
+  }
+}
+
+function parse(line: string): Reply | undefined {
+  try {
+    return JSON.parse(line) as Reply;
+  } catch {
+    return undefined;
   }
 }
