@@ -18,6 +18,11 @@ export function memoryOf(buffer: ArrayBufferLike, offset = 0, length = buffer.by
   };
 }
 
+/** `length` bytes of a memory from byte `at` (a multiple of 4). */
+export function sliceOf(memory: Memory, at: number, length: number): Memory {
+  return memoryOf(memory.bytes.buffer, memory.bytes.byteOffset + at, length);
+}
+
 /** Zeroed private memory of `length` bytes (rounded up to 8). */
 export function newMemory(length: number): Memory {
   return memoryOf(new ArrayBuffer((length + 7) & ~7));

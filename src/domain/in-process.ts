@@ -2,7 +2,7 @@
 // newcomer sees where no VM can be had. The caller's clock decides what time it is.
 
 import { AddressSpace } from "../base/address-space.ts";
-import { type Memory, newMemory } from "../base/bytes.ts";
+import { type Memory, newMemory, sliceOf } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { type Log, silentLog } from "../base/log.ts";
 import type { DeviceAccess } from "../driver/access.ts";
@@ -167,6 +167,11 @@ export class InProcessAccess implements DeviceAccess {
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setUint32(0, value, false);
     hca.writeBar0(offset, bytes);
+  }
+
+  uarPage(page: number): Memory | undefined {
+    const { uar, isMapped } = this.#parts;
+    return isMapped ? sliceOf(uar, page * UAR_PAGE_BYTES, UAR_PAGE_BYTES) : undefined;
   }
 
   writeDoorbell(page: number, offset: number, hi: number, lo: number): void {

@@ -12,6 +12,8 @@ export interface DeviceAccess {
   readRegister(offset: number): number;
   /** Writes the big-endian dword at a BAR 0 offset. */
   writeRegister(offset: number, value: number): void;
+  /** UAR page `page` of BAR 2, if it is mapped: a doorbell is then two stores. */
+  uarPage(page: number): Memory | undefined;
   /** Stores a 64-bit doorbell, high dword first, to a UAR page of BAR 2. */
   writeDoorbell(page: number, offset: number, hi: number, lo: number): void;
   /** Lets the device work; returns once it has nothing to do at the moment. */

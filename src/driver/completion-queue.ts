@@ -1,5 +1,6 @@
 // The driver's side of a completion queue. Docs "infinihost" 4.2, 5.6, 5.7.
 
+import { type Memory, publishWord, swap32 } from "../base/bytes.ts";
 import { Command, ResizeCq } from "../spec/hca/commands.ts";
 import { Access, CqContext } from "../spec/hca/contexts.ts";
 import { CQE_BYTES, Cqe, CqeError, CqeErrorOpcode } from "../spec/hca/queues.ts";
@@ -10,6 +11,9 @@ import { Region } from "./memory-region.ts";
 
 const OWNER_AT = 31;
 const HARDWARE_OWNED = 0x80;
+/** The owner byte is the highest of the entry's last dword in host order. */
+const LAST_WORD_AT = 28;
+const HARDWARE_OWNED_WORD = HARDWARE_OWNED << 24;
 
 /** One work completion. */
 export interface Completion {
@@ -35,7 +39,12 @@ export class DriverCompletionQueue {
   events = 0;
   /** Called for each event, from the interrupt handler: note it and return. */
   onEvent: () => void = () => {};
+  /** The memory that holds the entries, and where the one that `peek` found lies in it. */
+  readonly view: DataView;
+  at = 0;
   readonly #device: Device;
+  readonly #memory: Memory;
+  readonly #words: Int32Array;
   readonly #pd: number;
   readonly #ci: DoorbellRecordSlot;
   readonly #arm: DoorbellRecordSlot;
@@ -47,6 +56,9 @@ export class DriverCompletionQueue {
 
   constructor(device: Device, entries: number, pd: number) {
     this.#device = device;
+    this.#memory = device.access.memory;
+    this.view = this.#memory.view;
+    this.#words = this.#memory.words;
     this.#pd = pd;
     this.uar = device.uar;
     this.#size = 2 ** Math.ceil(Math.log2(entries + 1));
@@ -74,18 +86,36 @@ export class DriverCompletionQueue {
     device.cqs.set(this.number, this);
   }
 
+  /**
+   * Looks for the oldest completion; if there is one, `view` and `at` show it until `next` or `done`. Allocates nothing. Whoever
+   * has taken some calls `done`.
+   */
+  peek(): boolean {
+    const at = this.region.block.at + (this.#consumer & (this.#size - 1)) * CQE_BYTES;
+    this.at = at;
+    // Not a plain load: a loop that waits here must look again each time.
+    return (Atomics.load(this.#words, (at + LAST_WORD_AT) >> 2) & HARDWARE_OWNED_WORD) === 0;
+  }
+
+  /** Gives the entry that `peek` found back to the device. */
+  take(): void {
+    this.#memory.bytes[this.at + OWNER_AT] = HARDWARE_OWNED;
+    this.#consumer = (this.#consumer + 1) >>> 0;
+  }
+
+  /** Publishes the consumer index: the device may use the places of what was taken. */
+  done(): void {
+    publishWord(this.#memory, this.#ci.at, swap32(this.#consumer));
+  }
+
   /** Takes at most `limit` completions, oldest first, and publishes the consumer index. */
   poll(limit = Number.POSITIVE_INFINITY): Completion[] {
-    const { memory } = this.#device.access;
     const completions: Completion[] = [];
-    while (completions.length < limit) {
-      const at = this.region.block.at + (this.#consumer % this.#size) * CQE_BYTES;
-      if ((memory.bytes[at + OWNER_AT]! & HARDWARE_OWNED) !== 0) break;
-      completions.push(decodeCompletion(memory.view, at));
-      memory.bytes[at + OWNER_AT] = HARDWARE_OWNED;
-      this.#consumer = (this.#consumer + 1) >>> 0;
+    while (completions.length < limit && this.peek()) {
+      completions.push(decodeCompletion(this.view, this.at));
+      this.take();
     }
-    if (completions.length > 0) memory.view.setUint32(this.#ci.at, this.#consumer, false);
+    if (completions.length > 0) this.done();
     return completions;
   }
 

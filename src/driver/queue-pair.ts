@@ -3,44 +3,33 @@
 import { Command, QP_CONTEXT_AT, QpTransition } from "../spec/hca/commands.ts";
 import { AddressPath, PathMigration, PRIMARY_PATH_AT, QpContext, QpOptional } from "../spec/hca/contexts.ts";
 import {
-  AddressVector,
   ATOMIC_SEGMENT_BYTES,
-  AtomicSegment,
   DATA_SEGMENT_BYTES,
   INLINE_FLAG,
   REMOTE_ADDRESS_BYTES,
-  RemoteAddressSegment,
   SendOpcode,
   UD_SEGMENT_BYTES,
-  UdSegment,
   WQE_NEXT_BYTES,
-  WQE_UNIT_BYTES,
 } from "../spec/hca/queues.ts";
-import { DbRecordType, UarDoorbell, WqDbRecord } from "../spec/hca/registers.ts";
+import { DbRecordType, UarDoorbell } from "../spec/hca/registers.ts";
 import { ICRC_BYTES } from "../spec/ib/headers.ts";
 import { QpState, Service } from "../spec/ib/numbers.ts";
 import { DriverError } from "./access.ts";
+import { type AddressHandle, newAddressVector } from "./address-vector.ts";
 import type { DriverCompletionQueue } from "./completion-queue.ts";
 import type { DoorbellRecordSlot } from "./context-memory.ts";
 import type { Device } from "./device.ts";
+import { Doorbell } from "./doorbell.ts";
 import { Region } from "./memory-region.ts";
-import { type DriverSharedReceiveQueue, writeSge } from "./shared-receive-queue.ts";
+import { ReceiveQueue } from "./receive-queue.ts";
+import { SendControl, SendQueue } from "./send-queue.ts";
+import type { DriverSharedReceiveQueue } from "./shared-receive-queue.ts";
 
 /** A data segment. */
 export interface Sge {
   address: bigint;
   length: number;
   lkey: number;
-}
-
-/** Where a datagram goes. */
-export interface AddressHandle {
-  dlid: number;
-  sl?: number;
-  /** Global routing: destination GID and the index of the source GID. */
-  dgid?: Uint8Array;
-  sgidIndex?: number;
-  hopLimit?: number;
 }
 
 export interface SendRequest {
@@ -114,13 +103,11 @@ export const RTS_MASK: Readonly<Record<number, number>> = {
     QpOptional.ALTERNATE_RNR_RETRY |
     QpOptional.REQUESTER_READS,
 };
-const CONTROL_ALWAYS = 1;
-const CONTROL_SOLICITED = 2;
-const CONTROL_SIGNALED = 8;
 const MLX_VL15 = 1 << 17;
 const MLX_SLR = 1 << 16;
-const DOORBELL_DONE = 0x80;
 const logOf = (n: number): number => Math.ceil(Math.log2(n));
+const high = (value: bigint): number => Number((value >> 32n) & 0xffffffffn);
+const low = (value: bigint): number => Number(value & 0xffffffffn);
 
 export class DriverQueuePair {
   readonly number: number;
@@ -134,8 +121,9 @@ export class DriverQueuePair {
   readonly region: Region;
   readonly sqRecord: DoorbellRecordSlot;
   readonly rqRecord: DoorbellRecordSlot;
-  sendPosted = 0;
-  receivePosted = 0;
+  readonly sends: SendQueue;
+  /** None if the QP takes its receives from an SRQ. */
+  readonly receives: ReceiveQueue | undefined;
   readonly #device: Device;
   readonly #options: QueuePairOptions;
   readonly #ownsNumber: boolean;
@@ -162,22 +150,43 @@ export class DriverQueuePair {
     const { view } = device.access.memory;
     view.setUint32(this.sqRecord.at + 4, ((this.number << 8) | (DbRecordType.SQ << 5)) >>> 0);
     view.setUint32(this.rqRecord.at + 4, ((this.number << 8) | (DbRecordType.RQ << 5)) >>> 0);
-    this.#presetRings();
+    const { memory } = device.access;
+    this.sends = new SendQueue({
+      memory,
+      at: block.at + this.sqBase,
+      base: this.sqBase,
+      logSize: this.logSqSize,
+      logStride: this.logSqStride,
+      recordAt: this.sqRecord.at,
+      doorbell: new Doorbell(device.access, device.uar, UarDoorbell.SEND),
+      qpn: this.number,
+    });
+    if (options.srq !== undefined) return;
+    const { logRqSize, logRqStride } = this;
+    this.receives = new ReceiveQueue({
+      memory,
+      at: block.at,
+      logSize: logRqSize,
+      logStride: logRqStride,
+      recordAt: this.rqRecord.at,
+    });
   }
 
-  /** Fresh rings: send slots link to their successors, receive lists are empty (5.2.2, 5.2.4). */
-  #presetRings(): void {
-    const { view } = this.#device.access.memory;
-    for (let i = 0; i < 1 << this.logSqSize; i++) {
-      view.setUint32(this.#sendAt(i), this.#sendOffset(i + 1));
-      view.setUint32(this.#sendAt(i) + 4, 0);
-    }
-    if (this.#options.srq !== undefined) return;
-    for (let i = 0; i < 1 << this.logRqSize; i++) {
-      for (let at = WQE_NEXT_BYTES; at < 1 << this.logRqStride; at += DATA_SEGMENT_BYTES) {
-        writeSge(view, this.region.block.at + (i << this.logRqStride) + at, undefined);
-      }
-    }
+  /** Send WQEs written so far, modulo 2^16; tests set it to lie. */
+  get sendPosted(): number {
+    return this.sends.posted;
+  }
+
+  set sendPosted(value: number) {
+    this.sends.posted = value;
+  }
+
+  get receivePosted(): number {
+    return this.receives?.posted ?? 0;
+  }
+
+  set receivePosted(value: number) {
+    if (this.receives !== undefined) this.receives.posted = value;
   }
 
   // ---- transitions ----------------------------------------------------------------------------------------------------
@@ -239,12 +248,8 @@ export class DriverQueuePair {
   /** Any state → RESET; the rings start afresh. */
   reset(): void {
     this.#device.commands.run(Command.ANY2RST_QP, { modifier: this.number, opcodeModifier: 3 });
-    const { view } = this.#device.access.memory;
-    view.setUint32(this.sqRecord.at, 0);
-    view.setUint32(this.rqRecord.at, 0);
-    this.sendPosted = 0;
-    this.receivePosted = 0;
-    this.#presetRings();
+    this.sends.reset();
+    this.receives?.reset();
   }
 
   /** The context as the device has it now. */
@@ -288,109 +293,58 @@ export class DriverQueuePair {
   /** Posts one send and rings the doorbell; returns the WQE's address, as its completion will name it. */
   postSend(request: SendRequest): number {
     const offset = this.writeSend(request);
-    this.publishSends();
-    this.#device.access.writeDoorbell(
-      this.#device.uar,
-      UarDoorbell.SEND,
-      ((1 << 24) | (((this.sendPosted - 1) & 0xffff) << 8) | request.opcode) >>> 0,
-      (this.number << 8) >>> 0,
-    );
+    this.sends.publish();
+    this.sends.ring();
     return offset;
   }
 
   /** Writes the WQE and links it, but tells nobody yet. */
   writeSend(request: SendRequest): number {
-    const { view } = this.#device.access.memory;
-    const slot = this.sendPosted;
-    const at = this.#sendAt(slot);
-    const end = this.#writeSegments(view, at, request);
-    if (end - at > 1 << this.logSqStride)
-      throw new DriverError("EINVAL", `QP ${this.number}: WQE of ${end - at} bytes does not fit`);
-    view.setUint32(at + 8, controlOf(request));
-    view.setUint32(at + 12, request.management === undefined ? (request.immediate ?? 0) : (request.management.dlid << 16) >>> 0);
-    const previous = this.#sendAt(slot - 1);
-    view.setUint32(previous, this.#sendOffset(slot) | request.opcode);
-    const size = Math.ceil((end - at) / WQE_UNIT_BYTES);
-    view.setUint32(previous + 4, DOORBELL_DONE | (request.isFenced === true ? 0x40 : 0) | size);
-    this.sendPosted = (this.sendPosted + 1) & 0xffff;
-    return this.#sendOffset(slot);
+    const { sends } = this;
+    const { management } = request;
+    const immediate = management === undefined ? (request.immediate ?? 0) : management.dlid << 16;
+    const offset = sends.offsetOf(sends.posted);
+    sends.begin(request.opcode, controlOf(request), immediate, request.isFenced);
+    if (this.service === Service.UD) {
+      const vector = newAddressVector(this.pd, request.address ?? { dlid: 0 });
+      sends.datagram(vector, request.remoteQpn ?? 0, request.qkey ?? 0);
+    } else if (request.remoteAddress !== undefined) {
+      sends.remoteHalves(high(request.remoteAddress), low(request.remoteAddress), request.rkey ?? 0);
+    }
+    if (request.opcode === SendOpcode.ATOMIC_CS || request.opcode === SendOpcode.ATOMIC_FA) {
+      const { swapAdd = 0n, compare = 0n } = request;
+      sends.atomic(high(swapAdd), low(swapAdd), high(compare), low(compare));
+    }
+    if (request.inline !== undefined) sends.inline(request.inline);
+    else for (const { address, length, lkey } of request.sges ?? []) sends.dataHalves(high(address), low(address), length, lkey);
+    // The placeholder for the ICRC, which the device computes (6.1).
+    if (management !== undefined) sends.dataHalves(0, 0, INLINE_FLAG | ICRC_BYTES, 0);
+    if (!sends.end())
+      throw new DriverError("EINVAL", `QP ${this.number}: the WQE does not fit into ${1 << this.logSqStride} bytes`);
+    return offset;
   }
 
   /** Stores the send doorbell record. */
   publishSends(): void {
-    WqDbRecord.counter.set(this.#device.access.memory.view, this.sqRecord.at, this.sendPosted);
+    this.sends.publish();
   }
 
   /** Posts one receive; returns the WQE's address. */
   postReceive(sges: readonly Sge[]): number {
-    const { view } = this.#device.access.memory;
-    const offset = (this.receivePosted & ((1 << this.logRqSize) - 1)) << this.logRqStride;
-    const at = this.region.block.at + offset;
-    const capacity = ((1 << this.logRqStride) - WQE_NEXT_BYTES) / DATA_SEGMENT_BYTES;
-    for (let i = 0; i < capacity; i++) writeSge(view, at + WQE_NEXT_BYTES + i * DATA_SEGMENT_BYTES, sges[i]);
-    this.receivePosted = (this.receivePosted + 1) & 0xffff;
-    WqDbRecord.counter.set(view, this.rqRecord.at, this.receivePosted);
+    const { receives } = this;
+    if (receives === undefined) throw new DriverError("EINVAL", `QP ${this.number}: takes its receives from an SRQ`);
+    const offset = receives.offsetOf(receives.posted);
+    receives.begin();
+    for (const { address, length, lkey } of sges) receives.dataHalves(high(address), low(address), length, lkey);
+    if (!receives.end())
+      throw new DriverError("EINVAL", `QP ${this.number}: the WQE does not fit into ${1 << this.logRqStride} bytes`);
+    receives.publish();
     return offset;
   }
 
   /** Where a send slot lies in DMA memory, for tests that tamper with it. */
   sendSlotAt(slot: number): number {
-    return this.#sendAt(slot);
-  }
-
-  #sendOffset(slot: number): number {
-    return this.sqBase + ((slot & ((1 << this.logSqSize) - 1)) << this.logSqStride);
-  }
-
-  #sendAt(slot: number): number {
-    return this.region.block.at + this.#sendOffset(slot);
-  }
-
-  #writeSegments(view: DataView, start: number, request: SendRequest): number {
-    let at = start + WQE_NEXT_BYTES;
-    if (this.service === Service.UD) {
-      this.#writeUdSegment(view, at, request);
-      at += UD_SEGMENT_BYTES;
-    } else if (request.remoteAddress !== undefined) {
-      RemoteAddressSegment.address.setBig(view, at, request.remoteAddress);
-      RemoteAddressSegment.rkey.set(view, at, request.rkey ?? 0);
-      view.setUint32(at + 12, 0);
-      at += REMOTE_ADDRESS_BYTES;
-    }
-    if (request.opcode === SendOpcode.ATOMIC_CS || request.opcode === SendOpcode.ATOMIC_FA) {
-      AtomicSegment.swapAdd.setBig(view, at, request.swapAdd ?? 0n);
-      AtomicSegment.compare.setBig(view, at, request.compare ?? 0n);
-      at += ATOMIC_SEGMENT_BYTES;
-    }
-    if (request.inline !== undefined) {
-      view.setUint32(at, (INLINE_FLAG | request.inline.length) >>> 0);
-      this.#device.access.memory.bytes.set(request.inline, at + 4);
-      return at + Math.ceil((4 + request.inline.length) / WQE_UNIT_BYTES) * WQE_UNIT_BYTES;
-    }
-    for (const sge of request.sges ?? []) {
-      writeSge(view, at, sge);
-      at += DATA_SEGMENT_BYTES;
-    }
-    if (request.management === undefined) return at;
-    // The placeholder for the ICRC, which the device computes (6.1).
-    view.setUint32(at, (INLINE_FLAG | ICRC_BYTES) >>> 0);
-    view.setUint32(at + 4, 0);
-    return at + DATA_SEGMENT_BYTES;
-  }
-
-  #writeUdSegment(view: DataView, at: number, request: SendRequest): void {
-    const address = request.address ?? { dlid: 0 };
-    this.#device.access.memory.bytes.fill(0, at, at + UD_SEGMENT_BYTES);
-    AddressVector.port.set(view, at, 1);
-    AddressVector.pd.set(view, at, this.pd);
-    AddressVector.grh.set(view, at, address.dgid === undefined ? 0 : 1);
-    AddressVector.dlid.set(view, at, address.dlid);
-    AddressVector.gidIndex.set(view, at, address.sgidIndex ?? 0);
-    AddressVector.hopLimit.set(view, at, address.hopLimit ?? 0);
-    AddressVector.sl.set(view, at, address.sl ?? 0);
-    if (address.dgid !== undefined) AddressVector.dgid.set(view, at, address.dgid);
-    UdSegment.destQpn.set(view, at, request.remoteQpn ?? 0);
-    UdSegment.qkey.set(view, at, request.qkey ?? 0);
+    return this.sends.slotAt(slot);
   }
 
   destroy(): void {
@@ -405,8 +359,8 @@ export class DriverQueuePair {
 
 /** The control dword of a send WQE (5.2.1), or of an MLX one (6.1). */
 function controlOf(request: SendRequest): number {
-  const signaled = request.isSignaled === false ? 0 : CONTROL_SIGNALED;
+  const signaled = request.isSignaled === false ? 0 : SendControl.SIGNALED;
   const { management } = request;
-  if (management === undefined) return CONTROL_ALWAYS | (request.isSolicited === true ? CONTROL_SOLICITED : 0) | signaled;
+  if (management === undefined) return SendControl.ALWAYS | (request.isSolicited === true ? SendControl.SOLICITED : 0) | signaled;
   return (management.vl15 ? MLX_VL15 : 0) | (management.isPermissive ? MLX_SLR : 0) | (management.sl << 8) | signaled;
 }

@@ -117,6 +117,8 @@ export class TestVm implements DeviceAccess {
     this.client.write(RegionIndex.BAR0, offset, bytes);
   }
 
+  uarPage(): undefined {}
+
   writeDoorbell(page: number, offset: number, hi: number, lo: number): void {
     const bytes = Buffer.alloc(8);
     bytes.writeInt32BE(hi | 0, 0);

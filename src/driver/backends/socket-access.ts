@@ -1,7 +1,7 @@
 // Register access to an HCA behind a vfio-user socket: this process is the VM. BAR 2 and the register pages are mapped if the
 // device allows it, so doorbells and commands are plain stores; otherwise every access is a message.
 
-import type { Memory } from "../../base/bytes.ts";
+import { type Memory, sliceOf } from "../../base/bytes.ts";
 import { createEventfd, drainEventfd } from "../../host/eventfd.ts";
 import { closeDescriptor, PollEvent } from "../../host/libc.ts";
 import { Poller } from "../../host/poller.ts";
@@ -74,6 +74,12 @@ export class SocketAccess implements DeviceAccess {
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setUint32(0, value, false);
     this.#client.write(RegionIndex.BAR0, offset, bytes);
+  }
+
+  uarPage(page: number): Memory | undefined {
+    const at = page * UAR_PAGE_BYTES;
+    const area = areaOf(this.#bar2, at, UAR_PAGE_BYTES);
+    return area === undefined ? undefined : sliceOf(area.memory, at - area.offset, UAR_PAGE_BYTES);
   }
 
   writeDoorbell(page: number, offset: number, hi: number, lo: number): void {
