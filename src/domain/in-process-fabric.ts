@@ -4,10 +4,10 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { Device, type DeviceOptions } from "../driver/device.ts";
+import { ManagementAgent } from "../driver/management-agent.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
 import { subnetManager } from "../sm/subnet-manager.ts";
-import { GuestAgent } from "./guest-agent.ts";
 import { InProcessDomain, type InProcessNode } from "./in-process.ts";
 
 /** Management packets carried in one sweep. */
@@ -25,7 +25,7 @@ export interface InProcessGuest {
   readonly name: string;
   readonly node: InProcessNode;
   readonly device: Device;
-  readonly agent: GuestAgent;
+  readonly agent: ManagementAgent;
   readonly port: CaPort;
 }
 
@@ -49,7 +49,7 @@ export class InProcessFabric {
     const port = this.fabric.addCa({ description: `${name} MT25204 vhca` });
     const node = this.domain.addNode(name, memoryBytes, port, (client) => port.attach(client));
     const loaded = new Device(node.access, device);
-    const agent = new GuestAgent(loaded);
+    const agent = new ManagementAgent(loaded);
     node.background = agent.run;
     const guest = { name, node, device: loaded, agent, port };
     this.guests.push(guest);

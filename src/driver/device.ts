@@ -11,6 +11,7 @@ import { ContextMemory, LOG_UARC_PAGES } from "./context-memory.ts";
 import { DmaHeap } from "./dma-heap.ts";
 import { type DeviceEvent, DriverEventQueue } from "./event-queue.ts";
 import { IndexPool } from "./index-pool.ts";
+import { MulticastTable } from "./multicast-table.ts";
 
 export interface DeviceOptions {
   logQps?: number;
@@ -52,6 +53,9 @@ export class Device {
   readonly srqNumbers: IndexPool;
   readonly qpNumbers: IndexPool;
   readonly pdNumbers: IndexPool;
+  readonly multicast: MulticastTable;
+  /** QUERY_DEV_LIM as the device answered. */
+  readonly limits: DataView;
   /** For completions, asynchronous events and commands, in this order. */
   readonly eventQueues: DriverEventQueue[] = [];
 
@@ -68,6 +72,7 @@ export class Device {
     this.commands = new CommandPort(access, this.heap);
     this.firmware = this.#startFirmware();
     const limits = this.commands.run(Command.QUERY_DEV_LIM, { outputBytes: QueryDevLim.byteLength }).output;
+    this.limits = limits;
     this.ports = QueryDevLim.ports.get(limits, 0);
     this.uar = QueryDevLim.reservedUars.get(limits, 0) + 1;
     this.icm = new ContextMemory(access, this.heap, this.commands, 2 ** LOG_UARS, mtts);
@@ -80,6 +85,8 @@ export class Device {
     this.srqNumbers = new IndexPool("SRQs", reserved(QueryDevLim.logReservedSrqs), 2 ** logSrqs);
     this.qpNumbers = new IndexPool("QPs", this.specialQpBase + 4, 2 ** logQps);
     this.pdNumbers = new IndexPool("protection domains", DRIVER_PD + 1, 2 ** 15);
+    const overflow = new IndexPool("multicast entries", MULTICAST_HASH, 2 ** LOG_MULTICAST);
+    this.multicast = new MulticastTable(this.commands, overflow);
     this.completionEqn = reserved(QueryDevLim.logReservedEqs);
     this.#createEqs(options.interrupts ?? "msix");
     this.#configureSpecialQps(this.specialQpBase);

@@ -21,6 +21,7 @@ import type { DoorbellRecordSlot } from "./context-memory.ts";
 import type { Device } from "./device.ts";
 import { Doorbell } from "./doorbell.ts";
 import { Region } from "./memory-region.ts";
+import { encodeQpAttributes, type QpAttributes, transitionCommand } from "./qp-attributes.ts";
 import { ReceiveQueue } from "./receive-queue.ts";
 import { SendControl, SendQueue } from "./send-queue.ts";
 import type { DriverSharedReceiveQueue } from "./shared-receive-queue.ts";
@@ -103,6 +104,8 @@ export const RTS_MASK: Readonly<Record<number, number>> = {
     QpOptional.ALTERNATE_RNR_RETRY |
     QpOptional.REQUESTER_READS,
 };
+/** Of RTS2SQD's modifier (4.1.3). */
+const DRAINED_EVENT = 1 << 31;
 const MLX_VL15 = 1 << 17;
 const MLX_SLR = 1 << 16;
 const logOf = (n: number): number => Math.ceil(Math.log2(n));
@@ -193,20 +196,13 @@ export class DriverQueuePair {
 
   /** RESET → INIT. */
   init(options: { port?: number; pkeyIndex?: number; qkey?: number; access?: ConnectOptions } = {}): void {
-    const { sendCq, receiveCq, srq, signalAll } = this.#options;
     const access = options.access ?? {};
     this.transition(Command.RST2INIT_QP, QpState.INIT, QpOptional.PORT | QpOptional.PKEY_INDEX, (view, at) => {
-      QpContext.mtu.set(view, at, this.service === Service.UD || this.service === Service.MLX ? 4 : 0);
       AddressPath.port.set(view, at + PRIMARY_PATH_AT, options.port ?? 1);
       AddressPath.pkeyIndex.set(view, at + PRIMARY_PATH_AT, options.pkeyIndex ?? 0);
-      QpContext.sendCqn.set(view, at, sendCq.number);
-      QpContext.receiveCqn.set(view, at, receiveCq.number);
-      QpContext.signalAll.set(view, at, signalAll === true ? 1 : 0);
       QpContext.qkey.set(view, at, options.qkey ?? 0);
       QpContext.remoteRead.set(view, at, "allowsRemoteRead" in access && access.allowsRemoteRead === true ? 1 : 0);
       QpContext.remoteWrite.set(view, at, "allowsRemoteWrite" in access && access.allowsRemoteWrite === true ? 1 : 0);
-      QpContext.srqAttached.set(view, at, srq === undefined ? 0 : 1);
-      QpContext.srqn.set(view, at, srq?.number ?? 0);
     });
   }
 
@@ -261,11 +257,19 @@ export class DriverQueuePair {
 
   /** Any modify command: a fresh context with what the driver always fills in, plus what `fill` writes (4.1.3). */
   transition(opcode: number, state: number, mask: number, fill: (view: DataView, at: number) => void = () => {}): void {
+    this.#transition(opcode, state, (view, at) => {
+      fill(view, at);
+      return mask;
+    });
+  }
+
+  /** @param fill writes the attributes and returns the mask of those that the device is to take */
+  #transition(opcode: number, state: number, fill: (view: DataView, at: number) => number): void {
+    const { sendCq, receiveCq, srq, signalAll } = this.#options;
     this.#device.commands.run(opcode, {
       modifier: this.number,
       input: (view, mailbox) => {
         const at = mailbox + QP_CONTEXT_AT;
-        QpTransition.optionalMask.set(view, mailbox, mask);
         QpContext.state.set(view, at, state);
         QpContext.service.set(view, at, this.service);
         QpContext.pathMigration.set(view, at, PathMigration.MIGRATED);
@@ -283,9 +287,31 @@ export class DriverQueuePair {
         QpContext.rqRecord.set(view, at, this.rqRecord.index);
         QpContext.sendWrites.set(view, at, 1);
         QpContext.receiveSignalAll.set(view, at, 1);
-        fill(view, at);
+        QpContext.mtu.set(view, at, this.service === Service.UD || this.service === Service.MLX ? 4 : 0);
+        QpContext.sendCqn.set(view, at, sendCq.number);
+        QpContext.receiveCqn.set(view, at, receiveCq.number);
+        QpContext.signalAll.set(view, at, signalAll === true ? 1 : 0);
+        QpContext.srqAttached.set(view, at, srq === undefined ? 0 : 1);
+        QpContext.srqn.set(view, at, srq?.number ?? 0);
+        QpTransition.optionalMask.set(view, mailbox, fill(view, at));
       },
     });
+  }
+
+  /**
+   * Leads the QP from one state to another, or sets attributes of one that stays where it is.
+   * @param wantsDrainedEvent on the way to SQD: raise SQ_DRAINED when the last request is done
+   * @throws DriverError EINVAL if no transition leads there, else with the device's status
+   */
+  modify(from: number, to: number, attributes: QpAttributes, wantsDrainedEvent = false): void {
+    const opcode = transitionCommand(from, to);
+    if (opcode === undefined) throw new DriverError("EINVAL", `QP ${this.number}: nothing leads from state ${from} to ${to}`);
+    if (opcode === Command.ANY2RST_QP) this.reset();
+    else if (opcode === Command.ANY2ERR_QP) this.toError();
+    else if (opcode === Command.RTS2SQD_QP) {
+      const modifier = (this.number | (wantsDrainedEvent ? DRAINED_EVENT : 0)) >>> 0;
+      this.#device.commands.run(opcode, { modifier });
+    } else this.#transition(opcode, to, (view, at) => encodeQpAttributes(view, at, this.service, attributes));
   }
 
   // ---- posting --------------------------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { DomainHandle } from "../../src/domain/domain-handle.ts";
-import { GuestAgent } from "../../src/domain/guest-agent.ts";
 import { SocketAccess } from "../../src/driver/backends/socket-access.ts";
 import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import { Device } from "../../src/driver/device.ts";
+import { ManagementAgent } from "../../src/driver/management-agent.ts";
 import { Region } from "../../src/driver/memory-region.ts";
 import { DriverQueuePair } from "../../src/driver/queue-pair.ts";
 import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
@@ -23,7 +23,7 @@ const TIMEOUT_MS = 20_000;
 interface Machine {
   access: SocketAccess;
   device: Device;
-  agent: GuestAgent;
+  agent: ManagementAgent;
   lid: number;
 }
 
@@ -48,7 +48,7 @@ async function boot(t: TestContext, domain: DomainHandle, name: string, path: st
   const access = new SocketAccess(path, MEMORY);
   t.after(() => access.close());
   const device = new Device(access, { mtts: 8192 });
-  const agent = new GuestAgent(device);
+  const agent = new ManagementAgent(device);
   const deadline = performance.now() + TIMEOUT_MS;
   for (;;) {
     access.settle();

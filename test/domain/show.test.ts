@@ -10,10 +10,10 @@ import { fileURLToPath } from "node:url";
 import { NotFoundError } from "../../src/base/inspect.ts";
 import type { CqDetails, HcaTree, QpDetails } from "../../src/control/api.ts";
 import { ControlClient } from "../../src/control/client.ts";
-import { GuestAgent } from "../../src/domain/guest-agent.ts";
 import { SocketAccess } from "../../src/driver/backends/socket-access.ts";
 import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import { Device } from "../../src/driver/device.ts";
+import { ManagementAgent } from "../../src/driver/management-agent.ts";
 import { Region } from "../../src/driver/memory-region.ts";
 import { DriverQueuePair } from "../../src/driver/queue-pair.ts";
 import { DriverSharedReceiveQueue } from "../../src/driver/shared-receive-queue.ts";
@@ -60,7 +60,7 @@ function printed(...args: string[]): string {
 async function boot(name: string): Promise<Machine> {
   const access = new SocketAccess((await client.hca(name)).socketPath, MEMORY);
   const device = new Device(access, { mtts: 8192 });
-  const agent = new GuestAgent(device);
+  const agent = new ManagementAgent(device);
   for (const start = performance.now(); ; ) {
     access.settle();
     agent.run();

@@ -10,9 +10,9 @@ import { SimClock } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { Random } from "../../src/base/random.ts";
 import { DeviceDomain, type HcaView } from "../../src/domain/device-domain.ts";
-import { GuestAgent } from "../../src/domain/guest-agent.ts";
 import type { DeviceAccess } from "../../src/driver/access.ts";
 import { Device } from "../../src/driver/device.ts";
+import { ManagementAgent } from "../../src/driver/management-agent.ts";
 import { createEventfd, drainEventfd } from "../../src/host/eventfd.ts";
 import { closeDescriptor } from "../../src/host/libc.ts";
 import { createSharedMemory, type OwnedSharedMemory } from "../../src/host/shared-memory.ts";
@@ -90,7 +90,7 @@ export class TestVm implements DeviceAccess {
     this.mapAll();
     this.client.setEventfds(IrqIndex.MSIX, 0, this.#eventfds);
     this.device = new Device(this, { logQps: 12, logCqs: 12, logMpts: 12, mtts: 8192 });
-    const agent = new GuestAgent(this.device);
+    const agent = new ManagementAgent(this.device);
     for (let step = 0; domain.view(name).portState !== PortState.ACTIVE; step++) {
       assert.ok(step < BRING_UP_STEPS, `${name}: port ${domain.view(name).portState}`);
       domain.clock.advanceNs(1_000_000);
