@@ -44,13 +44,18 @@ export class InProcessFabric {
     });
   }
 
+  /** Adds an HCA on the switch, for a driver yet to come. */
+  addHca(name: string, memoryBytes: number): { node: InProcessNode; port: CaPort } {
+    const port = this.fabric.addCa({ description: `${name} MT25204 vhca` });
+    return { port, node: this.domain.addNode(name, memoryBytes, port, (client) => port.attach(client)) };
+  }
+
   /** Adds a guest and loads its driver; its port becomes ACTIVE as the domain steps on. */
   addGuest(name: string, memoryBytes: number, device: DeviceOptions = {}): InProcessGuest {
-    const port = this.fabric.addCa({ description: `${name} MT25204 vhca` });
-    const node = this.domain.addNode(name, memoryBytes, port, (client) => port.attach(client));
+    const { node, port } = this.addHca(name, memoryBytes);
     const loaded = new Device(node.access, device);
     const agent = new ManagementAgent(loaded);
-    node.background = agent.run;
+    node.access.background = agent.run;
     const guest = { name, node, device: loaded, agent, port };
     this.guests.push(guest);
     return guest;

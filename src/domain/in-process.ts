@@ -1,6 +1,7 @@
 // HCAs, engine and drivers in one process, without threads, sockets or privileges: the device's first test, and what a
 // newcomer sees where no VM can be had. The caller's clock decides what time it is.
 
+import { setImmediate, setTimeout } from "node:timers/promises";
 import { AddressSpace } from "../base/address-space.ts";
 import { type Memory, newMemory, sliceOf } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
@@ -15,6 +16,9 @@ import type { Wire, WireClient } from "../transport/wire.ts";
 
 /** Rounds of `settle` before the device counts as hung. */
 const ROUNDS_MAX = 100_000;
+/** Sweeps without work after which whoever waits gives the processor away, and for how long. */
+const IDLE_STEPS = 1000;
+const REST_MS = 1;
 const DMA_BASE = 0x10_0000;
 
 export interface InProcessOptions {
@@ -32,8 +36,6 @@ export interface InProcessNode {
   readonly hca: Hca;
   readonly access: InProcessAccess;
   readonly dma: AddressSpace;
-  /** Work of the guest itself, outside its interrupt handlers; returns how much there was. */
-  background: () => number;
 }
 
 export class InProcessDomain {
@@ -41,6 +43,8 @@ export class InProcessDomain {
   readonly engine = new Engine();
   readonly nodes: InProcessNode[] = [];
   readonly #options: InProcessOptions;
+  /** Sweeps since there was something to do. */
+  #idleSteps = 0;
 
   constructor(options: InProcessOptions) {
     this.#options = options;
@@ -88,7 +92,7 @@ export class InProcessDomain {
     connect(hca.addPort(wire));
     this.engine.add(hca.adapter);
     const access = new InProcessAccess({ domain: this, hca, memory, registers, uar, handlers, due, line, isMapped });
-    const node: InProcessNode = { name, hca, access, dma, background: () => 0 };
+    const node: InProcessNode = { name, hca, access, dma };
     this.nodes.push(node);
     return node;
   }
@@ -110,8 +114,15 @@ export class InProcessDomain {
       node.hca.events.flush();
       work += node.access.deliverInterrupts();
     }
-    for (const node of this.nodes) work += node.background();
+    for (const node of this.nodes) work += node.access.background();
+    this.#idleSteps = work === 0 ? this.#idleSteps + 1 : 0;
     return work;
+  }
+
+  /** Lets others of the event loop have their turn; longer if nothing has happened for a while. */
+  async rest(timeoutMs: number): Promise<void> {
+    const isQuiet = this.#idleSteps > IDLE_STEPS;
+    await (isQuiet ? setTimeout(Math.min(timeoutMs, REST_MS)) : setImmediate());
   }
 
   /** Sweeps until there is nothing to do at this time. */
@@ -138,6 +149,7 @@ interface AccessParts {
 export class InProcessAccess implements DeviceAccess {
   readonly memory: Memory;
   readonly dmaBase = DMA_BASE;
+  background: () => number = () => 0;
   /** Accesses that went through a call: what would be a message of the VMM. */
   trappedAccesses = 0;
   readonly #parts: AccessParts;
@@ -192,6 +204,19 @@ export class InProcessAccess implements DeviceAccess {
 
   settle(): void {
     this.#parts.domain.settle();
+  }
+
+  /** One sweep over the whole process: everybody's device, everybody's background. */
+  poll(): number {
+    return this.#parts.domain.step();
+  }
+
+  wait(timeoutMs: number): Promise<void> {
+    return this.#parts.domain.rest(timeoutMs);
+  }
+
+  close(): void {
+    this.background = () => 0;
   }
 
   onInterrupt(vector: number, handler: () => void): void {

@@ -18,6 +18,14 @@ export interface DeviceAccess {
   writeDoorbell(page: number, offset: number, hi: number, lo: number): void;
   /** Lets the device work; returns once it has nothing to do at the moment. */
   settle(): void;
+  /** Lets the device work without waiting for it, runs the handlers of interrupts that have come, and `background`; returns work done. */
+  poll(): number;
+  /** Resolves when `poll` may have something to do, or after `timeoutMs`. */
+  wait(timeoutMs: number): Promise<void>;
+  /** Work of the driver outside its interrupt handlers. Returns how much there was. */
+  background: () => number;
+  /** Lets go of the device. */
+  close(): void;
   /** Calls `handler` for MSI-X vector `vector` from then on. */
   onInterrupt(vector: number, handler: () => void): void;
   /** Calls `handler` while the INTx line is asserted; throws where the access has no INTx. */

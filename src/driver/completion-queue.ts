@@ -156,6 +156,30 @@ export class DriverCompletionQueue {
     this.#size = size;
   }
 
+  /** Entries it holds. */
+  get capacity(): number {
+    return this.#size - 1;
+  }
+
+  /** Takes out the completions of a QP that has gone (4.1.5): the others move up to the newest place. */
+  strip(qpn: number): void {
+    const { bytes } = this.#memory;
+    const entryAt = (index: number): number => this.region.block.at + (index & (this.#size - 1)) * CQE_BYTES;
+    let end = this.#consumer;
+    while (end - this.#consumer < this.#size && (bytes[entryAt(end) + OWNER_AT]! & HARDWARE_OWNED) === 0) end++;
+    let target = end;
+    for (let i = end - 1; i >= this.#consumer; i--) {
+      const from = entryAt(i);
+      if (Cqe.qpn.get(this.view, from) === qpn) continue;
+      target--;
+      if (target !== i) bytes.copy(bytes, entryAt(target), from, from + CQE_BYTES);
+    }
+    if (target === this.#consumer) return;
+    for (let i = this.#consumer; i < target; i++) bytes[entryAt(i) + OWNER_AT] = HARDWARE_OWNED;
+    this.#consumer = target >>> 0;
+    this.done();
+  }
+
   destroy(): void {
     this.#device.commands.run(Command.HW2SW_CQ, { modifier: this.number, outputBytes: CqContext.byteLength });
     this.#device.cqs.delete(this.number);

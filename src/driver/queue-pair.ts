@@ -63,6 +63,8 @@ export interface QueuePairOptions {
   sendWqes?: number;
   receiveWqes?: number;
   sges?: number;
+  /** The same for receives; `sges` if left out. */
+  receiveSges?: number;
   inlineBytes?: number;
   signalAll?: boolean;
   srq?: DriverSharedReceiveQueue;
@@ -139,9 +141,9 @@ export class DriverQueuePair {
     const segments = options.service === Service.UD ? UD_SEGMENT_BYTES : REMOTE_ADDRESS_BYTES + ATOMIC_SEGMENT_BYTES;
     const data = Math.max((options.sges ?? 4) * DATA_SEGMENT_BYTES, (options.inlineBytes ?? 0) + 4);
     this.logSqStride = Math.max(6, logOf(WQE_NEXT_BYTES + segments + data));
-    this.logRqStride = Math.max(6, logOf(WQE_NEXT_BYTES + (options.sges ?? 4) * DATA_SEGMENT_BYTES));
-    this.logSqSize = logOf(options.sendWqes ?? 64);
-    this.logRqSize = logOf(options.receiveWqes ?? 64);
+    this.logRqStride = Math.max(6, logOf(WQE_NEXT_BYTES + (options.receiveSges ?? options.sges ?? 4) * DATA_SEGMENT_BYTES));
+    this.logSqSize = logOf(Math.max(1, options.sendWqes ?? 64));
+    this.logRqSize = logOf(Math.max(1, options.receiveWqes ?? 64));
     const rqBytes = options.srq === undefined ? 1 << (this.logRqSize + this.logRqStride) : 0;
     this.sqBase = Math.ceil(rqBytes / (1 << this.logSqStride)) * (1 << this.logSqStride);
     const block = device.heap.allocate(this.sqBase + (1 << (this.logSqSize + this.logSqStride)));
@@ -253,6 +255,12 @@ export class DriverQueuePair {
     const bytes = QP_CONTEXT_AT + QpContext.byteLength;
     const { output } = this.#device.commands.run(Command.QUERY_QP, { modifier: this.number, outputBytes: bytes });
     return new DataView(output.buffer, QP_CONTEXT_AT);
+  }
+
+  /** The same with its state at hand. */
+  describe(): { view: DataView; state: number } {
+    const view = this.query();
+    return { view, state: QpContext.state.get(view, 0) };
   }
 
   /** Any modify command: a fresh context with what the driver always fills in, plus what `fill` writes (4.1.3). */

@@ -64,6 +64,21 @@ export class DriverSharedReceiveQueue {
     return offset;
   }
 
+  /** Slots; one of them always stays free. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** WQEs it takes. */
+  get capacity(): number {
+    return this.#size - 1;
+  }
+
+  /** Slot of the WQE that a completion names. */
+  slotOf(offset: number): number {
+    return (offset >>> this.logStride) & (this.#size - 1);
+  }
+
   /** Where the WQE at `offset` of the queue lies in the driver's memory. */
   slotAt(offset: number): number {
     return this.#region.block.at + offset;

@@ -55,6 +55,14 @@ export const recvmsg = declare<[fd: number, message: number, flags: number]>("in
 export const ppoll = declare<[fds: Address, count: number, timeout: Address, signals: Address]>(
   "int ppoll(uintptr_t fds, size_t count, uintptr_t timeout, uintptr_t signals)",
 );
+/** `ppoll` in a thread of libuv's pool; `done` is called with its error, or null and its result. */
+export const ppollElsewhere = (ppoll as unknown as { async: unknown }).async as (
+  fds: Address,
+  count: number,
+  timeout: Address,
+  signals: Address,
+  done: (error: Error | null, ready: number) => void,
+) => void;
 export const prctl = declare<[option: number, a: number, b: number, c: number, d: number]>(
   "int prctl(int option, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)",
 );

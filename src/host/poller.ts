@@ -1,7 +1,7 @@
 // Waiting for descriptors, with nanoseconds (ppoll(2)). The set is small and written anew before each wait, which costs a
 // few stores and keeps nobody's state; nothing is allocated.
 
-import { lastErrno, PollEvent, ppoll } from "./libc.ts";
+import { lastErrno, PollEvent, ppoll, ppollElsewhere } from "./libc.ts";
 import { allocateNative, type NativeMemory, setWord64 } from "./mapping.ts";
 import { Errno, SystemError } from "./system-error.ts";
 
@@ -11,6 +11,7 @@ export { PollEvent } from "./libc.ts";
 const POLLFD_BYTES = 8;
 const TIMESPEC_BYTES = 16;
 const NS_PER_S = 1_000_000_000;
+const NS_PER_MS = 1_000_000;
 
 export class Poller {
   readonly #memory: NativeMemory;
@@ -51,15 +52,27 @@ export class Poller {
    * @returns how many are ready; 0 after the time or when a signal came.
    */
   wait(timeoutNs: number): number {
-    const view = this.#memory.view;
-    const seconds = Math.floor(timeoutNs / NS_PER_S);
-    setWord64(view, 0, seconds);
-    setWord64(view, 8, Math.floor(timeoutNs - seconds * NS_PER_S));
+    this.#setTime(timeoutNs);
     const ready = ppoll(this.#fds, this.#count, this.#timespec, 0);
     if (ready >= 0) return ready;
     const errno = lastErrno();
     if (errno === Errno.EINTR) return 0;
     throw new SystemError("ppoll", errno);
+  }
+
+  /** The same in a thread of the pool; the set must stay as it is until then. A signal or an error counts as nothing. */
+  waitElsewhere(timeoutNs: number): Promise<void> {
+    this.#setTime(timeoutNs);
+    return new Promise((resolve) => {
+      ppollElsewhere(this.#fds, this.#count, this.#timespec, 0, () => resolve());
+    });
+  }
+
+  #setTime(timeoutNs: number): void {
+    const view = this.#memory.view;
+    const seconds = Math.floor(timeoutNs / NS_PER_S);
+    setWord64(view, 0, seconds);
+    setWord64(view, 8, Math.floor(timeoutNs - seconds * NS_PER_S));
   }
 
   /** What happened to the descriptor at `place` (`PollEvent` bits; ERR, HUP and NVAL come unasked). */
@@ -75,4 +88,14 @@ export function waitFor(fd: number, events: number, timeoutNs: number): boolean 
   single.clear();
   single.add(fd, events | PollEvent.ERR);
   return single.wait(timeoutNs) > 0;
+}
+
+/**
+ * Waits until one of `fds` can be read, or for `timeoutMs`, without blocking the thread: one of libuv's pool waits instead. It keeps
+ * the process alive and cannot be called off, so keep the time short.
+ */
+export async function waitForAny(fds: readonly number[], timeoutMs: number): Promise<void> {
+  const poller = new Poller(fds.length);
+  for (const fd of fds) poller.add(fd, PollEvent.IN);
+  await poller.waitElsewhere(timeoutMs * NS_PER_MS);
 }

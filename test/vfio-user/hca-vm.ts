@@ -133,6 +133,17 @@ export class TestVm implements DeviceAccess {
     });
   }
 
+  background: () => number = () => 0;
+
+  poll(): number {
+    this.settle();
+    return this.background();
+  }
+
+  wait(): Promise<void> {
+    return Promise.resolve();
+  }
+
   onInterrupt(vector: number, handler: () => void): void {
     this.#handlers[vector] = handler;
   }

@@ -4,7 +4,7 @@
 import { type Memory, sliceOf } from "../../base/bytes.ts";
 import { createEventfd, drainEventfd } from "../../host/eventfd.ts";
 import { closeDescriptor, PollEvent } from "../../host/libc.ts";
-import { Poller } from "../../host/poller.ts";
+import { Poller, waitForAny } from "../../host/poller.ts";
 import { createSharedMemory, type OwnedSharedMemory } from "../../host/shared-memory.ts";
 import { UAR_PAGE_BYTES } from "../../spec/hca/registers.ts";
 import { IrqIndex, RegionIndex } from "../../spec/vfio-user/numbers.ts";
@@ -26,6 +26,8 @@ export class SocketAccess implements DeviceAccess {
   readonly #eventfds: number[];
   readonly #handlers: (() => void)[] = [];
   readonly #poller = new Poller(VECTORS);
+  background: () => number = () => 0;
+  #wait: Promise<void> | undefined;
   #isClosed = false;
 
   /**
@@ -105,6 +107,24 @@ export class SocketAccess implements DeviceAccess {
     this.#eventfds.forEach((fd, vector) => {
       if (drainEventfd(fd) > 0) this.#handlers[vector]?.();
     });
+  }
+
+  poll(): number {
+    let work = 0;
+    this.#eventfds.forEach((fd, vector) => {
+      if (drainEventfd(fd) === 0) return;
+      work++;
+      this.#handlers[vector]?.();
+    });
+    return work + this.background();
+  }
+
+  /** All who wait at the same time share one wait. */
+  wait(timeoutMs: number): Promise<void> {
+    this.#wait ??= waitForAny(this.#eventfds, timeoutMs).finally(() => {
+      this.#wait = undefined;
+    });
+    return this.#wait;
   }
 
   onInterrupt(vector: number, handler: () => void): void {

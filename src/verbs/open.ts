@@ -1,0 +1,29 @@
+// Opening an HCA of a device domain, over its socket: this process is then to it what a VM is.
+
+import { SocketAccess } from "../driver/backends/socket-access.ts";
+import type { DeviceOptions } from "../driver/device.ts";
+import { Context } from "./context.ts";
+
+const MIB = 2 ** 20;
+
+export interface OpenOptions extends DeviceOptions {
+  /** Memory for queues, buffers and the HCA's tables, in bytes; 64 MiB if left out, 1 GiB at most. */
+  readonly memoryBytes?: number;
+}
+
+/**
+ * Opens the HCA that listens at `path` (`vhca hca add NAME` prints it) and serves it until it is closed. One process at a time has it.
+ * @throws SystemError if nobody listens there; VerbsError ENODEV if it is no MT25204
+ */
+export function openDevice(path: string, options: OpenOptions = {}): Context {
+  const { memoryBytes = 64 * MIB, ...device } = options;
+  const access = new SocketAccess(path, memoryBytes);
+  try {
+    const context = new Context(access, device);
+    context.startServing();
+    return context;
+  } catch (error) {
+    access.close();
+    throw error;
+  }
+}
