@@ -150,6 +150,7 @@ export class InProcessAccess implements DeviceAccess {
   readonly memory: Memory;
   readonly dmaBase = DMA_BASE;
   background: () => number = () => 0;
+  readonly isGone = false;
   /** Accesses that went through a call: what would be a message of the VMM. */
   trappedAccesses = 0;
   readonly #parts: AccessParts;

@@ -18,6 +18,8 @@ export interface DeviceAccess {
   writeDoorbell(page: number, offset: number, hi: number, lo: number): void;
   /** Lets the device work; returns once it has nothing to do at the moment. */
   settle(): void;
+  /** The device has gone away: nothing more will come of it. */
+  readonly isGone: boolean;
   /** Lets the device work without waiting for it, runs the handlers of interrupts that have come, and `background`; returns work done. */
   poll(): number;
   /** Resolves when `poll` may have something to do, or after `timeoutMs`. */

@@ -64,6 +64,7 @@ export class CommandPort {
    */
   run(opcode: number, options: CommandOptions = {}): CommandResult {
     const { memory } = this.#access;
+    if (this.#access.isGone) throw gone(opcode);
     options.input?.(this.#clear(this.#inbox), this.#inbox.at);
     if (options.outputBytes !== undefined) this.#clear(this.#outbox);
     const inputHi = options.inputValue?.hi ?? Math.floor(this.#inbox.dmaAddress / 2 ** 32);
@@ -107,6 +108,7 @@ export class CommandPort {
     const access = this.#access;
     for (let i = 0; i < SETTLES_MAX; i++) {
       access.settle();
+      if (access.isGone) throw gone(opcode);
       const last = access.readRegister(Bar0.HCR + 24);
       if ((last & GO) === 0) {
         return { status: last >>> 24, hi: access.readRegister(Bar0.HCR + 12), lo: access.readRegister(Bar0.HCR + 16) };
@@ -118,8 +120,12 @@ export class CommandPort {
   #waitEvent(opcode: number): { status: number; hi: number; lo: number } {
     for (let i = 0; i < SETTLES_MAX; i++) {
       this.#access.settle();
+      if (this.#access.isGone) throw gone(opcode);
       if (this.#seen !== undefined && this.#seen.token === this.#token) return this.#seen;
     }
     throw new DriverError("ETIMEDOUT", `command ${nameOf(Command, opcode)}: no completion event`);
   }
 }
+
+const gone = (opcode: number): DriverError =>
+  new DriverError("ENODEV", `command ${nameOf(Command, opcode)}: the device has gone away`);

@@ -178,7 +178,7 @@ export class Context extends VerbsObject {
   /** Serves from now on whenever the event loop is free, until `close`. What goes wrong there goes to `onError`. */
   startServing(onError: (error: unknown) => void = rethrow): void {
     const serve = async (): Promise<void> => {
-      while (!this.isDestroyed) {
+      while (!this.isDestroyed && !this.isGone) {
         while (this.#access.poll() > 0);
         await this.#access.wait(WAIT_MS);
       }
@@ -197,6 +197,7 @@ export class Context extends VerbsObject {
       const work = this.#access.poll();
       let found = test();
       if (found !== undefined) return found;
+      if (this.isGone) throw deviceGone(what);
       if (work > 0) continue;
       arm?.();
       found = test();
@@ -212,6 +213,7 @@ export class Context extends VerbsObject {
     for (;;) {
       const found = test();
       if (found !== undefined) return found;
+      if (this.isGone) throw deviceGone(what);
       if (Date.now() >= deadline) throw timedOut(what, timeoutMs);
       this.#access.settle();
       this.service();
@@ -226,13 +228,22 @@ export class Context extends VerbsObject {
     this.destroy();
   }
 
+  /** The device domain has ended or has taken the HCA away: all that is left to do is to close. */
+  get isGone(): boolean {
+    return this.#access.isGone;
+  }
+
   protected release(): void {
     this.#access.background = () => 0;
-    asVerb(() => this.device.close());
-    this.#access.close();
+    try {
+      asVerb(() => this.device.close());
+    } finally {
+      this.#access.close();
+    }
   }
 }
 
+const deviceGone = (what: string): VerbsError => new VerbsError("ENODEV", `the device has gone away while waiting for ${what}`);
 const timedOut = (what: string, timeoutMs: number): VerbsError =>
   new VerbsError("ETIMEDOUT", `waited ${timeoutMs} ms in vain for ${what}`);
 

@@ -42,7 +42,12 @@ export abstract class VerbsObject {
       const more = this.#holders.size > NAMED ? ` and ${this.#holders.size - NAMED} more` : "";
       throw new VerbsError("EBUSY", `${this.label} is still held by ${names.join(", ")}${more}: destroy them first`);
     }
-    this.release();
+    try {
+      this.release();
+    } catch (error) {
+      // what the device had of it has gone with the device
+      if (!(error instanceof VerbsError && error.code === "ENODEV")) throw error;
+    }
     this.#isDestroyed = true;
     for (const owner of this.#owners) owner.#holders.delete(this);
   }

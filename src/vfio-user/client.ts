@@ -131,6 +131,16 @@ export class VfioUserClient {
     }
   }
 
+  /** The socket, to wait for: between two calls it can be read only when the server has gone or misbehaves. */
+  get descriptor(): number {
+    return this.#connection.socket.descriptor;
+  }
+
+  /** Looks whether the server has hung up; to be called between two calls. */
+  hasServerGone(): boolean {
+    return this.#isClosed || this.#failure !== undefined || this.#connection.receive() === Received.CLOSED;
+  }
+
   deviceInfo(): { flags: number; regionCount: number; irqCount: number } {
     const view = this.#connection.outgoing.view;
     this.#clearPayload(DeviceInfo.byteLength);

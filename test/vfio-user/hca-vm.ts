@@ -134,6 +134,7 @@ export class TestVm implements DeviceAccess {
   }
 
   background: () => number = () => 0;
+  readonly isGone = false;
 
   poll(): number {
     this.settle();

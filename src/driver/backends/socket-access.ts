@@ -25,9 +25,10 @@ export class SocketAccess implements DeviceAccess {
   readonly #bar2: readonly MappedArea[];
   readonly #eventfds: number[];
   readonly #handlers: (() => void)[] = [];
-  readonly #poller = new Poller(VECTORS);
+  readonly #poller = new Poller(VECTORS + 1);
   background: () => number = () => 0;
   #wait: Promise<void> | undefined;
+  #isGone = false;
   #isClosed = false;
 
   /**
@@ -101,27 +102,38 @@ export class SocketAccess implements DeviceAccess {
 
   /** Waits for an interrupt, for a short time, and runs the handlers of those that have come. */
   settle(): void {
-    this.#poller.clear();
-    for (const fd of this.#eventfds) this.#poller.add(fd, PollEvent.IN);
-    this.#poller.wait(SETTLE_NS);
-    this.#eventfds.forEach((fd, vector) => {
-      if (drainEventfd(fd) > 0) this.#handlers[vector]?.();
-    });
+    this.#attend(SETTLE_NS);
+  }
+
+  get isGone(): boolean {
+    return this.#isGone;
   }
 
   poll(): number {
-    let work = 0;
+    return this.#attend(0) + this.background();
+  }
+
+  /** Runs the handlers of interrupts that have come, or come within the time; returns how many. */
+  #attend(timeoutNs: number): number {
+    if (this.#isGone) return 0;
+    const poller = this.#poller;
+    poller.clear();
+    for (const fd of this.#eventfds) poller.add(fd, PollEvent.IN);
+    const socket = poller.add(this.#client.descriptor, PollEvent.IN);
+    if (poller.wait(timeoutNs) === 0) return 0;
+    let count = 0;
     this.#eventfds.forEach((fd, vector) => {
-      if (drainEventfd(fd) === 0) return;
-      work++;
+      if (poller.eventsOf(vector) === 0 || drainEventfd(fd) === 0) return;
+      count++;
       this.#handlers[vector]?.();
     });
-    return work + this.background();
+    if (poller.eventsOf(socket) !== 0) this.#isGone = this.#client.hasServerGone();
+    return count;
   }
 
   /** All who wait at the same time share one wait. */
   wait(timeoutMs: number): Promise<void> {
-    this.#wait ??= waitForAny(this.#eventfds, timeoutMs).finally(() => {
+    this.#wait ??= waitForAny([...this.#eventfds, this.#client.descriptor], timeoutMs).finally(() => {
       this.#wait = undefined;
     });
     return this.#wait;
@@ -144,6 +156,7 @@ export class SocketAccess implements DeviceAccess {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#isGone = true;
     this.#client.close();
     for (const fd of this.#eventfds) closeDescriptor(fd);
     this.#ram.close();
