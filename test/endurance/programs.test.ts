@@ -8,13 +8,30 @@ import { startSession } from "../vm/session.ts";
 import { watchPort } from "./asyncwatch.ts";
 import { assertQuietKernels } from "./figures.ts";
 import { isLong, say, sayTable, shortOrLong } from "./long-runs.ts";
-import { pairText, runPair } from "./pairs.ts";
+import { type PairOutcome, pairText, runPair } from "./pairs.ts";
 import { PROGRAMS, type Program } from "./programs.ts";
 
 const TIMEOUT_MS = shortOrLong(60_000, 240_000);
 
+/**
+ * perftest measures the processor's clock for its report, and gives up where emulation or a busy machine disturbs that. It says
+ * nothing about the HCA, so such a run is made again.
+ */
+const CLOCK_DISTURBED = /Correlation coefficient r\^2/;
+const CLOCK_TRIALS = 4;
+
+async function run(session: Session, program: Program): Promise<PairOutcome> {
+  for (let trial = 1; ; trial++) {
+    const outcome = await runPair(session, program.server, program.client, { timeoutMs: TIMEOUT_MS });
+    const { server, client } = outcome;
+    const isDisturbed = CLOCK_DISTURBED.test(client.stdout + client.stderr + server.stdout + server.stderr);
+    if (!isDisturbed || trial === CLOCK_TRIALS) return outcome;
+    say(`${program.name}: perftest could not measure its clock, once more`);
+  }
+}
+
 async function check(session: Session, program: Program): Promise<void> {
-  const outcome = await runPair(session, program.server, program.client, { timeoutMs: TIMEOUT_MS });
+  const outcome = await run(session, program);
   const { server, client } = outcome;
   if (program.refuses !== undefined) {
     assert.ok(!client.timedOut && client.status !== 0, `it must refuse\n${pairText(outcome)}`);
@@ -25,13 +42,17 @@ async function check(session: Session, program: Program): Promise<void> {
   if (program.says !== undefined) assert.match(client.stdout + client.stderr, program.says, pairText(outcome));
 }
 
+/** ENDURANCE_PROGRAM: only those whose name contains it. */
+const only = process.env.ENDURANCE_PROGRAM ?? "";
+const isWanted = ({ name, isLong: isForLong }: Program): boolean => (isLong || !isForLong) && name.includes(only);
+
 for (const kernel of shortOrLong(["6.12"] as const, ["6.12", "newest"] as const)) {
   test(`packaged programs between two guests, kernel ${kernel}`, async (t) => {
     const session = await startSession(t, { nodes: 2, kernel });
     if (session === undefined) return;
     const results: [string, string][] = [];
 
-    for (const program of PROGRAMS.filter((each) => isLong || !each.isLong)) {
+    for (const program of PROGRAMS.filter(isWanted)) {
       await t.test(program.name, async () => {
         results.push([program.name, "failed"]);
         await check(session, program);

@@ -126,7 +126,7 @@ function endless(command: string, more: More = {}): Program {
   return {
     name: `${endlessly}, killed after ${ENDLESS_SECONDS} s`,
     // what its peer does then is the peer's affair, but it must end when told
-    server: `timeout ${ENDLESS_SECONDS + 5} ${endlessly} >/dev/null 2>&1; true`,
+    server: `timeout ${ENDLESS_SECONDS + 5} ${endlessly} >/tmp/endless 2>&1; tail -n 20 /tmp/endless`,
     client: `timeout -s KILL ${ENDLESS_SECONDS} stdbuf -oL ${endlessly} n1 >/tmp/endless; [ $? = 137 ] && cat /tmp/endless`,
     says: /^ \d+ +\d+ +[\d.]+ +[\d.]+/m,
     ...more,

@@ -1,4 +1,5 @@
 // npm run endurance [-- programs|guests]: rough times for guests at full length, with progress and tables.
+// ENDURANCE_PROGRAM=TEXT runs only the programs whose name contains it.
 
 process.env.ENDURANCE = "1";
 
