@@ -5,6 +5,7 @@ export type { AddressHandle, AddressHandleAttributes, GlobalRoute } from "./addr
 export type { AsyncEvent, PortEventType, QpEventType, SrqEventType } from "./async-event.ts";
 export type { CompletionChannel } from "./completion-channel.ts";
 export type { CompletionQueue, CqOptions } from "./completion-queue.ts";
+export { activateUd, type ConnectAttributes, connectQp } from "./connect.ts";
 export { Context } from "./context.ts";
 export type { DmaMemory } from "./dma-memory.ts";
 export { VerbsError, type VerbsErrorCode } from "./error.ts";

@@ -11,8 +11,10 @@ import { DomainHandle } from "../../src/domain/domain-handle.ts";
 import { LocalFabric } from "../../src/domain/local-fabric.ts";
 import {
   ALL_ACCESS,
+  activateUd,
   type CompletionQueue,
   type Context,
+  connectQp,
   type MemoryRegion,
   openDevice,
   type ProtectionDomain,
@@ -128,19 +130,9 @@ export async function newPair(world: World, init: Partial<QpInitAttributes> = {}
 }
 
 /** RESET → RTS; connected QPs to the one of `peer`. */
-export function bringUp(qp: QueuePair, peer: { qp: QueuePair; lid: number }, access = ALL_ACCESS): void {
-  if (qp.qpType === "UD") {
-    qp.modify({ qpState: "INIT", pkeyIndex: 0, portNum: 1, qkey: QKEY });
-    qp.modify({ qpState: "RTR" });
-    qp.modify({ qpState: "RTS", sqPsn: 0 });
-    return;
-  }
-  const isRc = qp.qpType === "RC";
-  qp.modify({ qpState: "INIT", pkeyIndex: 0, portNum: 1, qpAccessFlags: access });
-  const path = { ahAttr: { dlid: peer.lid }, pathMtu: 2048, destQpNum: peer.qp.qpNum, rqPsn: 0 } as const;
-  qp.modify({ qpState: "RTR", ...path, ...(isRc ? { maxDestRdAtomic: 4, minRnrTimer: 12 } : {}) });
-  const timers = isRc ? { timeout: 14, retryCnt: 7, rnrRetry: 7, maxRdAtomic: 4 } : {};
-  qp.modify({ qpState: "RTS", sqPsn: 0, ...timers });
+export function bringUp(qp: QueuePair, peer: { qp: QueuePair; lid: number }): void {
+  if (qp.qpType === "UD") activateUd(qp, QKEY);
+  else connectQp(qp, { lid: peer.lid, qpNum: peer.qp.qpNum });
 }
 
 export const QKEY = 0x1234;
