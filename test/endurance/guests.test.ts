@@ -13,6 +13,9 @@ const RELOADS = shortOrLong(3, 100);
 const KILLS = shortOrLong(3, 50);
 const HOSTILE_SECONDS = shortOrLong(10, 60);
 
+/** ENDURANCE_ONLY: only the parts whose name contains it. */
+const only = process.env.ENDURANCE_ONLY ?? "";
+
 const figuresRow = (what: string, { ownMiB, mappedMiB, mappings, descriptors }: ProcessFigures): (string | number)[] => [
   what,
   ownMiB,
@@ -26,26 +29,28 @@ test("guests when things get rough", async (t) => {
   if (session === undefined) return;
   const random = seeded("endurance");
   const figures: (string | number)[][] = [];
+  const part = (name: string, body: () => Promise<void>): Promise<void> =>
+    t.test(name, { skip: name.includes(only) ? false : `not asked for (ENDURANCE_ONLY=${only})` }, body);
 
-  await t.test(`the driver reloaded ${RELOADS} times`, async () => {
+  await part(`the driver reloaded ${RELOADS} times`, async () => {
     const [before, after] = await reloadOften(session, RELOADS);
     figures.push(figuresRow("before the reloads", before), figuresRow(`after ${RELOADS}`, after));
     await assertQuietKernels(session, ["n1", "n2", "n3"]);
   });
 
-  await t.test("the driver with INTx instead of MSI-X", async () => {
+  await part("the driver with INTx instead of MSI-X", async () => {
     await useIntx(session);
     await assertQuietKernels(session, ["n1"]);
   });
 
-  await t.test(`a guest killed ${KILLS} times under load`, async () => {
+  await part(`a guest killed ${KILLS} times under load`, async () => {
     const { pairRuns, before, after } = await killOften(session, KILLS, random);
     say(`${KILLS} kills, ${pairRuns} runs of the pair`);
     figures.push(figuresRow("before the kills", before), figuresRow(`after ${KILLS}`, after));
     await assertQuietKernels(session, ["n1", "n2", "n3"]);
   });
 
-  await t.test(`a hostile guest for ${HOSTILE_SECONDS} s`, async () => {
+  await part(`a hostile guest for ${HOSTILE_SECONDS} s`, async () => {
     const { alone, besideHonest, besideHostile, deeds } = await sufferHostility(session, HOSTILE_SECONDS, random);
     for (const line of deeds.split("\n")) say(`hostile guest: ${line}`);
     const row = (what: string, { runs, mibPerSecond }: typeof alone): (string | number)[] => [what, runs, median(mibPerSecond)];
@@ -56,7 +61,8 @@ test("guests when things get rough", async (t) => {
     await assertQuietKernels(session, ["n1", "n2"]);
   });
 
-  if (isLong) sayTable(["the domain's process", "own MiB", "mapped MiB", "mappings", "descriptors"], figures);
+  if (isLong && figures.length > 0)
+    sayTable(["the domain's process", "own MiB", "mapped MiB", "mappings", "descriptors"], figures);
 });
 
 function median(values: readonly number[]): number {

@@ -42,8 +42,8 @@ async function check(session: Session, program: Program): Promise<void> {
   if (program.says !== undefined) assert.match(client.stdout + client.stderr, program.says, pairText(outcome));
 }
 
-/** ENDURANCE_PROGRAM: only those whose name contains it. */
-const only = process.env.ENDURANCE_PROGRAM ?? "";
+/** ENDURANCE_ONLY: only those whose name contains it. */
+const only = process.env.ENDURANCE_ONLY ?? "";
 const isWanted = ({ name, isLong: isForLong }: Program): boolean => (isLong || !isForLong) && name.includes(only);
 
 for (const kernel of shortOrLong(["6.12"] as const, ["6.12", "newest"] as const)) {

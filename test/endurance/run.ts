@@ -1,5 +1,5 @@
 // npm run endurance [-- programs|guests]: rough times for guests at full length, with progress and tables.
-// ENDURANCE_PROGRAM=TEXT runs only the programs whose name contains it.
+// ENDURANCE_ONLY=TEXT runs only the parts or programs whose name contains it.
 
 process.env.ENDURANCE = "1";
 
