@@ -10,7 +10,16 @@ import { fileURLToPath } from "node:url";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 
-test("npm pack: the command and vhca/vfio-user work from node_modules", (t) => {
+const USE_IN_PROCESS = `
+import { LocalFabric } from "vhca/in-process";
+const context = new LocalFabric().openDevice();
+const { state } = await context.portActive();
+const cq = context.createCq(10);
+const qp = context.allocPd().createQp({ qpType: "RC", sendCq: cq, recvCq: cq });
+console.log(state, qp.qpType);
+`;
+
+test("npm pack: the command, vhca/vfio-user, vhca/verbs work from node_modules", (t) => {
   const folder = mkdtempSync(join(tmpdir(), "vhca-pack-"));
   t.after(() => rmSync(folder, { recursive: true }));
   execFileSync("npm", ["run", "--silent", "build"], { cwd: repository });
@@ -29,9 +38,14 @@ test("npm pack: the command and vhca/vfio-user work from node_modules", (t) => {
   assert.match(node("node_modules/vhca/bin/vhca.js", "tour", "--in-process"), /RDMA write 8 B/);
   writeFileSync(
     join(folder, "use.mjs"),
-    'import { serve } from "vhca/vfio-user"; import { ConfigSpace } from "vhca/pci"; console.log(typeof serve, typeof ConfigSpace);',
+    'import { serve } from "vhca/vfio-user"; import { ConfigSpace } from "vhca/pci"; import { openDevice } from "vhca/verbs"; ' +
+      "console.log(typeof serve, typeof ConfigSpace, typeof openDevice);",
   );
-  assert.equal(node("use.mjs").trim(), "function function");
+  assert.equal(node("use.mjs").trim(), "function function function");
+  // everything in one process needs no native module: it works where there is none
+  rmSync(join(modules, "koffi"));
+  writeFileSync(join(folder, "in-process.mjs"), USE_IN_PROCESS);
+  assert.equal(node("in-process.mjs").trim(), "ACTIVE RC");
   // files that are read, not imported
   for (const file of ["src/lab/guest/init", "src/lab/image/root.sh", "bench/guest/store.c"]) {
     assert.ok(existsSync(join(modules, "vhca", "dist", file)), file);
