@@ -37,6 +37,8 @@ export class CommandPort {
   readonly #access: DeviceAccess;
   readonly #inbox: DmaBlock;
   readonly #outbox: DmaBlock;
+  /** True while a command runs: until it has ended there must be no other. */
+  isBusy = false;
   #usesEvents = false;
   #token = 1;
   /** The event that the handler of the command EQ has seen. */
@@ -63,6 +65,16 @@ export class CommandPort {
    * @throws DriverError with the status' name as code if the device refuses it
    */
   run(opcode: number, options: CommandOptions = {}): CommandResult {
+    if (this.isBusy) throw new DriverError("EBUSY", `command ${nameOf(Command, opcode)}: another one is under way`);
+    this.isBusy = true;
+    try {
+      return this.#run(opcode, options);
+    } finally {
+      this.isBusy = false;
+    }
+  }
+
+  #run(opcode: number, options: CommandOptions): CommandResult {
     const { memory } = this.#access;
     if (this.#access.isGone) throw gone(opcode);
     options.input?.(this.#clear(this.#inbox), this.#inbox.at);

@@ -70,9 +70,12 @@ export class ManagementAgent {
     this.#cq.arm();
   }
 
-  /** Does what completions ask for; returns how many there were. Not to be called from an interrupt handler. */
+  /**
+   * Does what completions ask for; returns how many there were. Not to be called from an interrupt handler. Nothing while a command
+   * runs, since the answers need commands too.
+   */
   readonly run = (): number => {
-    if (this.#isRunning || !this.#hasEvent) return 0;
+    if (this.#isRunning || !this.#hasEvent || this.#device.commands.isBusy) return 0;
     this.#isRunning = true;
     this.#hasEvent = false;
     this.#cq.arm();

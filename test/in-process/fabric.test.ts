@@ -8,6 +8,7 @@ import { InProcessFabric, type InProcessGuest } from "../../src/domain/in-proces
 import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import { Region } from "../../src/driver/memory-region.ts";
 import { DriverQueuePair } from "../../src/driver/queue-pair.ts";
+import { Command, QueryDevLim } from "../../src/spec/hca/commands.ts";
 import { EventType, PortChange, SendOpcode } from "../../src/spec/hca/queues.ts";
 import { PortState, Service } from "../../src/spec/ib/numbers.ts";
 import { ALL_ACCESS } from "./pair.ts";
@@ -51,6 +52,20 @@ function rdmaWrite(from: InProcessGuest, to: InProcessGuest): number {
   assert.equal(a.cq.poll()[0]?.syndrome, 0);
   return to.node.access.memory.bytes[b.region.block.at]!;
 }
+
+test("commands of the program and those that answer the subnet manager do not get into each other", () => {
+  const { clock, system } = start(2);
+  const [guest] = system.guests;
+  const { commands } = guest!.device;
+  for (let ms = 0; ms < 300; ms++) {
+    clock.advanceNs(1e6);
+    // Management datagrams arrive while the command runs.
+    const { output } = commands.run(Command.QUERY_DEV_LIM, { outputBytes: QueryDevLim.byteLength });
+    assert.deepEqual(output, guest!.device.limits, `after ${ms} ms`);
+    if (ms % 3 === 0) system.domain.settle();
+  }
+  assert.equal(guest!.port.state, PortState.ACTIVE);
+});
 
 test("the subnet manager brings every port up, the driver hears of it, and data flow", () => {
   const { system, elapse } = start(4);
