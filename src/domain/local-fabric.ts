@@ -4,8 +4,7 @@
 import { randomInt } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
 import { Random } from "../base/random.ts";
-import type { DeviceOptions } from "../driver/device.ts";
-import { Context } from "../verbs/context.ts";
+import { Context, type ContextOptions } from "../verbs/context.ts";
 import { InProcessFabric } from "./in-process-fabric.ts";
 
 const MIB = 2 ** 20;
@@ -14,11 +13,11 @@ const NS_PER_MS = 1e6;
 export interface LocalFabricOptions {
   /** Decides what time it is; the machine's by default. A simulated one makes everything repeatable. */
   readonly clock?: Clock;
-  /** Of the subnet manager's transaction numbers; random by default. */
+  /** Of transaction numbers and the like; random by default. */
   readonly seed?: number;
 }
 
-export interface LocalDeviceOptions extends DeviceOptions {
+export interface LocalDeviceOptions extends ContextOptions {
   /** Memory for queues, buffers and the HCA's tables, in bytes; 64 MiB if left out. */
   readonly memoryBytes?: number;
 }
@@ -27,10 +26,12 @@ const machineClock: Clock = { nowNs: () => Math.round(performance.now() * NS_PER
 
 export class LocalFabric {
   readonly #fabric: InProcessFabric;
+  readonly #defaults: { clock: Clock; seed: number };
   #count = 0;
 
   constructor(options: LocalFabricOptions = {}) {
     const { clock = machineClock, seed = randomInt(2 ** 32) } = options;
+    this.#defaults = { clock, seed };
     this.#fabric = new InProcessFabric({ clock, random: new Random(seed) });
   }
 
@@ -39,7 +40,8 @@ export class LocalFabric {
     const { memoryBytes = 64 * MIB, ...device } = options;
     this.#count++;
     const { node } = this.#fabric.addHca(`n${this.#count}`, memoryBytes);
-    return new Context(node.access, device);
+    const { clock, seed } = this.#defaults;
+    return new Context(node.access, { clock, random: new Random(seed + this.#count), ...device });
   }
 
   /** Lets everything do a little; returns how much there was. Whoever waits does this by itself. */

@@ -1,6 +1,8 @@
 // An open HCA: from here everything else is made. It is also the guest's kernel of this HCA: it answers management datagrams and
 // passes events on, whenever somebody waits, polls with `service`, or lets it serve by itself. IBA vol 1, 11.2.1.
 
+import type { Clock } from "../base/clock.ts";
+import { Random } from "../base/random.ts";
 import type { DeviceAccess } from "../driver/access.ts";
 import { Device, type DeviceOptions } from "../driver/device.ts";
 import { ManagementAgent } from "../driver/management-agent.ts";
@@ -9,7 +11,10 @@ import { CompletionChannel } from "./completion-channel.ts";
 import { CompletionQueue, type CqOptions } from "./completion-queue.ts";
 import { DmaMemory } from "./dma-memory.ts";
 import { asVerb, VerbsError } from "./error.ts";
+import { GeneralMads } from "./general-mads.ts";
+import { type JoinOptions, MulticastMember, type MulticastMembership } from "./multicast.ts";
 import { VerbsObject } from "./object.ts";
+import { findPath, type Path, type PathOptions, type PathTarget } from "./path.ts";
 import {
   type DeviceAttributes,
   type PortAttributes,
@@ -21,12 +26,21 @@ import {
 } from "./port.ts";
 import { ProtectionDomain } from "./protection-domain.ts";
 import type { QueuePair } from "./queue-pair.ts";
+import { SaClient } from "./sa.ts";
 import type { SharedReceiveQueue } from "./shared-receive-queue.ts";
+import { machineClock, Timers } from "./timers.ts";
 
 /** How long a wait may last before everything is looked at again: an interrupt that was missed costs no more. */
 const WAIT_MS = 50;
 const EVENTS_KEPT = 1024;
 const PORT_TIMEOUT_MS = 10_000;
+
+export interface ContextOptions extends DeviceOptions {
+  /** Of timers: when a request is sent again, when it is given up. The machine's own by default. */
+  readonly clock?: Clock;
+  /** Of transaction and communication ids and packet sequence numbers; unpredictable by default. */
+  readonly random?: Random;
+}
 
 export interface UntilOptions {
   /** For errors: what is waited for. */
@@ -41,6 +55,14 @@ export class Context extends VerbsObject {
   readonly device: Device;
   /** @internal */
   readonly agent: ManagementAgent;
+  /** @internal general MADs: who handles which */
+  readonly mads: GeneralMads;
+  /** @internal */
+  readonly timers: Timers;
+  /** @internal */
+  readonly random: Random;
+  /** @internal */
+  readonly sa: SaClient;
   /** @internal for the buffers of CQs */
   readonly internalPd: number;
   /** Live objects by their numbers. */
@@ -51,18 +73,30 @@ export class Context extends VerbsObject {
   lostEvents = 0;
   readonly #access: DeviceAccess;
   readonly #events: AsyncEvent[] = [];
+  readonly #multicast: MulticastMember;
   #background: () => number = () => 0;
 
   /**
    * Resets the HCA behind `access` and starts it. The subnet manager brings its port up while somebody waits: `portActive`.
    * @throws VerbsError ENODEV if the device is no MT25204
    */
-  constructor(access: DeviceAccess, options: DeviceOptions = {}) {
+  constructor(access: DeviceAccess, options: ContextOptions = {}) {
     super([]);
     this.#access = access;
     this.device = asVerb(() => new Device(access, options));
     this.internalPd = asVerb(() => this.device.allocatePd());
     this.agent = asVerb(() => new ManagementAgent(this.device));
+    const { clock = machineClock, random = new Random(unpredictable()) } = options;
+    this.random = random;
+    this.timers = new Timers(clock);
+    this.mads = new GeneralMads(this.agent);
+    this.sa = new SaClient({
+      ...{ mads: this.mads, timers: this.timers, random },
+      manager: () => this.#manager(),
+      until: (test, options) => this.until(test, options),
+    });
+    this.#multicast = new MulticastMember(this.sa);
+    this.addBackground(() => (this.device.commands.isBusy ? 0 : this.timers.serve()));
     access.background = () => this.agent.run() + this.#takeEvents() + this.#background();
   }
 
@@ -104,6 +138,32 @@ export class Context extends VerbsObject {
       },
       { timeoutMs, what: `port ${portNum} to become ACTIVE: is a subnet manager running?` },
     );
+  }
+
+  // ---- what the subnet administration knows ------------------------------------------------------------------------------
+
+  /**
+   * Asks for the path to another port.
+   * @throws VerbsError EHOSTUNREACH if there is none, ETIMEDOUT if the subnet administration does not answer (7.75 s)
+   */
+  queryPath(target: PathTarget, options: PathOptions = {}): Promise<Path> {
+    return findPath(this.sa, this.queryGid(), target, options);
+  }
+
+  /**
+   * Makes the port a full member of a multicast group; with `qkey` the group is created if it does not exist.
+   * Then `qp.attachMcast(mgid)` receives, and `pd.createAh(membership.address)` is the way to send.
+   * @param mgid 16 bytes, the first 0xff
+   * @throws VerbsError EINVAL if the group does not exist or does not fit `options`, ENOMEM if there are too many groups, ETIMEDOUT
+   */
+  joinMulticast(mgid: Uint8Array, options: JoinOptions = {}): Promise<MulticastMembership> {
+    return this.#multicast.join(mgid, this.queryGid(), options);
+  }
+
+  #manager(): { dlid: number; sl: number } {
+    const { smLid, smSl, state } = this.queryPort();
+    if (smLid !== 0) return { dlid: smLid, sl: smSl };
+    throw new VerbsError("EHOSTUNREACH", `no subnet manager has been here: the port is ${state}; wait for portActive()`);
   }
 
   // ---- what it makes ----------------------------------------------------------------------------------------------------
@@ -246,6 +306,9 @@ export class Context extends VerbsObject {
 const deviceGone = (what: string): VerbsError => new VerbsError("ENODEV", `the device has gone away while waiting for ${what}`);
 const timedOut = (what: string, timeoutMs: number): VerbsError =>
   new VerbsError("ETIMEDOUT", `waited ${timeoutMs} ms in vain for ${what}`);
+
+/** A seed that nobody guesses. */
+const unpredictable = (): number => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 
 function rethrow(error: unknown): void {
   throw error;

@@ -10,6 +10,7 @@ export type VerbsErrorCode =
   | "ENODEV"
   | "ENOSYS"
   | "ETIMEDOUT"
+  | "EHOSTUNREACH"
   | "ECONNREFUSED"
   | "ECONNRESET"
   | "ECANCELED"

@@ -6,11 +6,14 @@ export type { AsyncEvent, PortEventType, QpEventType, SrqEventType } from "./asy
 export type { CompletionChannel } from "./completion-channel.ts";
 export type { CompletionQueue, CqOptions } from "./completion-queue.ts";
 export { activateUd, type ConnectAttributes, connectQp } from "./connect.ts";
-export { Context } from "./context.ts";
+export { Context, type ContextOptions } from "./context.ts";
 export type { DmaMemory } from "./dma-memory.ts";
 export { VerbsError, type VerbsErrorCode } from "./error.ts";
+export { gidText } from "./gid.ts";
 export type { MemoryRegion, RegionOptions } from "./memory-region.ts";
+export type { JoinOptions, MulticastGroup, MulticastMembership } from "./multicast.ts";
 export { type OpenOptions, openDevice } from "./open.ts";
+export { addressOf, type Path, type PathOptions, type PathTarget } from "./path.ts";
 export type { DeviceAttributes, PortAttributes, PortStateName } from "./port.ts";
 export type { ProtectionDomain } from "./protection-domain.ts";
 export type { AlternatePath, PathMigState, PathMtu, QpAttributes, QpModify } from "./qp-attributes.ts";

@@ -1,12 +1,11 @@
 // Opening an HCA of a device domain, over its socket: this process is then to it what a VM is.
 
 import { SocketAccess } from "../driver/backends/socket-access.ts";
-import type { DeviceOptions } from "../driver/device.ts";
-import { Context } from "./context.ts";
+import { Context, type ContextOptions } from "./context.ts";
 
 const MIB = 2 ** 20;
 
-export interface OpenOptions extends DeviceOptions {
+export interface OpenOptions extends ContextOptions {
   /** Memory for queues, buffers and the HCA's tables, in bytes; 64 MiB if left out, 1 GiB at most. */
   readonly memoryBytes?: number;
 }
