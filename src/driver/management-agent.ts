@@ -77,14 +77,17 @@ export class ManagementAgent {
   readonly run = (): number => {
     if (this.#isRunning || !this.#hasEvent || this.#device.commands.isBusy) return 0;
     this.#isRunning = true;
-    this.#hasEvent = false;
-    this.#cq.arm();
     let count = 0;
-    for (let done = this.#cq.poll(1); done.length > 0; done = this.#cq.poll(1)) {
-      count++;
-      if (done[0] !== undefined) this.#handle(done[0]);
+    try {
+      this.#hasEvent = false;
+      this.#cq.arm();
+      for (let done = this.#cq.poll(1); done.length > 0; done = this.#cq.poll(1)) {
+        count++;
+        if (done[0] !== undefined) this.#handle(done[0]);
+      }
+    } finally {
+      this.#isRunning = false;
     }
-    this.#isRunning = false;
     return count;
   };
 

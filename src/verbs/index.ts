@@ -1,8 +1,15 @@
 // vhca/verbs: libibverbs' model for Node.js programs, on the same HCAs that VMs use.
 
+export { RejectReason } from "../spec/mad/cm.ts";
 export { AccessFlag, ALL_ACCESS } from "./access-flag.ts";
 export type { AddressHandle, AddressHandleAttributes, GlobalRoute } from "./address-handle.ts";
 export type { AsyncEvent, PortEventType, QpEventType, SrqEventType } from "./async-event.ts";
+export { type ConnectOptions, connect, type ServiceName } from "./cm/connect.ts";
+export { Connection, ConnectionRejected, type DisconnectOptions, type Peer } from "./cm/connection.ts";
+export type { Disconnected, DisconnectReason } from "./cm/endpoint.ts";
+export type { IpAddresses } from "./cm/ip-header.ts";
+export { type AcceptOptions, ConnectionRequest, type Listener, type ListenOptions, listen } from "./cm/listener.ts";
+export { type ConnectionParameters, type ConnectionQpOptions, createConnectionQp } from "./cm/qp.ts";
 export type { CompletionChannel } from "./completion-channel.ts";
 export type { CompletionQueue, CqOptions } from "./completion-queue.ts";
 export { activateUd, type ConnectAttributes, connectQp } from "./connect.ts";

@@ -18,7 +18,7 @@ export interface PathOptions {
   readonly sgid?: Uint8Array;
   readonly pkey?: number;
   /** For administrations that tell services apart. */
-  readonly serviceId?: bigint;
+  readonly serviceId?: bigint | undefined;
 }
 
 /** A path between two ports. */

@@ -26,6 +26,10 @@ export class Timers {
     return this.#timers.size;
   }
 
+  get nowNs(): number {
+    return this.#clock.nowNs();
+  }
+
   /** Calls `run` once, as soon as the context is served after `delayNs` nanoseconds. */
   start(delayNs: number, run: () => void): Timer {
     const timer = { dueNs: this.#clock.nowNs() + delayNs, run };
