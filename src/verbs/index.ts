@@ -17,6 +17,7 @@ export { Context, type ContextOptions } from "./context.ts";
 export type { DmaMemory } from "./dma-memory.ts";
 export { VerbsError, type VerbsErrorCode } from "./error.ts";
 export { gidText } from "./gid.ts";
+export { IpoibAddress, type IpoibCounts } from "./ipoib.ts";
 export type { MemoryRegion, RegionOptions } from "./memory-region.ts";
 export type { JoinOptions, MulticastGroup, MulticastMembership } from "./multicast.ts";
 export { type OpenOptions, openDevice } from "./open.ts";

@@ -5,6 +5,7 @@ import { Mtu, mtuBytes } from "../../spec/ib/numbers.ts";
 import { CmAttribute, CmReq, CmTransport, RejectReason } from "../../spec/mad/cm.ts";
 import type { Context } from "../context.ts";
 import { VerbsError } from "../error.ts";
+import type { IpoibAddress } from "../ipoib.ts";
 import { addressOf, type Path, type PathTarget } from "../path.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { Connection, ConnectionRejected } from "./connection.ts";
@@ -36,7 +37,12 @@ export type ServiceName =
 /** The QP of a connection: one in RESET or INIT (`createConnectionQp`), or what it takes to make one. */
 export type ConnectionQp = { readonly qp: QueuePair | ConnectionQpOptions };
 
-export type ConnectOptions = PathTarget &
+/** Whom to connect to: a GID, a LID, or an IPv4 address that is asked for from an address of one's own. */
+export type ConnectTarget =
+  | (PathTarget & { readonly ip?: never })
+  | { readonly ip: string; readonly via: IpoibAddress; readonly dgid?: never; readonly dlid?: never };
+
+export type ConnectOptions = ConnectTarget &
   ServiceName &
   ConnectionQp &
   ConnectionParameters & {
@@ -56,15 +62,14 @@ export type ConnectOptions = PathTarget &
  */
 export async function connect(context: Context, options: ConnectOptions): Promise<Connection> {
   const serviceId = options.port === undefined ? options.serviceId : serviceIdOf(options.port);
-  const path = await context.queryPath(targetOf(options), { serviceId });
-  const attempt = new Attempt(context, options, serviceId, path);
-  return attempt.run();
-}
-
-function targetOf({ dgid, dlid }: ConnectOptions): PathTarget {
-  if (dgid !== undefined) return { dgid };
-  if (dlid !== undefined) return { dlid };
-  throw new VerbsError("EINVAL", "connect: needs a dgid or a dlid");
+  if (options.ip !== undefined) {
+    const { ip, via, ...others } = options;
+    const dgid = await via.resolve(ip);
+    return connect(context, { destinationIp: ip, sourceIp: via.ip, ...others, dgid });
+  }
+  const { dgid, dlid } = options;
+  const path = await context.queryPath(dgid === undefined ? { dlid } : { dgid }, { serviceId });
+  return new Attempt(context, options, serviceId, path).run();
 }
 
 class Attempt {
