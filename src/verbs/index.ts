@@ -4,7 +4,7 @@ export { RejectReason } from "../spec/mad/cm.ts";
 export { AccessFlag, ALL_ACCESS } from "./access-flag.ts";
 export type { AddressHandle, AddressHandleAttributes, GlobalRoute } from "./address-handle.ts";
 export type { AsyncEvent, PortEventType, QpEventType, SrqEventType } from "./async-event.ts";
-export { type ConnectOptions, connect, type ServiceName } from "./cm/connect.ts";
+export { type ConnectOptions, type ConnectTarget, connect, type ServiceName } from "./cm/connect.ts";
 export { Connection, ConnectionRejected, type DisconnectOptions, type Peer } from "./cm/connection.ts";
 export type { Disconnected, DisconnectReason } from "./cm/endpoint.ts";
 export type { IpAddresses } from "./cm/ip-header.ts";

@@ -39,6 +39,7 @@ export const CmReq = layout("CM REQ", 232, {
   remoteResponseTimeout: bits8(43, 7, 3),
   transportType: bits8(43, 2, 1),
   flowControl: bits8(43, 0, 0),
+  /** Where the receiver of this message shall begin to send, as in REP. */
   startingPsn: bits(44, 31, 8),
   /** Time in which the sender will answer. */
   localResponseTimeout: bits8(47, 7, 3),
