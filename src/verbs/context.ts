@@ -7,6 +7,7 @@ import type { DeviceAccess } from "../driver/access.ts";
 import { Device, type DeviceOptions } from "../driver/device.ts";
 import { ManagementAgent } from "../driver/management-agent.ts";
 import { type AsyncEvent, asyncEventOf } from "./async-event.ts";
+import { ConnectionManager } from "./cm/manager.ts";
 import { CompletionChannel } from "./completion-channel.ts";
 import { CompletionQueue, type CqOptions } from "./completion-queue.ts";
 import { DmaMemory } from "./dma-memory.ts";
@@ -63,6 +64,8 @@ export class Context extends VerbsObject {
   readonly random: Random;
   /** @internal */
   readonly sa: SaClient;
+  /** The connection manager; what it has counted. */
+  readonly cm: ConnectionManager;
   /** @internal for the buffers of CQs */
   readonly internalPd: number;
   /** Live objects by their numbers. */
@@ -95,6 +98,7 @@ export class Context extends VerbsObject {
       manager: () => this.#manager(),
       until: (test, options) => this.until(test, options),
     });
+    this.cm = new ConnectionManager(this);
     this.#multicast = new MulticastMember(this.sa);
     this.addBackground(() => (this.device.commands.isBusy ? 0 : this.timers.serve()));
     access.background = () => this.agent.run() + this.#takeEvents() + this.#background();

@@ -9,6 +9,7 @@ export { Connection, ConnectionRejected, type DisconnectOptions, type Peer } fro
 export type { Disconnected, DisconnectReason } from "./cm/endpoint.ts";
 export type { IpAddresses } from "./cm/ip-header.ts";
 export { type AcceptOptions, ConnectionRequest, type Listener, type ListenOptions, listen } from "./cm/listener.ts";
+export type { CmCounts } from "./cm/manager.ts";
 export { type ConnectionParameters, type ConnectionQpOptions, createConnectionQp } from "./cm/qp.ts";
 export type { CompletionChannel } from "./completion-channel.ts";
 export type { CompletionQueue, CqOptions } from "./completion-queue.ts";

@@ -13,7 +13,7 @@ import type { Endpoint } from "./endpoint.ts";
 import { ipText, linkLocalOf, parseIp } from "./ip.ts";
 import { encodeIpHeader, isIpService, serviceIdOf } from "./ip-header.ts";
 import { CmTimes, MAX_CM_RETRIES, RESPONSE_TIMEOUT_CODE } from "./limits.ts";
-import { ConnectionManager } from "./manager.ts";
+import type { ConnectionManager } from "./manager.ts";
 import { checkPrivateData, newMessage, type ReplyInfo, type Tid } from "./message.ts";
 import {
   assertConnectable,
@@ -89,7 +89,7 @@ class Attempt {
     this.#options = options;
     this.#serviceId = serviceId;
     this.#path = path;
-    this.#manager = ConnectionManager.of(context);
+    this.#manager = context.cm;
     this.#psn = context.random.below(PSN_LIMIT);
     const { qp } = options;
     this.#ownsQp = "pd" in qp && !("qpNum" in qp);
@@ -135,7 +135,7 @@ class Attempt {
     return newMessage(CmAttribute.REQ, CmReq, this.#tid, {
       localCommId: this.#endpoint.localCommId,
       serviceId: this.#serviceId,
-      localCaGuid: new DataView(this.#manager.caGuid.slice().buffer).getBigUint64(0),
+      localCaGuid: new DataView(this.#manager.caGuid.buffer).getBigUint64(0),
       localQpn: this.#qp.qpNum,
       ...{ responderResources, initiatorDepth, retryCount, rnrRetryCount },
       transportType: this.#qp.qpType === "UC" ? CmTransport.UC : CmTransport.RC,

@@ -25,7 +25,11 @@ function parseV4(text: string): Uint8Array | undefined {
   return Uint8Array.from(parts, Number);
 }
 
+/** The last 32 bits may be written like an IPv4 address. */
 function parseV6(text: string): Uint8Array | undefined {
+  const dotted = /^(.*:)([\d.]+)$/.exec(text);
+  const v4 = dotted?.[2]?.includes(".") === true ? parseV4(dotted[2]) : undefined;
+  if (v4 !== undefined) return parseV6(`${dotted?.[1]}${groupText(v4, 0)}:${groupText(v4, 2)}`);
   const halves = text.split("::");
   if (halves.length > 2) return undefined;
   const [head, tail] = halves.map((half) => (half === "" ? [] : half.split(":")));
@@ -36,6 +40,8 @@ function parseV6(text: string): Uint8Array | undefined {
   if (!groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) return undefined;
   return Uint8Array.from(groups.flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 0xff]));
 }
+
+const groupText = (bytes: Uint8Array, at: number): string => (((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)).toString(16);
 
 /** @param ip 4 or 16 bytes */
 export const ipText = (ip: Uint8Array): string => (ip.length === V6_BYTES ? gidText(ip) : ip.join("."));

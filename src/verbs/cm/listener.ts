@@ -11,7 +11,7 @@ import { Connection, type Peer } from "./connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { decodeIpHeader, type IpAddresses, isIpService, portOf, serviceIdOf } from "./ip-header.ts";
 import { CmTimes } from "./limits.ts";
-import { ConnectionManager, type RequestSink } from "./manager.ts";
+import type { ConnectionManager, RequestSink } from "./manager.ts";
 import { checkPrivateData, type RequestInfo } from "./message.ts";
 import {
   assertConnectable,
@@ -60,7 +60,7 @@ export class Listener implements RequestSink, AsyncIterable<ConnectionRequest> {
     this.context = context;
     this.serviceId = options.port === undefined ? options.serviceId : serviceIdOf(options.port);
     this.#options = options;
-    this.#manager = ConnectionManager.of(context);
+    this.#manager = context.cm;
     this.#manager.addSink(this);
   }
 
@@ -256,7 +256,7 @@ export class ConnectionRequest {
     this.#assertPending();
     this.#manager.bind(this.#endpoint, qp.qpNum, info.qpn);
     const rep = { localQpn: qp.qpNum, startingPsn: psn, ...reads, rnrRetryCount, privateData };
-    const localCaGuid = new DataView(this.#manager.caGuid.slice().buffer).getBigUint64(0);
+    const localCaGuid = new DataView(this.#manager.caGuid.buffer).getBigUint64(0);
     this.#endpoint.sendRep({ ...rep, localCaGuid, flowControl: 1, srq: qp.srq === undefined ? 0 : 1 }, giveUpAfterNs);
   }
 

@@ -12,9 +12,6 @@ import { Endpoint, type EndpointHost } from "./endpoint.ts";
 import { CmLimits, CmTimes } from "./limits.ts";
 import { AT, decodeRequest, newDrep, newReject, type RequestInfo, type Tid, tidOf } from "./message.ts";
 
-const CA_GUID_BYTES = 8;
-const managers = new WeakMap<Context, ConnectionManager>();
-
 /** Who takes the requests to one service. */
 export interface RequestSink {
   readonly serviceId: bigint;
@@ -48,9 +45,8 @@ export class ConnectionManager implements EndpointHost {
     ...{ duplicates: 0, refused: 0, invalid: 0, stale: 0 },
   };
   readonly context: Context;
-  /** Our node GUID. */
-  readonly caGuid: Uint8Array;
-  readonly #maxMtu: number;
+  /** Of the device, once they have been asked for. */
+  #known: { readonly caGuid: Uint8Array; readonly maxMtu: number } | undefined;
   readonly #sinks = new Map<bigint, RequestSink>();
   readonly #byId = new Map<number, Endpoint>();
   /** Made by REQs: LID and communication id of the peer. */
@@ -61,25 +57,27 @@ export class ConnectionManager implements EndpointHost {
   readonly #pending = new Set<Endpoint>();
   readonly #resting = new Set<Endpoint>();
 
-  /** The manager of a context, which has one from the first time on. */
-  static of(context: Context): ConnectionManager {
-    let found = managers.get(context);
-    if (found === undefined) {
-      found = new ConnectionManager(context);
-      managers.set(context, found);
-    }
-    return found;
-  }
-
-  private constructor(context: Context) {
+  /** Every context has one: `context.cm`. */
+  constructor(context: Context) {
     this.context = context;
-    this.caGuid = Buffer.from(context.queryDevice().nodeGuid, "hex").subarray(0, CA_GUID_BYTES);
-    this.#maxMtu = context.queryPort().maxMtu;
     context.mads.handle(MgmtClass.COM_MGT, [Method.SEND], (mad, from) => this.#receive(mad, from));
   }
 
   get timers(): Context["timers"] {
     return this.context.timers;
+  }
+
+  /** Our node GUID. */
+  get caGuid(): Uint8Array {
+    return this.#device().caGuid;
+  }
+
+  #device(): { readonly caGuid: Uint8Array; readonly maxMtu: number } {
+    this.#known ??= {
+      caGuid: Uint8Array.from(Buffer.from(this.context.queryDevice().nodeGuid, "hex")),
+      maxMtu: this.context.queryPort().maxMtu,
+    };
+    return this.#known;
   }
 
   /** Connections and attempts, ended ones that are still remembered included. */
@@ -245,7 +243,7 @@ export class ConnectionManager implements EndpointHost {
         ? RejectReason.INVALID_SERVICE_ID
         : info.lid !== from.slid
           ? RejectReason.INVALID_LID
-          : mtuBytes(info.pathMtu) === 0 || mtuBytes(info.pathMtu) > this.#maxMtu
+          : mtuBytes(info.pathMtu) === 0 || mtuBytes(info.pathMtu) > this.#device().maxMtu
             ? RejectReason.INVALID_MTU
             : sink.refuse(info);
     if (invalid !== 0) {
