@@ -77,7 +77,7 @@ export class Context extends VerbsObject {
   readonly #access: DeviceAccess;
   readonly #events: AsyncEvent[] = [];
   readonly #multicast: MulticastMember;
-  #background: () => number = () => 0;
+  readonly #background = new Set<() => number>();
 
   /**
    * Resets the HCA behind `access` and starts it. The subnet manager brings its port up while somebody waits: `portActive`.
@@ -101,7 +101,7 @@ export class Context extends VerbsObject {
     this.cm = new ConnectionManager(this);
     this.#multicast = new MulticastMember(this.sa);
     this.addBackground(() => (this.device.commands.isBusy ? 0 : this.timers.serve()));
-    access.background = () => this.agent.run() + this.#takeEvents() + this.#background();
+    access.background = () => this.agent.run() + this.#takeEvents() + this.#workInBackground();
   }
 
   get label(): string {
@@ -233,10 +233,18 @@ export class Context extends VerbsObject {
     return this.#access.poll();
   }
 
-  /** @internal adds work to `service` */
-  addBackground(work: () => number): void {
-    const before = this.#background;
-    this.#background = () => before() + work();
+  /** @internal adds work to `service`, until what it returns is called */
+  addBackground(work: () => number): () => void {
+    this.#background.add(work);
+    return () => {
+      this.#background.delete(work);
+    };
+  }
+
+  #workInBackground(): number {
+    let done = 0;
+    for (const work of this.#background) done += work();
+    return done;
   }
 
   /** Serves from now on whenever the event loop is free, until `close`. What goes wrong there goes to `onError`. */

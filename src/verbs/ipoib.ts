@@ -1,7 +1,7 @@
 // An IPv4 address for a port without IP: answers who asks for it and finds out whose others are, which is all that RDMA CM needs to
 // connect by IP. Data over IP are not carried. RFC 4391, sections 4, 9.1.
 
-import { NS_PER_MS, NS_PER_S } from "../base/clock.ts";
+import { NS_PER_S } from "../base/clock.ts";
 import {
   ARP_INFINIBAND,
   ArpOperation,
@@ -14,7 +14,7 @@ import {
 import { Qpn } from "../spec/ib/numbers.ts";
 import type { AddressHandle } from "./address-handle.ts";
 import { ipText, parseIp } from "./cm/ip.ts";
-import { Repeater } from "./cm/repeater.ts";
+import { patienceOf, Repeater } from "./cm/repeater.ts";
 import type { CompletionQueue } from "./completion-queue.ts";
 import type { Context } from "./context.ts";
 import { VerbsError } from "./error.ts";
@@ -62,6 +62,7 @@ export class IpoibAddress {
   readonly #completions = newWorkCompletions(16);
   /** By the address that is asked for. */
   readonly #waiting = new Map<number, Set<Waiting>>();
+  readonly #stopServing: () => void;
   #isServing = false;
   #isClosed = false;
 
@@ -93,7 +94,7 @@ export class IpoibAddress {
     this.#broadcast = this.#pd.createAh(group.address);
     this.#hardware = hardwareAddress(this.#qp.qpNum, context.queryGid());
     this.#cq.armOnce();
-    context.addBackground(() => this.#serve());
+    this.#stopServing = context.addBackground(() => this.#serve());
   }
 
   /**
@@ -109,7 +110,7 @@ export class IpoibAddress {
     let isOver = false;
     const repeater = new Repeater(this.context.timers, {
       send: () => this.#send(ArpOperation.REQUEST, target, new Uint8Array(IpoibHardwareAddress.byteLength), this.#broadcast),
-      giveUpAfterNs: timeoutMs === undefined ? RESOLVE_NS : timeoutMs * NS_PER_MS,
+      patience: patienceOf(timeoutMs, RESOLVE_NS),
       onGiveUp: () => {
         isOver = true;
       },
@@ -129,6 +130,7 @@ export class IpoibAddress {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#stopServing();
     this.#qp.detachMcast(this.#group.mgid);
     this.#broadcast.destroy();
     this.#qp.destroy();
@@ -151,6 +153,15 @@ export class IpoibAddress {
   #serve(): number {
     if (this.#isClosed || this.#isServing) return 0;
     this.#isServing = true;
+    let count = this.#take();
+    this.#cq.armOnce();
+    // What came before it was armed announces nothing.
+    if (count === 0) count = this.#take();
+    this.#isServing = false;
+    return count;
+  }
+
+  #take(): number {
     const count = this.#cq.poll(this.#completions);
     for (const wc of this.#completions.slice(0, count)) {
       if (wc.opcode !== "RECV" || wc.status !== "SUCCESS") continue;
@@ -161,8 +172,6 @@ export class IpoibAddress {
       ah.destroy();
       this.#receive(wc.wrId);
     }
-    this.#cq.armOnce();
-    this.#isServing = false;
     return count;
   }
 

@@ -197,6 +197,17 @@ test("a program that takes its time: the peer is asked for patience, and told in
   assert.deepEqual([pair.client.manager.size, pair.server.manager.size], [0, 0]);
 });
 
+test("the program's own limit is firm, whatever the peer asks for", async () => {
+  const pair = await Pair.make();
+  const { world } = pair;
+  const connecting = pair.connect({ timeoutMs: 3000 });
+  const request = await world.during(pair.listener.next());
+  await assert.rejects(world.during(connecting), refusal("ETIMEDOUT", /no answer/));
+  assert.deepEqual(pair.trace, ["0 > REQ", "500 > REQ", "500 < MRA", "3000 > REJ"]);
+  await world.elapse(2);
+  assert.equal(request.isPending, false, "the server has been told");
+});
+
 test("a peer that has forgotten a connection and makes a new one of the same QP", async () => {
   const pair = await Pair.make();
   const { world, client, server } = pair;

@@ -1,6 +1,5 @@
 // The active side: from a GID and a port to a connection. IBA vol 1, 12.9.6; annex A11.
 
-import { NS_PER_MS } from "../../base/clock.ts";
 import { Mtu, mtuBytes } from "../../spec/ib/numbers.ts";
 import { CmAttribute, CmReq, CmTransport, RejectReason } from "../../spec/mad/cm.ts";
 import type { Context } from "../context.ts";
@@ -23,6 +22,7 @@ import {
   createConnectionQp,
   READS,
 } from "./qp.ts";
+import { patienceOf } from "./repeater.ts";
 
 const MAX_TIMEOUT_CODE = 31;
 const PSN_LIMIT = 2 ** 24;
@@ -50,7 +50,7 @@ export type ConnectOptions = ConnectTarget &
     readonly sourceIp?: string;
     readonly destinationIp?: string;
     readonly sourcePort?: number;
-    /** How long to try; 30 s if left out. */
+    /** How long to try. 30 s if left out, or longer if the peer asks for patience. */
     readonly timeoutMs?: number;
   };
 
@@ -110,7 +110,7 @@ class Attempt {
   async run(): Promise<Connection> {
     const { timeoutMs } = this.#options;
     try {
-      this.#endpoint.sendReq(this.#newReq(), timeoutMs === undefined ? CmTimes.SETUP_NS : timeoutMs * NS_PER_MS);
+      this.#endpoint.sendReq(this.#newReq(), patienceOf(timeoutMs, CmTimes.SETUP_NS));
       const outcome = await this.#context.until(() => this.#endpoint.setup, { what: this.#what });
       switch (outcome.kind) {
         case "REP":

@@ -1,6 +1,5 @@
 // An established connection. IBA vol 1, 12.9.9: how it ends.
 
-import { NS_PER_MS } from "../../base/clock.ts";
 import { nameOf } from "../../base/names.ts";
 import { CmDreq, RejectReason } from "../../spec/mad/cm.ts";
 import { VerbsError } from "../error.ts";
@@ -9,6 +8,7 @@ import type { Disconnected, Endpoint } from "./endpoint.ts";
 import type { IpAddresses } from "./ip-header.ts";
 import { CmTimes } from "./limits.ts";
 import { checkPrivateData } from "./message.ts";
+import { patienceOf } from "./repeater.ts";
 
 /** The other side. */
 export interface Peer {
@@ -88,8 +88,8 @@ export class Connection {
   async disconnect({ privateData = new Uint8Array(), timeoutMs }: DisconnectOptions = {}): Promise<void> {
     checkPrivateData("disconnect", privateData, CmDreq.privateData.length);
     const endpoint = this.#endpoint;
-    const waitNs = timeoutMs === undefined ? CmTimes.DISCONNECT_NS : timeoutMs * NS_PER_MS;
-    if (endpoint.state === "ESTABLISHED") endpoint.disconnect("LOCAL", privateData, waitNs);
+    const patience = patienceOf(timeoutMs, CmTimes.DISCONNECT_NS);
+    if (endpoint.state === "ESTABLISHED") endpoint.disconnect("LOCAL", privateData, patience);
     await this.qp.pd.context.until(() => (endpoint.state === "DREQ_SENT" ? undefined : true), {
       what: `the end of the ${this.label}`,
     });

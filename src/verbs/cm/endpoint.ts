@@ -20,7 +20,7 @@ import {
   type Tid,
   tidOf,
 } from "./message.ts";
-import { Repeater } from "./repeater.ts";
+import { type Patience, Repeater } from "./repeater.ts";
 
 export type EndpointState =
   | "REQ_SENT"
@@ -118,18 +118,18 @@ export class Endpoint {
   // ---- what its owner does ------------------------------------------------------------------------------------------------
 
   /** Active side, first of all. */
-  sendReq(req: DataView, giveUpAfterNs: number): void {
-    this.#repeat(req, giveUpAfterNs, () => this.#giveUp("TIMEOUT"));
+  sendReq(req: DataView, patience: Patience): void {
+    this.#repeat(req, patience, () => this.#giveUp("TIMEOUT"));
   }
 
   /** Passive side: REQ_RCVD → REP_SENT. */
-  sendRep(values: Readonly<Record<string, number | bigint | Uint8Array>>, giveUpAfterNs: number): void {
+  sendRep(values: Readonly<Record<string, number | bigint | Uint8Array>>, patience: Patience): void {
     const { localCommId, remoteCommId } = this;
     this.#rep = newMessage(CmAttribute.REP, CmRep, this.#tid, { ...values, localCommId, remoteCommId });
     this.#stopTimers();
     this.#host.accepted(this);
     this.#state = "REP_SENT";
-    this.#repeat(this.#rep, giveUpAfterNs, () => this.#giveUp("TIMEOUT"));
+    this.#repeat(this.#rep, patience, () => this.#giveUp("TIMEOUT"));
   }
 
   /** Active side: REP_RCVD → ESTABLISHED. */
@@ -150,7 +150,7 @@ export class Endpoint {
   }
 
   /** ESTABLISHED → DREQ_SENT; from REP_SENT if the peer turns out to have forgotten. */
-  disconnect(reason: DisconnectReason, privateData: Uint8Array, giveUpAfterNs: number): void {
+  disconnect(reason: DisconnectReason, privateData: Uint8Array, patience: Patience): void {
     if (this.#state !== "ESTABLISHED") this.setup = { kind: "GONE", why: "the peer has forgotten the connection" };
     const { localCommId, remoteCommId, remoteQpn } = this;
     const values = { localCommId, remoteCommId, remoteQpn, privateData };
@@ -158,7 +158,7 @@ export class Endpoint {
     this.#stopTimers();
     this.#state = "DREQ_SENT";
     this.#end({ reason, privateData: Buffer.alloc(0) });
-    this.#repeat(dreq, giveUpAfterNs, () => this.#rest());
+    this.#repeat(dreq, patience, () => this.#rest());
   }
 
   /** Forgets the connection without a word. */
@@ -279,8 +279,8 @@ export class Endpoint {
     this.#host.send(mad, this.peer);
   }
 
-  #repeat(mad: DataView, giveUpAfterNs: number, onGiveUp: () => void): void {
-    this.#repeater = new Repeater(this.#host.timers, { send: () => this.#send(mad), giveUpAfterNs, onGiveUp });
+  #repeat(mad: DataView, patience: Patience, onGiveUp: () => void): void {
+    this.#repeater = new Repeater(this.#host.timers, { send: () => this.#send(mad), patience, onGiveUp });
   }
 
   #giveUp(kind: "TIMEOUT"): void {

@@ -15,6 +15,7 @@ test("addresses of both kinds, as text and as bytes", () => {
       assert.deepEqual(parseIp(gidText(bytes)), bytes);
     }),
   );
+  assert.equal(gidText(parseIp("::ffff:10.87.0.1")), "::ffff:a57:1");
   assert.deepEqual(
     ["fe80::1", "::", "::1", "1::", "1:0:0:2::3"].map((text) => gidText(parseIp(text))),
     [...["fe80::1", "::", "::1", "1::", "1:0:0:2::3"]],

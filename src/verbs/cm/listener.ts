@@ -1,6 +1,5 @@
 // The passive side: requests for a service, each to be accepted or rejected. IBA vol 1, 12.9.7; annex A11.
 
-import { NS_PER_MS } from "../../base/clock.ts";
 import { CmRej, CmRep, CmReq, CmTransport, IpCmHeader, RejectReason } from "../../spec/mad/cm.ts";
 import type { Context } from "../context.ts";
 import { VerbsError } from "../error.ts";
@@ -21,12 +20,13 @@ import {
   createConnectionQp,
   READS,
 } from "./qp.ts";
+import { type Patience, patienceOf } from "./repeater.ts";
 
-const BACKLOG = 64;
+const BACKLOG = 256;
 const PSN_LIMIT = 2 ** 24;
 
 export type ListenOptions = ServiceName & {
-  /** Requests that may wait to be taken; further ones are rejected with NO_RESOURCES. 64 if left out. */
+  /** Requests that may wait to be taken; further ones are rejected with NO_RESOURCES. 256 if left out. */
   readonly backlog?: number;
   /** For `accept` without a QP of its own. */
   readonly qp?: ConnectionQpOptions;
@@ -35,7 +35,7 @@ export type ListenOptions = ServiceName & {
 export interface AcceptOptions extends ConnectionParameters {
   /** A QP in RESET or INIT; one made by what `listen` was given if left out. */
   readonly qp?: QueuePair;
-  /** How long to wait for the peer's last word; 30 s if left out. */
+  /** How long to wait for the peer's last word. 30 s if left out, or longer if the peer asks for patience. */
   readonly timeoutMs?: number;
 }
 
@@ -192,7 +192,7 @@ export class ConnectionRequest {
     if (qp.qpType !== this.qpType) throw new VerbsError("EINVAL", `${qp.label} is ${qp.qpType}, the peer's is ${this.qpType}`);
     const reads = this.#agreedReads(options);
     try {
-      this.#sendRep(qp, reads, options, timeoutMs === undefined ? CmTimes.SETUP_NS : timeoutMs * NS_PER_MS);
+      this.#sendRep(qp, reads, options, patienceOf(timeoutMs, CmTimes.SETUP_NS));
       await this.#ready();
     } catch (error) {
       this.#drop(qp);
@@ -235,7 +235,7 @@ export class ConnectionRequest {
     qp: QueuePair,
     reads: { responderResources: number; initiatorDepth: number },
     { privateData = new Uint8Array(), rnrRetryCount = 7 }: AcceptOptions,
-    giveUpAfterNs: number,
+    patience: Patience,
   ): void {
     const info = this.#info;
     const { sl, trafficClass, flowLabel, hopLimit } = info;
@@ -257,7 +257,7 @@ export class ConnectionRequest {
     this.#manager.bind(this.#endpoint, qp.qpNum, info.qpn);
     const rep = { localQpn: qp.qpNum, startingPsn: psn, ...reads, rnrRetryCount, privateData };
     const localCaGuid = new DataView(this.#manager.caGuid.buffer).getBigUint64(0);
-    this.#endpoint.sendRep({ ...rep, localCaGuid, flowControl: 1, srq: qp.srq === undefined ? 0 : 1 }, giveUpAfterNs);
+    this.#endpoint.sendRep({ ...rep, localCaGuid, flowControl: 1, srq: qp.srq === undefined ? 0 : 1 }, patience);
   }
 
   async #ready(): Promise<void> {

@@ -11,6 +11,7 @@ import type { MadDestination, MadSource } from "../general-mads.ts";
 import { Endpoint, type EndpointHost } from "./endpoint.ts";
 import { CmLimits, CmTimes } from "./limits.ts";
 import { AT, decodeRequest, newDrep, newReject, type RequestInfo, type Tid, tidOf } from "./message.ts";
+import { patienceOf } from "./repeater.ts";
 
 /** Who takes the requests to one service. */
 export interface RequestSink {
@@ -253,7 +254,7 @@ export class ConnectionManager implements EndpointHost {
     const stale = this.#byQp.get(keyOf(from.slid, info.qpn));
     if (stale !== undefined) {
       this.counts.stale++;
-      stale.disconnect("STALE", new Uint8Array(), CmTimes.DISCONNECT_NS);
+      stale.disconnect("STALE", new Uint8Array(), patienceOf(undefined, CmTimes.DISCONNECT_NS));
       return RejectReason.STALE_CONN;
     }
     if (this.#hasRoom(from)) return 0;

@@ -1,12 +1,26 @@
 // A message that is sent again until it is answered, less and less often, and given up in the end. IBA vol 1, 12.9.8.
 
+import { NS_PER_MS } from "../../base/clock.ts";
 import type { Timer, Timers } from "../timers.ts";
 import { CmTimes } from "./limits.ts";
 
-export interface RepeaterOptions {
-  readonly send: () => void;
+/** How long a message is tried. */
+export interface Patience {
   /** Nanoseconds from now. */
   readonly giveUpAfterNs: number;
+  /** Whatever the peer asks for. */
+  readonly isFirm: boolean;
+}
+
+/** @param timeoutMs what the program has said: that is firm */
+export function patienceOf(timeoutMs: number | undefined, otherwiseNs: number): Patience {
+  const isFirm = timeoutMs !== undefined;
+  return { giveUpAfterNs: isFirm ? timeoutMs * NS_PER_MS : otherwiseNs, isFirm };
+}
+
+export interface RepeaterOptions {
+  readonly send: () => void;
+  readonly patience: Patience;
   readonly onGiveUp: () => void;
 }
 
@@ -24,7 +38,7 @@ export class Repeater {
     this.#timers = timers;
     this.#options = options;
     this.#startNs = timers.nowNs;
-    this.#deadlineNs = timers.nowNs + options.giveUpAfterNs;
+    this.#deadlineNs = timers.nowNs + options.patience.giveUpAfterNs;
     this.#transmit();
   }
 
@@ -38,7 +52,8 @@ export class Repeater {
     if (this.#timer === undefined) return;
     const { nowNs } = this.#timers;
     const wanted = nowNs + ns + CmTimes.LONGEST_WAIT_NS;
-    this.#deadlineNs = Math.max(this.#deadlineNs, Math.min(wanted, this.#startNs + CmTimes.PATIENCE_NS));
+    const most = this.#options.patience.isFirm ? this.#deadlineNs : this.#startNs + CmTimes.PATIENCE_NS;
+    this.#deadlineNs = Math.max(this.#deadlineNs, Math.min(wanted, most));
     this.#wait(ns);
   }
 
