@@ -16,6 +16,7 @@ import type { AddressHandle } from "./address-handle.ts";
 import { ipText, parseIp } from "./cm/ip.ts";
 import { patienceOf, Repeater } from "./cm/repeater.ts";
 import type { CompletionQueue } from "./completion-queue.ts";
+import { activateUd } from "./connect.ts";
 import type { Context } from "./context.ts";
 import { VerbsError } from "./error.ts";
 import type { MemoryRegion } from "./memory-region.ts";
@@ -86,9 +87,7 @@ export class IpoibAddress {
     this.#mr = this.#pd.regMr(context.allocMemory(RECEIVES * SLOT_BYTES), 1);
     const cap = { maxSendWr: SENDS, maxRecvWr: RECEIVES, maxInlineData: PACKET_BYTES };
     this.#qp = this.#pd.createQp({ qpType: "UD", sendCq: this.#cq, recvCq: this.#cq, cap });
-    this.#qp.modify({ qpState: "INIT", pkeyIndex: 0, portNum: 1, qkey: group.qkey });
-    this.#qp.modify({ qpState: "RTR" });
-    this.#qp.modify({ qpState: "RTS", sqPsn: 0 });
+    activateUd(this.#qp, group.qkey);
     for (let slot = 0; slot < RECEIVES; slot++) this.#receive(slot);
     this.#qp.attachMcast(group.mgid);
     this.#broadcast = this.#pd.createAh(group.address);

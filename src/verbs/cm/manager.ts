@@ -2,7 +2,7 @@
 // IBA vol 1, 12.9.8. Whatever arrives was written by somebody else: it is checked, bounded and counted.
 
 import { isUnicastLid, mtuBytes, Qpn } from "../../spec/ib/numbers.ts";
-import { CM_CLASS_VERSION, CmAttribute, CmMessage, CmRep, RejectReason } from "../../spec/mad/cm.ts";
+import { CM_CLASS_VERSION, CmAttribute, CmMessage, CmRej, CmRep, RejectReason } from "../../spec/mad/cm.ts";
 import { MadHeader } from "../../spec/mad/headers.ts";
 import { Method, MgmtClass } from "../../spec/mad/numbers.ts";
 import type { Context } from "../context.ts";
@@ -187,8 +187,14 @@ export class ConnectionManager implements EndpointHost {
     return endpoint.state === "REQ_SENT" || endpoint.remoteCommId === sender ? endpoint : undefined;
   }
 
+  /** Who gives up a REQ before it has an answer does not know our id (12.6.7.2, code 4). */
+  #requestGivenUp(attribute: number, mad: DataView, from: MadSource): Endpoint | undefined {
+    if (attribute !== CmAttribute.REJ || CmRej.reason.get(mad, AT) !== RejectReason.TIMEOUT) return undefined;
+    return this.#byRequest.get(keyOf(from.slid, CmRej.localCommId.get(mad, AT)));
+  }
+
   #reply(attribute: number, mad: DataView, from: MadSource): void {
-    const endpoint = this.#endpointOf(mad, from);
+    const endpoint = this.#endpointOf(mad, from) ?? this.#requestGivenUp(attribute, mad, from);
     if (endpoint !== undefined) {
       endpoint.receive(attribute, mad);
       return;
