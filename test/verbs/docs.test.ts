@@ -21,6 +21,17 @@ test("the program of docs/verbs.md runs and says what the page says", (t) => {
   writeFileSync(join(folder, "page.ts"), program);
   const output = execFileSync(process.execPath, [join(folder, "page.ts")], { encoding: "utf8", timeout: 60_000 });
   assert.deepEqual(output.trim().split("\n").slice(1), [
-    ...["RTS 1028", "5 hello", "9 SUCCESS RDMA_WRITE", "1 SUCCESS RDMA_WRITE", "ETIMEDOUT", "PORT_ACTIVE"],
+    ...[
+      "RTS 1028",
+      "5 hello",
+      "9 SUCCESS RDMA_WRITE",
+      "1 SUCCESS RDMA_WRITE",
+      "may I?",
+      "you may RTS true",
+      "REMOTE",
+      "true 2048",
+      "ETIMEDOUT",
+      "PORT_ACTIVE",
+    ],
   ]);
 });
