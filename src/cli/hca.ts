@@ -15,6 +15,7 @@ import { addQuotaOption } from "./quota.ts";
 const SHOWN = 16;
 
 interface AddOptions {
+  beside?: string;
   doorbells: "mapped" | "trapped";
   quota?: Partial<Quota>;
   json?: boolean;
@@ -32,25 +33,29 @@ interface ShowOptions {
 export function addHca(program: Command): void {
   const hca = program.command("hca").summary("add, remove or show HCAs of a running device domain");
   addQuotaOption(hca.command("add <name>"))
-    .description("Plugs another HCA into the switch of the domain that is up.")
+    .description("Plugs another HCA into the switch of the domain that is up, for a VM of yours or a program (vhca/verbs).")
     .addOption(
       new Option("--doorbells <how>", "map doorbells into the guest, or trap them")
         .choices(["mapped", "trapped"])
         .default("mapped"),
     )
+    .option("--beside <name>", "into the domain of that HCA instead, such as n1 of a `vhca run` that goes on")
     .option("--json", "print the HCA as JSON")
     .action(async (name: string, options: AddOptions) => {
-      const { client } = await getUpDomain();
+      const { client } = options.beside === undefined ? await getUpDomain() : (await getHca(options.beside)).domain;
       const { doorbells, quota } = options;
       const view = await client.addHca({ name, doorbells, ...(quota === undefined ? {} : { quota }) });
       if (options.json === true) printJson(view);
-      else printLine(`${name}:\n${qemuHint(view.socketPath)}`);
+      else
+        printLine(
+          `${name}:\n${qemuHint(view.socketPath)}\n  or from Node.js (vhca/verbs): openDevice(${JSON.stringify(view.socketPath)})`,
+        );
     });
   hca
     .command("rm <name>")
-    .description("Unplugs an HCA; a VM that uses it loses it.")
+    .description("Unplugs an HCA, of whichever domain; a VM or program that uses it loses it.")
     .action(async (name: string) => {
-      const { client } = await getUpDomain();
+      const { client } = (await getHca(name)).domain;
       await client.removeHca(name);
     });
   addShow(hca);
