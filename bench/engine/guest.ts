@@ -2,13 +2,20 @@
 // is ACTIVE.
 
 import { GuestAgent } from "../../src/domain/guest-agent.ts";
+import type { DomainView } from "../../src/domain/protocol.ts";
 import { SocketAccess } from "../../src/driver/backends/socket-access.ts";
 import { Device, type DeviceOptions } from "../../src/driver/device.ts";
 import { PortState } from "../../src/spec/ib/numbers.ts";
-import { type Domain, memfdPaths } from "./domain.ts";
+import { memfdPaths } from "./domain.ts";
 
 const TIMEOUT_MS = 60_000;
 const MIB = 2 ** 20;
+
+/** A device domain as its guests see it. */
+export interface Domain {
+  socketPath(name: string): string;
+  describe(): Promise<DomainView>;
+}
 
 export interface Guest {
   readonly name: string;

@@ -34,6 +34,11 @@ function takeCompletion(cq: DriverCompletionQueue): void {
   cq.done();
 }
 
+/** Takes `count` completions, waiting for them. */
+export function drain(cq: DriverCompletionQueue, count: number): void {
+  for (let i = 0; i < count; i++) takeCompletion(cq);
+}
+
 function waitForWord(words: Int32Array, index: number, value: number): void {
   let looks = 0;
   while (Atomics.load(words, index) !== value) if (++looks > LOOKS_MAX) throw new Error("a write has not arrived");
