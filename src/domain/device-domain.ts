@@ -10,6 +10,7 @@ import type { Random } from "../base/random.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
 import type { FabricView } from "../fabric/inspect.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
+import type { Events } from "../hca/events.ts";
 import type { Quota } from "../hca/limits.ts";
 import { SystemState } from "../hca/system-state.ts";
 import { Poller } from "../host/poller.ts";
@@ -24,11 +25,9 @@ import { HcaFunction } from "./hca-function.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
 
 /** Sockets are looked at this often while the engine is awake: a look is a system call, a sweep is not. */
-const SOCKET_LOOK_NS = 20_000;
+const SOCKET_LOOK_NS = 50_000;
 /** After a message the next one is waited for this long, at every sweep: one whose registers are trapped sends one after the other. */
 const SOCKET_EAGER_NS = 100_000;
-/** While others work, so many of the HCAs that have been quiet are polled in one sweep. */
-const QUIET_HCAS_PER_SWEEP = 4;
 /** Polls without work after which an HCA counts as quiet: some milliseconds. */
 const BUSY_POLLS = 10_000;
 /** Management packets carried in one sweep. */
@@ -68,7 +67,7 @@ interface Entry {
   server: VfioUserServer;
   port: CaPort;
   serverCounters: Float64Array;
-  /** Polls that it will still have in every sweep; 0 for one that has been quiet. */
+  /** Polls until it counts as quiet; 0 if it does. */
   busyPolls: number;
 }
 
@@ -84,6 +83,10 @@ export class DeviceDomain {
   #nextSocketLookNs = 0;
   #eagerUntilNs = 0;
   #serverCursor = 0;
+  /** HCAs that have had something to do lately, in any order. */
+  readonly #busy: Entry[] = [];
+  /** Those whose events have not been signalled yet. */
+  readonly #due: Events[] = [];
   /** Whose turn it is among the HCAs that have been quiet. */
   #quietCursor = 0;
 
@@ -126,7 +129,9 @@ export class DeviceDomain {
       });
       port.attach(fn.hca.addPort(port));
       this.#engine.add(fn.hca.adapter);
-      const entry = { options, fn, server, port, serverCounters, busyPolls: BUSY_POLLS };
+      const { events } = fn.hca;
+      events.onDue = () => this.#due.push(events);
+      const entry = { options, fn, server, port, serverCounters, busyPolls: 0 };
       this.#entries.push(entry);
       return this.#view(entry);
     } catch (error) {
@@ -141,6 +146,8 @@ export class DeviceDomain {
     const index = this.#entries.findIndex((e) => e.options.name === name);
     const [entry] = index < 0 ? [] : this.#entries.splice(index, 1);
     if (entry === undefined) return false;
+    const busyIndex = this.#busy.indexOf(entry);
+    if (busyIndex >= 0) this.#busy.splice(busyIndex, 1);
     entry.server.close();
     this.#engine.remove(entry.fn.hca.adapter);
     entry.fn.destroy();
@@ -249,36 +256,47 @@ export class DeviceDomain {
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i]!;
       const done = entry.fn.hca.poll(nowNs);
-      if (done > 0) entry.busyPolls = BUSY_POLLS;
+      if (done > 0) this.#noteBusy(entry);
       work += done;
     }
     return work;
   }
 
-  /** Polls the HCAs that have had something to do lately, and a few of the others. */
+  /** Polls the HCAs that have had something to do lately, and one of the others. */
   #pollHastily(nowNs: number): number {
-    const entries = this.#entries;
-    let work = 0;
-    for (let i = 0; i < entries.length; i++) {
-      const entry = entries[i]!;
-      if (entry.busyPolls === 0) continue;
+    const busy = this.#busy;
+    let work = this.#pollNextQuiet(nowNs);
+    for (let i = busy.length - 1; i >= 0; i--) {
+      const entry = busy[i]!;
       const done = entry.fn.hca.poll(nowNs, true);
-      entry.busyPolls = done > 0 ? BUSY_POLLS : entry.busyPolls - 1;
       work += done;
-    }
-    for (let n = 0; n < QUIET_HCAS_PER_SWEEP && n < entries.length; n++) {
-      this.#quietCursor = this.#quietCursor + 1 < entries.length ? this.#quietCursor + 1 : 0;
-      const entry = entries[this.#quietCursor]!;
-      if (entry.busyPolls > 0) continue;
-      const done = entry.fn.hca.poll(nowNs, true);
       if (done > 0) entry.busyPolls = BUSY_POLLS;
-      work += done;
+      else if (--entry.busyPolls === 0) this.#dropBusy(i);
     }
     return work;
+  }
+
+  #pollNextQuiet(nowNs: number): number {
+    this.#quietCursor = this.#quietCursor + 1 < this.#entries.length ? this.#quietCursor + 1 : 0;
+    const entry = this.#entries[this.#quietCursor];
+    if (entry === undefined || entry.busyPolls > 0) return 0;
+    const done = entry.fn.hca.poll(nowNs, true);
+    if (done > 0) this.#noteBusy(entry);
+    return done;
+  }
+
+  #noteBusy(entry: Entry): void {
+    if (entry.busyPolls === 0) this.#busy.push(entry);
+    entry.busyPolls = BUSY_POLLS;
+  }
+
+  #dropBusy(index: number): void {
+    const last = this.#busy.pop()!;
+    if (index < this.#busy.length) this.#busy[index] = last;
   }
 
   #flushEvents(): void {
-    for (let i = 0; i < this.#entries.length; i++) this.#entries[i]!.fn.hca.events.flush();
+    for (let events = this.#due.pop(); events !== undefined; events = this.#due.pop()) events.flush();
   }
 
   #view(entry: Entry): HcaView {
