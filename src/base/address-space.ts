@@ -24,10 +24,10 @@ export interface MemorySource {
   open(): Memory;
 }
 
+/** All numbers are 32-bit integers, so that what `locate` computes from them is too: hot code keeps it as such. */
 interface Range {
   firstPfn: number;
-  /** One past the last page. */
-  endPfn: number;
+  pages: number;
   source: MemorySource;
   /** What `source` has opened. */
   memory: Memory | undefined;
@@ -78,10 +78,11 @@ export class AddressSpace {
     if (length > MAX_RANGE_BYTES) return "longer than 1 GiB";
     if (offset < 0 || offset + length > source.byteLength) return "outside its memory";
     if (this.#ranges.length >= MAX_RANGES) return "too many ranges";
-    const firstPfn = start / PAGE_BYTES;
-    const endPfn = firstPfn + length / PAGE_BYTES;
-    if (this.#ranges.some((r) => r.firstPfn < endPfn && firstPfn < r.endPfn)) return "overlaps a mapped range";
-    this.#ranges.push({ firstPfn, endPfn, source, memory: undefined, offset, writable });
+    const firstPfn = (start / PAGE_BYTES) | 0;
+    const pages = (length / PAGE_BYTES) | 0;
+    const overlaps = (r: Range): boolean => r.firstPfn < firstPfn + pages && firstPfn < r.firstPfn + r.pages;
+    if (this.#ranges.some(overlaps)) return "overlaps a mapped range";
+    this.#ranges.push({ firstPfn, pages, source, memory: undefined, offset: offset | 0, writable });
     this.#changed();
     return undefined;
   }
@@ -92,8 +93,8 @@ export class AddressSpace {
     const endPfn = firstPfn + length / PAGE_BYTES;
     let bytes = 0;
     this.#ranges = this.#ranges.filter((r) => {
-      const inside = r.firstPfn >= firstPfn && r.endPfn <= endPfn;
-      if (inside) bytes += (r.endPfn - r.firstPfn) * PAGE_BYTES;
+      const inside = r.firstPfn >= firstPfn && r.firstPfn + r.pages <= endPfn;
+      if (inside) bytes += r.pages * PAGE_BYTES;
       return !inside;
     });
     this.#changed();
@@ -109,14 +110,14 @@ export class AddressSpace {
   describe(): { start: number; length: number; writable: boolean }[] {
     return this.#ranges.map((r) => ({
       start: r.firstPfn * PAGE_BYTES,
-      length: (r.endPfn - r.firstPfn) * PAGE_BYTES,
+      length: r.pages * PAGE_BYTES,
       writable: r.writable,
     }));
   }
 
   /** Bytes of memory mapped in all. */
   get mappedBytes(): number {
-    return this.#ranges.reduce((sum, r) => sum + (r.endPfn - r.firstPfn) * PAGE_BYTES, 0);
+    return this.#ranges.reduce((sum, r) => sum + r.pages * PAGE_BYTES, 0);
   }
 
   /**
@@ -131,14 +132,15 @@ export class AddressSpace {
   /** The same for a page frame number and an offset inside that page. */
   locatePage(pfn: number, offsetInPage: number): boolean {
     let range = this.#last;
-    if (range === undefined || pfn < range.firstPfn || pfn >= range.endPfn) {
+    if (range === undefined || !holds(range, pfn)) {
       range = this.#find(pfn);
       if (range === undefined) return false;
       this.#last = range;
     }
     this.memory = range.memory ??= range.source.open();
-    this.at = range.offset + ((pfn - range.firstPfn) << PAGE_SHIFT) + offsetInPage;
-    this.run = ((range.endPfn - pfn) << PAGE_SHIFT) - offsetInPage;
+    const inRange = (((pfn - range.firstPfn) << PAGE_SHIFT) + offsetInPage) | 0;
+    this.at = (range.offset + inRange) | 0;
+    this.run = ((range.pages << PAGE_SHIFT) - inRange) | 0;
     this.writable = range.writable;
     return true;
   }
@@ -152,7 +154,7 @@ export class AddressSpace {
     const ranges = this.#ranges;
     for (let i = 0; i < ranges.length; i++) {
       const range = ranges[i]!;
-      if (pfn >= range.firstPfn && pfn < range.endPfn) return range;
+      if (holds(range, pfn)) return range;
     }
     return undefined;
   }
@@ -164,3 +166,6 @@ export class AddressSpace {
     this.run = 0;
   }
 }
+
+/** A page before the range is far behind it, taken as unsigned. */
+const holds = (range: Range, pfn: number): boolean => (pfn - range.firstPfn) >>> 0 < range.pages;

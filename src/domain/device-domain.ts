@@ -10,9 +10,10 @@ import type { Random } from "../base/random.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
 import type { FabricView } from "../fabric/inspect.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
+import type { Events } from "../hca/events.ts";
 import type { Quota } from "../hca/limits.ts";
 import { SystemState } from "../hca/system-state.ts";
-import type { Poller } from "../host/poller.ts";
+import { Poller } from "../host/poller.ts";
 import { SharedMemoryRegistry } from "../host/shared-memory.ts";
 import { subnetManager } from "../sm/subnet-manager.ts";
 import { AdapterCounter } from "../transport/counters.ts";
@@ -23,8 +24,12 @@ import { VfioUserServer } from "../vfio-user/server.ts";
 import { HcaFunction } from "./hca-function.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
 
-/** Sockets are looked at this often while data is moving: a look is a system call, a sweep is not. */
-const SWEEPS_PER_SOCKET_POLL = 8;
+/** Sockets are looked at this often while the engine is awake: a look is a system call, a sweep is not. */
+const SOCKET_LOOK_NS = 50_000;
+/** After a message the next one is waited for this long, at every sweep: one whose registers are trapped sends one after the other. */
+const SOCKET_EAGER_NS = 100_000;
+/** Polls without work after which an HCA counts as quiet: some milliseconds. */
+const BUSY_POLLS = 10_000;
 /** Management packets carried in one sweep. */
 const FABRIC_BUDGET = 64;
 
@@ -62,6 +67,8 @@ interface Entry {
   server: VfioUserServer;
   port: CaPort;
   serverCounters: Float64Array;
+  /** Polls until it counts as quiet; 0 if it does. */
+  busyPolls: number;
 }
 
 export class DeviceDomain {
@@ -72,7 +79,16 @@ export class DeviceDomain {
   readonly #engine = new Engine();
   readonly #registry = new SharedMemoryRegistry();
   readonly #entries: Entry[] = [];
-  #sweepsToSockets = 0;
+  readonly #poller = new Poller();
+  #nextSocketLookNs = 0;
+  #eagerUntilNs = 0;
+  #serverCursor = 0;
+  /** HCAs that have had something to do lately, in any order. */
+  readonly #busy: Entry[] = [];
+  /** Those whose events have not been signalled yet. */
+  readonly #due: Events[] = [];
+  /** Whose turn it is among the HCAs that have been quiet. */
+  #quietCursor = 0;
 
   /** @param sm "builtin", or "none" to leave the fabric to a subnet manager in a guest */
   constructor(options: { clock: Clock; log: Log; random: Random; sm: "builtin" | "none" }) {
@@ -113,7 +129,9 @@ export class DeviceDomain {
       });
       port.attach(fn.hca.addPort(port));
       this.#engine.add(fn.hca.adapter);
-      const entry = { options, fn, server, port, serverCounters };
+      const { events } = fn.hca;
+      events.onDue = () => this.#due.push(events);
+      const entry = { options, fn, server, port, serverCounters, busyPolls: 0 };
       this.#entries.push(entry);
       return this.#view(entry);
     } catch (error) {
@@ -128,6 +146,8 @@ export class DeviceDomain {
     const index = this.#entries.findIndex((e) => e.options.name === name);
     const [entry] = index < 0 ? [] : this.#entries.splice(index, 1);
     if (entry === undefined) return false;
+    const busyIndex = this.#busy.indexOf(entry);
+    if (busyIndex >= 0) this.#busy.splice(busyIndex, 1);
     entry.server.close();
     this.#engine.remove(entry.fn.hca.adapter);
     entry.fn.destroy();
@@ -146,16 +166,15 @@ export class DeviceDomain {
   /**
    * Does what there is to do at this time. Returns how much; 0 means that the caller may sleep.
    * @param pollSockets look at the sockets now, because something has happened there
+   * @param isHasty somebody is at work and waits for the end of the sweep: what has been quiet is only looked at now and then
    */
-  sweep(nowNs: number, pollSockets: boolean): number {
+  sweep(nowNs: number, pollSockets: boolean, isHasty = false): number {
     let work = 0;
-    this.#sweepsToSockets--;
-    if (pollSockets || this.#sweepsToSockets <= 0) work += this.#pollSockets();
-    const entries = this.#entries;
-    for (let i = 0; i < entries.length; i++) work += entries[i]!.fn.hca.poll(nowNs);
+    if (pollSockets || nowNs >= this.#nextSocketLookNs) work += this.#lookAtSockets(nowNs, pollSockets);
+    work += isHasty ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
     work += this.#fabric.step(nowNs, FABRIC_BUDGET);
     work += this.#engine.step(nowNs);
-    for (let i = 0; i < entries.length; i++) entries[i]!.fn.hca.events.flush();
+    this.#flushEvents();
     return work;
   }
 
@@ -208,11 +227,76 @@ export class DeviceDomain {
     for (const { options } of [...this.#entries]) this.removeHca(options.name);
   }
 
-  #pollSockets(): number {
-    this.#sweepsToSockets = SWEEPS_PER_SOCKET_POLL;
+  /** One system call says whether any socket has something; only then each of them is asked. */
+  #lookAtSockets(nowNs: number, isSure: boolean): number {
+    this.#nextSocketLookNs = nowNs + SOCKET_LOOK_NS;
+    if (!isSure && nowNs >= this.#eagerUntilNs && !this.#isSocketReady()) return this.#pollNextServer();
     let work = 0;
     for (let i = 0; i < this.#entries.length; i++) work += this.#entries[i]!.server.poll();
+    if (work > 0) this.#eagerUntilNs = nowNs + SOCKET_EAGER_NS;
+    if (nowNs < this.#eagerUntilNs) this.#nextSocketLookNs = nowNs;
     return work;
+  }
+
+  /** Servers also watch for what makes no socket ready, such as a second client that waits. */
+  #pollNextServer(): number {
+    this.#serverCursor = this.#serverCursor + 1 < this.#entries.length ? this.#serverCursor + 1 : 0;
+    return this.#entries[this.#serverCursor]?.server.poll() ?? 0;
+  }
+
+  #isSocketReady(): boolean {
+    this.#poller.clear();
+    this.watch(this.#poller);
+    return this.#poller.wait(0) > 0;
+  }
+
+  #pollAll(nowNs: number): number {
+    const entries = this.#entries;
+    let work = 0;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i]!;
+      const done = entry.fn.hca.poll(nowNs);
+      if (done > 0) this.#noteBusy(entry);
+      work += done;
+    }
+    return work;
+  }
+
+  /** Polls the HCAs that have had something to do lately, and one of the others. */
+  #pollHastily(nowNs: number): number {
+    const busy = this.#busy;
+    let work = this.#pollNextQuiet(nowNs);
+    for (let i = busy.length - 1; i >= 0; i--) {
+      const entry = busy[i]!;
+      const done = entry.fn.hca.poll(nowNs, true);
+      work += done;
+      if (done > 0) entry.busyPolls = BUSY_POLLS;
+      else if (--entry.busyPolls === 0) this.#dropBusy(i);
+    }
+    return work;
+  }
+
+  #pollNextQuiet(nowNs: number): number {
+    this.#quietCursor = this.#quietCursor + 1 < this.#entries.length ? this.#quietCursor + 1 : 0;
+    const entry = this.#entries[this.#quietCursor];
+    if (entry === undefined || entry.busyPolls > 0) return 0;
+    const done = entry.fn.hca.poll(nowNs, true);
+    if (done > 0) this.#noteBusy(entry);
+    return done;
+  }
+
+  #noteBusy(entry: Entry): void {
+    if (entry.busyPolls === 0) this.#busy.push(entry);
+    entry.busyPolls = BUSY_POLLS;
+  }
+
+  #dropBusy(index: number): void {
+    const last = this.#busy.pop()!;
+    if (index < this.#busy.length) this.#busy[index] = last;
+  }
+
+  #flushEvents(): void {
+    for (let events = this.#due.pop(); events !== undefined; events = this.#due.pop()) events.flush();
   }
 
   #view(entry: Entry): HcaView {

@@ -52,6 +52,8 @@ export class Fabric {
   #indexCount = 0;
   readonly #queue: DeliveryQueue = new DeliveryQueue();
   #epoch = 0;
+  /** Before then `step` has nothing to do. */
+  #dueNs = 0;
   #nowNs = 0;
 
   /** Changes whenever a forwarding table, a LID, a state or a link changes. */
@@ -130,6 +132,7 @@ export class Fabric {
 
   /** The node has something to do in `step`. */
   watch(node: SwitchNode): void {
+    this.#dueNs = 0;
     this.#watched.add(node);
   }
 
@@ -141,6 +144,7 @@ export class Fabric {
    */
   step(nowNs: number, budget: number = DEFAULT_BUDGET): number {
     this.#nowNs = nowNs;
+    if (nowNs < this.#dueNs) return 0;
     let done = 0;
     do {
       while (done < budget) {
@@ -155,6 +159,7 @@ export class Fabric {
         if (node.nextDeadlineNs() === Number.POSITIVE_INFINITY) this.#watched.delete(node);
       }
     } while (this.#queue.length > 0 && done < budget);
+    this.#dueNs = this.nextDeadlineNs();
     return done;
   }
 
@@ -206,10 +211,12 @@ export class Fabric {
   }
 
   enqueueEvent(port: CaPort, isActive: boolean): void {
+    this.#dueNs = 0;
     this.#queue.pushEvent({ kind: "event", port, isActive });
   }
 
   #enqueue(delivery: PacketDelivery): void {
+    this.#dueNs = 0;
     if (!this.#queue.push(delivery)) {
       this.counts.overflowed++;
       return;

@@ -9,10 +9,13 @@ import type { CompletionQueue } from "../transport/completion-queue.ts";
 import { AdapterCounter } from "../transport/counters.ts";
 import type { QueuePair } from "../transport/queue-pair.ts";
 
-/** Records looked at per UAR and poll, so that a lost hint costs little and is found soon. */
-const SWEEP_PER_POLL = 8;
+/** Records of each kind looked at per UAR and poll, so that a lost hint costs little and is found soon: where there is time, … */
+const RECORDS_PER_POLL = 8;
+/** … and where others wait for the end of the sweep. */
+const RECORDS_PER_HASTY_POLL = 1;
 const WORDS_PER_PAGE_SHIFT = 10;
-const SEND_WORD = UarDoorbell.SEND >> 2;
+/** The dwords that name a QP and a CQ. A driver stores them last and first; the others say nothing that the records do not. */
+const SEND_WORD = (UarDoorbell.SEND >> 2) + 1;
 const CQ_WORD = UarDoorbell.CQ >> 2;
 
 /** Who uses one UAR page. */
@@ -22,6 +25,10 @@ class Uar {
   readonly cqs: CompletionQueue[] = [];
   qpCursor = 0;
   cqCursor = 0;
+  /** The QP hinted at last: likely the next one too, so its record is looked at in every poll. */
+  recent: QueuePair | undefined = undefined;
+  /** A send hint that has been looked at and still stands in the page; 0 if there is none. */
+  standingHint = 0;
 
   constructor(index: number) {
     this.index = index;
@@ -58,6 +65,7 @@ export class Doorbells {
   unwatchQp(qp: QueuePair): void {
     const uar = this.#uarOf(qp.setup.uar);
     remove(uar.qps, qp);
+    if (uar.recent === qp) uar.recent = undefined;
     this.#dropIfUnused(uar);
   }
 
@@ -71,49 +79,73 @@ export class Doorbells {
     this.#dropIfUnused(uar);
   }
 
-  /** Looks at the hints and at some records of every UAR in use. Returns how many hints there were. */
-  poll(): number {
+  /**
+   * Looks at the hints and at some records of every UAR in use. Returns how many hints there were.
+   * @param isHasty look at few records only
+   */
+  poll(isHasty = false): number {
+    const records = isHasty ? RECORDS_PER_HASTY_POLL : RECORDS_PER_POLL;
     let hints = 0;
     for (let i = 0; i < this.#uars.length; i++) {
       const uar = this.#uars[i]!;
+      if (uar.recent !== undefined) this.#look(uar.recent);
       hints += this.#pollHints(uar);
-      this.#sweepQps(uar);
-      this.#sweepCqs(uar);
+      this.#sweepQps(uar, records);
+      this.#sweepCqs(uar, records);
     }
     return hints;
   }
 
   #pollHints(uar: Uar): number {
-    const { words } = this.#memory;
+    const words = this.#memory.words;
     const base = uar.index << WORDS_PER_PAGE_SHIFT;
-    const send = base + SEND_WORD;
     const cq = base + CQ_WORD;
     let hints = 0;
-    if (words[send] !== 0 || words[send + 1] !== 0) {
-      // The exchange is also the fence: records stored before the doorbell are visible after it.
-      Atomics.exchange(words, send, 0);
-      const low = swap32(Atomics.exchange(words, send + 1, 0));
-      this.#hintSend(uar, low >>> 8);
+    if (words[base + SEND_WORD] !== 0) {
+      this.#pollSendHint(uar, base + SEND_WORD);
       hints++;
     }
-    if (words[cq] !== 0 || words[cq + 1] !== 0) {
+    if (words[cq] !== 0) {
       const high = swap32(Atomics.exchange(words, cq, 0));
-      Atomics.exchange(words, cq + 1, 0);
       this.#hintCq(uar, high & 0xffffff);
       hints++;
     }
     return hints;
   }
 
+  /**
+   * A new hint is followed at once. It is taken down by the next poll, when nobody waits for the exchange with the other processor's
+   * cache that this is; its record is looked at again then, since it may have been rung once more.
+   */
+  #pollSendHint(uar: Uar, word: number): void {
+    const words = this.#memory.words;
+    const standing = words[word]!;
+    if (standing !== uar.standingHint) {
+      uar.standingHint = standing;
+      const qp = this.#findHinted(uar, swap32(standing) >>> 8);
+      if (qp !== undefined) this.#look(qp);
+      return;
+    }
+    uar.standingHint = 0;
+    // The exchange is also the fence: records stored before the doorbell are visible after it.
+    this.#hintSend(uar, swap32(Atomics.exchange(words, word, 0)) >>> 8);
+  }
+
   /** A doorbell works only from the UAR page of its QP. */
-  #hintSend(uar: Uar, qpn: number): void {
+  #findHinted(uar: Uar, qpn: number): QueuePair | undefined {
     const qp = this.#adapter.qps.find(qpn);
+    return qp !== undefined && qp.setup.uar === uar.index ? qp : undefined;
+  }
+
+  #hintSend(uar: Uar, qpn: number): void {
+    const qp = this.#findHinted(uar, qpn);
     const counters = this.#adapter.counters;
     counters[AdapterCounter.doorbells]! += 1;
-    if (qp === undefined || qp.setup.uar !== uar.index) {
+    if (qp === undefined) {
       counters[AdapterCounter.doorbellsIgnored]! += 1;
       return;
     }
+    uar.recent = qp;
     if (!qp.setup.sqRecord.isBacked()) counters[AdapterCounter.recordsUnbacked]! += 1;
     this.#look(qp);
   }
@@ -138,9 +170,9 @@ export class Doorbells {
     return true;
   }
 
-  #sweepQps(uar: Uar): void {
+  #sweepQps(uar: Uar, records: number): void {
     const { qps } = uar;
-    const count = Math.min(qps.length, SWEEP_PER_POLL);
+    const count = Math.min(qps.length, records);
     for (let i = 0; i < count; i++) {
       if (uar.qpCursor >= qps.length) uar.qpCursor = 0;
       const qp = qps[uar.qpCursor]!;
@@ -149,9 +181,9 @@ export class Doorbells {
     }
   }
 
-  #sweepCqs(uar: Uar): void {
+  #sweepCqs(uar: Uar, records: number): void {
     const { cqs } = uar;
-    const count = Math.min(cqs.length, SWEEP_PER_POLL);
+    const count = Math.min(cqs.length, records);
     for (let i = 0; i < count; i++) {
       if (uar.cqCursor >= cqs.length) uar.cqCursor = 0;
       const cq = cqs[uar.cqCursor]!;

@@ -27,6 +27,8 @@ export class Events implements EventSink {
   readonly #counters: Float64Array;
   /** With mapped registers arming is a store that may be overwritten before it is seen: then every event signals. */
   readonly #alwaysSignals: boolean;
+  /** Called when `flush` gets something to do. */
+  onDue: () => void = () => {};
   /** An event could not be written: the device must stop (see `Hca.stopForError`). */
   hasFault = false;
   /** Vectors to signal and whether INTx is to rise, gathered until `flush`. */
@@ -159,6 +161,7 @@ export class Events implements EventSink {
   #signal(queue: EventQueue): void {
     if (!queue.isArmed && !(this.#alwaysSignals && queue.usesMsix)) return;
     queue.isArmed = false;
+    if (!this.hasDueInterrupts) this.onDue();
     if (queue.usesMsix) this.#dueVectors |= 1 << queue.vector;
     else this.#isIntxDue = true;
   }

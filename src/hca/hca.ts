@@ -200,13 +200,16 @@ export class Hca {
     this.#registers.view.setInt32(EQ_SET_CI_AT + eqn * EQ_SET_CI_STRIDE, 0, false);
   }
 
-  /** Looks at the command register, the EQ registers and the doorbells. Returns work done. */
-  poll(nowNs: number): number {
+  /**
+   * Looks at the command register, the EQ registers and the doorbells. Returns work done.
+   * @param isHasty others wait: leave what can wait to another poll
+   */
+  poll(nowNs: number, isHasty = false): number {
     this.#nowNs = nowNs;
     if (this.events.hasFault) this.stopForError(CatastrophicError.INTERNAL, CatastrophicDetail.EVENT_QUEUE);
     let work = this.#commands.poll(nowNs);
     this.#pollEqRegisters();
-    work += this.doorbells.poll();
+    work += this.doorbells.poll(isHasty);
     return work;
   }
 

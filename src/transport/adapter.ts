@@ -43,6 +43,10 @@ export class Adapter {
   readonly ports: AdapterPort[] = [];
   /** INIT_HCA: refuse UD sends whose address vector names another port than the QP's. */
   checksAvPort = true;
+  /** Called when the adapter gets something to do that had nothing; the engine then gives it turns. */
+  onWork: () => void = () => {};
+  /** True from then on until `staysBusy` says otherwise. */
+  isBusy = false;
   /** Queue pairs with something to do, in the order they will get a turn. */
   #activeHead: QueuePair | undefined;
   #activeTail: QueuePair | undefined;
@@ -81,6 +85,7 @@ export class Adapter {
   activate(qp: QueuePair): void {
     if (qp.isActive) return;
     qp.isActive = true;
+    this.#getBusy();
     qp.nextActive = undefined;
     if (this.#activeTail === undefined) this.#activeHead = qp;
     else this.#activeTail.nextActive = qp;
@@ -103,6 +108,7 @@ export class Adapter {
     if (qp.waitingIndex >= 0) return;
     qp.waitingIndex = this.waiting.length;
     this.waiting.push(qp);
+    this.#getBusy();
   }
 
   removeWaiting(qp: QueuePair): void {
@@ -118,5 +124,17 @@ export class Adapter {
 
   get hasActive(): boolean {
     return this.#activeHead !== undefined;
+  }
+
+  /** Whether any QP has something to do or waits; if not, `onWork` is called when that changes. */
+  staysBusy(): boolean {
+    this.isBusy = this.#activeHead !== undefined || this.waiting.length > 0;
+    return this.isBusy;
+  }
+
+  #getBusy(): void {
+    if (this.isBusy) return;
+    this.isBusy = true;
+    this.onWork();
   }
 }

@@ -282,7 +282,7 @@ function startWrite(qp: QueuePair, peer: QueuePair): number {
   }
   qp.adapter.counters[AdapterCounter.rdmaWrites]! += 1;
   qp.isTransferring = true;
-  return continueWrite(qp, peer);
+  return moveWrite(qp, peer);
 }
 
 /** Points `remoteRange` at what is left of the remote range of the WQE in hand. */
@@ -297,10 +297,15 @@ function isRemoteAllowed(qp: QueuePair, peer: QueuePair, access: number): boolea
 }
 
 function continueWrite(qp: QueuePair, peer: QueuePair): number {
+  locateRemote(qp);
+  return moveWrite(qp, peer);
+}
+
+/** Moves the next slice to where `remoteRange` points. */
+function moveWrite(qp: QueuePair, peer: QueuePair): number {
   local.set(qp.adapter.regions, qp.pd, Access.LOCAL_READ);
   remote.set(peer.adapter.regions, peer.pd, Access.REMOTE_WRITE);
   const slice = sliceOf(qp);
-  locateRemote(qp);
   const moved = moveBytes(qp.sendList, local, remoteRange, remote, slice);
   if (moved === Moved.SOURCE_FAULT) return refuse(qp, Syndrome.LOCAL_PROTECTION);
   if (moved === Moved.TARGET_FAULT) return remoteAccessError(qp, peer);
@@ -347,14 +352,19 @@ function startRead(qp: QueuePair, peer: QueuePair): number {
   if (total > 0 && !isRemoteAllowed(qp, peer, Access.REMOTE_READ)) return remoteAccessError(qp, peer);
   qp.adapter.counters[AdapterCounter.rdmaReads]! += 1;
   qp.isTransferring = true;
-  return continueRead(qp, peer);
+  return moveRead(qp, peer);
 }
 
 function continueRead(qp: QueuePair, peer: QueuePair): number {
+  locateRemote(qp);
+  return moveRead(qp, peer);
+}
+
+/** Moves the next slice from where `remoteRange` points. */
+function moveRead(qp: QueuePair, peer: QueuePair): number {
   local.set(qp.adapter.regions, qp.pd, Access.LOCAL_WRITE);
   remote.set(peer.adapter.regions, peer.pd, Access.REMOTE_READ);
   const slice = sliceOf(qp);
-  locateRemote(qp);
   const moved = moveBytes(remoteRange, remote, qp.sendList, local, slice);
   if (moved === Moved.SOURCE_FAULT) return remoteAccessError(qp, peer);
   if (moved === Moved.TARGET_FAULT) return refuse(qp, Syndrome.LOCAL_PROTECTION);

@@ -10,36 +10,53 @@ const WAITING_PER_TURN = 16;
 
 /** Carries the messages of a set of HCAs. */
 export class Engine {
-  readonly #adapters: Adapter[] = [];
+  readonly #adapters = new Set<Adapter>();
+  /** Those with queue pairs that have something to do or that wait; the others cost nothing. */
+  readonly #busy: Adapter[] = [];
   #first = 0;
 
   add(adapter: Adapter): void {
-    this.#adapters.push(adapter);
+    this.#adapters.add(adapter);
+    adapter.onWork = () => this.#busy.push(adapter);
+    if (adapter.isBusy) this.#busy.push(adapter);
   }
 
   remove(adapter: Adapter): void {
-    const index = this.#adapters.indexOf(adapter);
-    if (index >= 0) this.#adapters.splice(index, 1);
+    if (!this.#adapters.delete(adapter)) return;
+    adapter.onWork = () => 0;
+    const index = this.#busy.indexOf(adapter);
+    if (index >= 0) this.#busy.splice(index, 1);
     this.#first = 0;
   }
 
   /** Gives every HCA one turn, starting with another one each time. Returns work done; 0 means idle. */
   step(nowNs: number): number {
-    const adapters = this.#adapters;
-    const count = adapters.length;
+    const busy = this.#busy;
+    // Those that get work in this step have their turn in the next.
+    const count = busy.length;
     let work = 0;
     for (let i = 0; i < count; i++) {
       let index = this.#first + i;
       if (index >= count) index -= count;
-      work += turn(adapters[index]!, nowNs);
+      work += turn(busy[index]!, nowNs);
     }
-    this.#first = this.#first + 1 < count ? this.#first + 1 : 0;
+    this.#dropIdle();
+    this.#first = this.#first + 1 < busy.length ? this.#first + 1 : 0;
     return work;
   }
 
   /** True while some QP waits for a time; the caller must not sleep long. */
   get isWaiting(): boolean {
-    return this.#adapters.some((adapter) => adapter.waiting.length > 0);
+    return this.#busy.some((adapter) => adapter.waiting.length > 0);
+  }
+
+  #dropIdle(): void {
+    const busy = this.#busy;
+    for (let i = busy.length - 1; i >= 0; i--) {
+      if (busy[i]!.staysBusy()) continue;
+      const last = busy.pop()!;
+      if (i < busy.length) busy[i] = last;
+    }
   }
 }
 

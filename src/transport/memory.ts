@@ -4,10 +4,11 @@
 // inside a region is exact (below 2^53), whatever is rounded lies far outside and is refused.
 
 import { type AddressSpace, PAGE_BYTES, PAGE_SHIFT } from "../base/address-space.ts";
-import type { Memory } from "../base/bytes.ts";
+import { type Memory, newMemory } from "../base/bytes.ts";
 import { SparseRecords } from "../base/sparse-records.ts";
 import { ACCESS_MASK, MTT_BYTES, MTT_PRESENT } from "../spec/hca/contexts.ts";
 import type { Icm } from "./icm.ts";
+import { TranslationCache } from "./translation-cache.ts";
 
 const PAGE_MASK = PAGE_BYTES - 1;
 /** Pages of a region may be at most 1 GiB: larger ones gain nothing and would leave the int range. */
@@ -41,7 +42,10 @@ const WORDS = 8;
 const IN_USE = 1 << 0;
 const PHYSICAL = 1 << 1;
 const LOG_PAGE_SHIFT = 16;
+const TWO_31 = 2 ** 31;
 const TWO_32 = 2 ** 32;
+const MTTS_PER_PAGE = PAGE_BYTES / MTT_BYTES;
+const MTTS_PER_PAGE_SHIFT = 9;
 
 /** Where a byte of a region is: set by `translate`, valid until something is mapped or unmapped. */
 export class Cursor {
@@ -61,6 +65,7 @@ export class RegionTable {
   readonly dma: AddressSpace;
   readonly icm: Icm;
   readonly #records = new SparseRecords(WORDS);
+  readonly #known = new TranslationCache(newMemory(8));
   #mask = 0;
   #removals = 0;
   count = 0;
@@ -87,6 +92,7 @@ export class RegionTable {
     this.count = 0;
     this.#registeredPages = 0;
     this.#removals++;
+    this.#known.clear();
   }
 
   /** Changes whenever a kept translation may have become wrong. */
@@ -164,6 +170,57 @@ export class RegionTable {
     return words[at + Word.KEY] === key && (words[at + Word.FLAGS]! & IN_USE) !== 0 ? index : NO_REGION;
   }
 
+  /** True if [hi:lo, + length) lies inside the region that a key names, and that grants all of `access` to protection domain `pd`. */
+  isAllowed(memoryKey: number, pd: number, access: number, hi: number, lo: number, length: number): boolean {
+    if (this.#known.find(memoryKey, pd, access, hi, lo, length, this.generation)) return true;
+    const index = this.find(memoryKey);
+    return index !== NO_REGION && this.allows(index, pd, access, hi, lo, length);
+  }
+
+  /**
+   * Finds the byte `done` bytes after virtual address hi:lo, if `isAllowed` grants all of [hi:lo, + length) and memory backs it.
+   * `cursor.run` is at most what is left of the range.
+   * @param wanted bytes from there on that the caller can use
+   */
+  locate(
+    memoryKey: number,
+    pd: number,
+    access: number,
+    hi: number,
+    lo: number,
+    length: number,
+    done: number,
+    wanted: number,
+    cursor: Cursor,
+  ): boolean {
+    const known = this.#known;
+    const left = length - done;
+    if (known.find(memoryKey, pd, access, hi, lo, length, this.generation)) {
+      cursor.memory = known.memory;
+      cursor.at = known.at + done;
+      cursor.run = left;
+      cursor.isWritable = true;
+      return true;
+    }
+    const index = this.find(memoryKey);
+    if (index === NO_REGION || !this.allows(index, pd, access, hi, lo, length)) return false;
+    if (!this.translate(index, hi, lo, done, wanted < left ? wanted : left, cursor)) return false;
+    if (cursor.run > left) cursor.run = left;
+    if (done === 0 && cursor.isWritable) this.#keep(index, memoryKey, pd, access, hi, lo, cursor);
+    return true;
+  }
+
+  /** Keeps the page of hi:lo, which `cursor` points into: where a region begins in a page, so does its memory. */
+  #keep(index: number, memoryKey: number, pd: number, access: number, hi: number, lo: number, cursor: Cursor): void {
+    const words = this.#records.block(index);
+    const at = this.#records.wordsAt(index);
+    const inPage = lo & PAGE_MASK;
+    const before = distance(words, at, hi, lo - inPage);
+    const begin = before < 0 ? -before | 0 : 0;
+    const end = Math.min(PAGE_BYTES, lengthOf(words, at) - before) | 0;
+    this.#known.keep(memoryKey, pd, access, hi, lo, begin, end, cursor.memory, cursor.at - inPage, this.generation);
+  }
+
   /** True if [hi:lo, + length) lies inside the region and the region grants all of `access` to protection domain `pd`. */
   allows(index: number, pd: number, access: number, hi: number, lo: number, length: number): boolean {
     const words = this.#records.block(index);
@@ -175,9 +232,10 @@ export class RegionTable {
 
   /**
    * Finds the byte `done` bytes after virtual address hi:lo. The caller has checked that it lies inside the region.
+   * @param wanted bytes that the caller can use; `cursor.run` reaches over pages that follow each other in memory only as far as that
    * @returns false if no memory backs it (MTT missing or not present, DMA address not mapped).
    */
-  translate(index: number, hi: number, lo: number, done: number, cursor: Cursor): boolean {
+  translate(index: number, hi: number, lo: number, done: number, wanted: number, cursor: Cursor): boolean {
     const dma = this.dma;
     const words = this.#records.block(index);
     const at = this.#records.wordsAt(index);
@@ -187,14 +245,18 @@ export class RegionTable {
       if (!dma.locate(low >= TWO_32 ? hi + 1 : hi, low | 0)) return false;
       cursor.run = dma.run;
     } else {
-      const pageBytes = 1 << (flags >>> LOG_PAGE_SHIFT);
+      const logPageBytes = flags >>> LOG_PAGE_SHIFT;
+      const pageBytes = 1 << logPageBytes;
       // The first MTT describes the page that contains the start.
       const startInPage = words[at + Word.START_LO]! & (pageBytes - 1);
       const offset = distance(words, at, hi, lo) + done + startInPage;
-      const page = Math.floor(offset / pageBytes);
-      const inPage = offset - page * pageBytes;
-      if (!this.#locateMtt((words[at + Word.MTT_INDEX]! + page) * MTT_BYTES, inPage)) return false;
-      cursor.run = Math.min(dma.run, pageBytes - inPage);
+      // Integers from here on, as fields of objects that hot code reads: where it once was a double, V8 keeps one.
+      const page = offset < TWO_31 ? offset >>> logPageBytes : Math.floor(offset / pageBytes) | 0;
+      const inPage = offset < TWO_31 ? offset & (pageBytes - 1) : (offset - page * pageBytes) | 0;
+      const entry = (words[at + Word.MTT_INDEX]! + page) | 0;
+      const contiguous = this.#locateMtt(entry, inPage, pageBytes, wanted);
+      if (contiguous === 0) return false;
+      cursor.run = dma.run < contiguous ? dma.run : contiguous;
     }
     cursor.memory = dma.memory;
     cursor.at = dma.at;
@@ -202,16 +264,30 @@ export class RegionTable {
     return true;
   }
 
-  /** Reads the MTT entry at an ICM address and locates offset `inPage` of the page it names. */
-  #locateMtt(mttAddress: number, inPage: number): boolean {
-    const icmPage = Math.floor(mttAddress / PAGE_BYTES);
-    if (!this.icm.locate(icmPage, mttAddress - icmPage * PAGE_BYTES)) return false;
+  /**
+   * Reads MTT entry number `entry` and locates offset `inPage` of the page it names.
+   * @returns bytes from there on that the entry and those behind it show to follow each other, as far as `wanted`; 0 if nothing is there
+   */
+  #locateMtt(entry: number, inPage: number, pageBytes: number, wanted: number): number {
     const dma = this.dma;
-    const pageHi = dma.memory.view.getInt32(dma.at, false);
-    const pageLo = dma.memory.view.getInt32(dma.at + 4, false);
-    if ((pageLo & MTT_PRESENT) === 0 || pageHi >>> 11 !== 0) return false;
+    if (!this.icm.locate(entry >>> MTTS_PER_PAGE_SHIFT, (entry & (MTTS_PER_PAGE - 1)) * MTT_BYTES)) return 0;
+    const { view } = dma.memory;
+    const pageHi = view.getInt32(dma.at, false);
+    const pageLo = view.getInt32(dma.at + 4, false);
+    if ((pageLo & MTT_PRESENT) === 0 || pageHi >>> 11 !== 0) return 0;
+    let run = pageBytes - inPage;
+    // What lies in another ICM page is left to the next call.
+    const end = dma.at + (MTTS_PER_PAGE - (entry & (MTTS_PER_PAGE - 1))) * MTT_BYTES;
+    let lo = pageLo;
+    for (let next = dma.at + MTT_BYTES; run < wanted && next < end; next += MTT_BYTES) {
+      lo = (lo + pageBytes) | 0;
+      // Beyond 4 GiB the upper half would have to differ.
+      if (lo >>> 0 < pageBytes) break;
+      if (view.getInt32(next + 4, false) !== lo || view.getInt32(next, false) !== pageHi) break;
+      run += pageBytes;
+    }
     const pfn = (pageHi << (32 - PAGE_SHIFT)) | (pageLo >>> PAGE_SHIFT);
-    return dma.locatePage(pfn + (inPage >>> PAGE_SHIFT), inPage & PAGE_MASK);
+    return dma.locatePage(pfn + (inPage >>> PAGE_SHIFT), inPage & PAGE_MASK) ? run : 0;
   }
 }
 
@@ -281,7 +357,7 @@ export class QueueBuffer {
     const hi = this.#baseHi + (low >= 2 ** 32 ? 1 : 0);
     if (!table.allows(region, this.#pd, this.#access, hi, low | 0, length)) return false;
     const cursor = scratch!;
-    if (!table.translate(region, hi, low | 0, 0, cursor) || cursor.run < length) return false;
+    if (!table.translate(region, hi, low | 0, 0, length, cursor) || cursor.run < length) return false;
     this.memory = cursor.memory;
     this.at = cursor.at;
     this.#rememberPage(region, offset, page);
@@ -296,7 +372,7 @@ export class QueueBuffer {
     const hi = this.#baseHi + (low >= 2 ** 32 ? 1 : 0);
     if (!this.#table.allows(region, this.#pd, this.#access, hi, low | 0, PAGE_BYTES)) return;
     const cursor = scratch!;
-    if (!this.#table.translate(region, hi, low | 0, 0, cursor) || cursor.run < PAGE_BYTES) return;
+    if (!this.#table.translate(region, hi, low | 0, 0, PAGE_BYTES, cursor) || cursor.run < PAGE_BYTES) return;
     this.#page = page;
     this.#pageAt = cursor.at;
     this.#pageMemory = cursor.memory;

@@ -3,7 +3,7 @@
 
 import { copyBytes, type Memory } from "../base/bytes.ts";
 import { DATA_SEGMENT_BYTES, INVALID_LKEY, Syndrome } from "../spec/hca/queues.ts";
-import { Cursor, NO_REGION, type RegionTable } from "./memory.ts";
+import { Cursor, type RegionTable } from "./memory.ts";
 import { MESSAGE_BYTES_MAX } from "./queue-pair-attributes.ts";
 
 const WORDS_PER_SGE = 4;
@@ -116,9 +116,7 @@ export class ScatterList {
     const sges = this.#sges;
     for (let i = 0; i < this.count; i++) {
       const at = i * WORDS_PER_SGE;
-      const region = table.find(sges[at]!);
-      if (region === NO_REGION) return false;
-      if (!table.allows(region, pd, access, sges[at + 1]!, sges[at + 2]!, sges[at + 3]!)) return false;
+      if (!table.isAllowed(sges[at]!, pd, access, sges[at + 1]!, sges[at + 2]!, sges[at + 3]!)) return false;
     }
     return true;
   }
@@ -129,10 +127,10 @@ export class ScatterList {
   }
 
   /**
-   * Points `cursor` at the next byte to move; `cursor.run` is bounded by the entry. False if key, bounds, access or memory is
-   * bad: keys are looked up anew for each piece, since the driver may have taken the region back between two slices.
+   * Points `cursor` at the next byte to move, of which `wanted` can be used; `cursor.run` is bounded by the entry. False if key, bounds,
+   * access or memory is bad: keys are looked up anew for each piece, since the driver may have taken the region back between two slices.
    */
-  locate(table: RegionTable, pd: number, access: number, cursor: Cursor): boolean {
+  locate(table: RegionTable, pd: number, access: number, wanted: number, cursor: Cursor): boolean {
     if (this.#inlineMemory !== undefined) {
       cursor.memory = this.#inlineMemory;
       cursor.at = this.#inlineAt + this.#offsetInSge;
@@ -143,16 +141,8 @@ export class ScatterList {
     const sges = this.#sges;
     const at = this.#index * WORDS_PER_SGE;
     if (this.#index >= this.count) return false;
-    const region = table.find(sges[at]!);
-    if (region === NO_REGION) return false;
-    const hi = sges[at + 1]!;
-    const lo = sges[at + 2]!;
-    const length = sges[at + 3]!;
-    if (!table.allows(region, pd, access, hi, lo, length)) return false;
-    if (!table.translate(region, hi, lo, this.#offsetInSge, cursor)) return false;
-    const left = length - this.#offsetInSge;
-    if (cursor.run > left) cursor.run = left;
-    return true;
+    const done = this.#offsetInSge;
+    return table.locate(sges[at]!, pd, access, sges[at + 1]!, sges[at + 2]!, sges[at + 3]!, done, wanted, cursor);
   }
 
   /** Moves on by `length` bytes, over as many entries as it takes. */
@@ -202,8 +192,9 @@ export const Moved = { OK: 0, SOURCE_FAULT: 1, TARGET_FAULT: 2 } as const;
 export function moveBytes(source: ScatterList, from: MemoryParty, target: ScatterList, to: MemoryParty, length: number): number {
   let left = length;
   while (left > 0) {
-    if (!source.locate(from.table, from.pd, from.access, from.cursor)) return Moved.SOURCE_FAULT;
-    if (!target.locate(to.table, to.pd, to.access, to.cursor) || !to.cursor.isWritable) return Moved.TARGET_FAULT;
+    if (!source.locate(from.table, from.pd, from.access, left, from.cursor)) return Moved.SOURCE_FAULT;
+    if (!target.locate(to.table, to.pd, to.access, from.cursor.run, to.cursor) || !to.cursor.isWritable)
+      return Moved.TARGET_FAULT;
     let piece = Math.min(from.cursor.run, to.cursor.run);
     if (piece > left) piece = left;
     copyBytes(from.cursor.memory, from.cursor.at, to.cursor.memory, to.cursor.at, piece);
@@ -218,7 +209,7 @@ export function moveBytes(source: ScatterList, from: MemoryParty, target: Scatte
 export function gatherBytes(source: ScatterList, from: MemoryParty, memory: Memory, at: number, length: number): boolean {
   let done = 0;
   while (done < length) {
-    if (!source.locate(from.table, from.pd, from.access, from.cursor)) return false;
+    if (!source.locate(from.table, from.pd, from.access, length - done, from.cursor)) return false;
     const piece = Math.min(from.cursor.run, length - done);
     copyBytes(from.cursor.memory, from.cursor.at, memory, at + done, piece);
     source.advance(piece);
@@ -231,7 +222,7 @@ export function gatherBytes(source: ScatterList, from: MemoryParty, memory: Memo
 export function scatterBytes(memory: Memory, at: number, target: ScatterList, to: MemoryParty, length: number): boolean {
   let done = 0;
   while (done < length) {
-    if (!target.locate(to.table, to.pd, to.access, to.cursor) || !to.cursor.isWritable) return false;
+    if (!target.locate(to.table, to.pd, to.access, length - done, to.cursor) || !to.cursor.isWritable) return false;
     const piece = Math.min(to.cursor.run, length - done);
     copyBytes(memory, at + done, to.cursor.memory, to.cursor.at, piece);
     target.advance(piece);

@@ -170,7 +170,11 @@ class World {
     const { random } = this;
     const entry = this.icmByte(address);
     if (entry === undefined) return;
-    const aligned = (BigInt.asUintN(52, this.anyPage()) * PAGE) & ~(2n ** BigInt(logPage) - 1n);
+    const before = this.icmByte(address - 8);
+    // Half of the pages follow the one before in memory.
+    const next = before === undefined ? 0n : before.memory.view.getBigUint64(before.at) + 2n ** BigInt(logPage);
+    const page = random.chance(0.5) ? BigInt.asUintN(64, next) : BigInt.asUintN(52, this.anyPage()) * PAGE;
+    const aligned = page & ~(2n ** BigInt(logPage) - 1n);
     const value = random.chance(0.05) ? aligned | (2n ** BigInt(43 + random.below(20))) : aligned;
     entry.memory.view.setBigUint64(entry.at, value | (random.chance(0.9) ? 1n : 0n));
   }
@@ -183,11 +187,23 @@ class World {
     this.#checkAllows(region.key, start, length);
     const expected = this.#translate(region, start, offset + done, logPage);
     const cursor = new Cursor(newMemory(8));
-    const found = table.translate(region.key, hiOf(address) | 0, loOf(address) | 0, done, cursor);
+    const found = table.translate(region.key, hiOf(address) | 0, loOf(address) | 0, done, 1, cursor);
     assert.equal(found, expected !== undefined, "translate");
     if (expected === undefined) return;
     assert.equal(cursor.memory, expected.memory);
     assert.deepEqual([cursor.at, cursor.run, cursor.isWritable], [expected.at, expected.run, expected.writable]);
+    const wanted = 1 + random.below(length - offset - done);
+    assert.ok(table.translate(region.key, hiOf(address) | 0, loOf(address) | 0, done, wanted, cursor));
+    assert.ok(cursor.run >= Math.min(wanted, expected.run));
+    // Over every page that the run spans the addresses must be what each page says for itself.
+    for (let i = 0; i < Math.min(wanted, cursor.run); i += 4096) {
+      const there = this.#translate(region, start, offset + done + i, logPage);
+      assert.deepEqual(
+        [there?.memory === cursor.memory, there?.at],
+        [true, cursor.at + i],
+        `byte ${i} of a run of ${cursor.run}`,
+      );
+    }
   }
 
   #checkAllows(index: number, start: bigint, length: number): void {

@@ -40,7 +40,7 @@ export function regionDetails(table: RegionTable, index: number, none: Cursor["m
   const cursor = new Cursor(none);
   const pages = Array.from({ length: Math.min(count, PAGES_SHOWN) }, (_, i) => {
     const offset = i === 0 ? 0 : first + (i - 1) * pageBytes;
-    const isMapped = table.translate(index, region.startHi, region.startLo | 0, offset, cursor);
+    const isMapped = table.translate(index, region.startHi, region.startLo | 0, offset, 1, cursor);
     return { offset, dmaAddress: dmaAddressOf(table, region, i), problem: isMapped ? undefined : NOT_MAPPED };
   });
   return { ...regionView(region), index, pages };

@@ -191,5 +191,5 @@ function keyProblem(owner: Owner, access: number, key: number, hi: number, lo: n
   if (region.pd !== pd) return `key of PD ${region.pd}`;
   if ((region.access & access) !== access) return "no access";
   if (!regions.allows(index, pd, access, hi, lo, length)) return "outside the region";
-  return regions.translate(index, hi, lo, 0, new Cursor(none)) ? undefined : NOT_MAPPED;
+  return regions.translate(index, hi, lo, 0, 1, new Cursor(none)) ? undefined : NOT_MAPPED;
 }
