@@ -1,10 +1,10 @@
 // A guest without a VM: this process connects to an HCA's socket, loads the driver and answers the subnet manager until the port
 // is ACTIVE.
 
-import { GuestAgent } from "../../src/domain/guest-agent.ts";
 import type { DomainView } from "../../src/domain/protocol.ts";
 import { SocketAccess } from "../../src/driver/backends/socket-access.ts";
 import { Device, type DeviceOptions } from "../../src/driver/device.ts";
+import { ManagementAgent } from "../../src/driver/management-agent.ts";
 import { PortState } from "../../src/spec/ib/numbers.ts";
 import { memfdPaths } from "./domain.ts";
 
@@ -37,7 +37,7 @@ export async function bootGuests(domain: Domain, names: readonly string[], optio
     const access = new SocketAccess(domain.socketPath(name), (options.memoryMiB ?? 64) * MIB);
     const ramPath = memfdPaths(process.pid, "vhca-guest").at(-1) ?? "";
     const device = new Device(access, { mtts: 2 ** 16, ...options });
-    return { name, access, ramPath, device, agent: new GuestAgent(device) };
+    return { name, access, ramPath, device, agent: new ManagementAgent(device) };
   });
   const deadline = performance.now() + TIMEOUT_MS;
   for (;;) {
