@@ -132,7 +132,11 @@ test("a duplicate of each message changes nothing and is answered as the first w
   const connecting = pair.connect();
   const request = await world.during(pair.listener.next());
   assert.deepEqual(await again(client, CmAttribute.REQ), ["< MRA"], "it waits for the program");
-  const [near, far] = await world.during(Promise.all([connecting, request.accept({ qp: server.newQp() })]));
+  pair.losses.set("> RTU", 1);
+  const accepting = request.accept({ qp: server.newQp() });
+  await world.elapse(3);
+  assert.deepEqual(await again(client, CmAttribute.REQ), ["< REP", "> RTU"], "the last word was lost");
+  const [near, far] = await world.during(Promise.all([connecting, accepting]));
   assert.deepEqual(await again(client, CmAttribute.REQ), []);
   assert.deepEqual(await again(server, CmAttribute.REP), ["< REP", "> RTU"]);
   assert.deepEqual(await again(client, CmAttribute.RTU), []);
@@ -143,7 +147,7 @@ test("a duplicate of each message changes nothing and is answered as the first w
   assert.deepEqual(await again(server, CmAttribute.REP), ["< REP"]);
   assert.deepEqual(await again(client, CmAttribute.REQ), ["< REJ"], "the connection has been");
   assert.equal(CmRej.reason.get(seen.get(CmAttribute.REJ)!, AT), RejectReason.STALE_CONN);
-  assert.deepEqual([client.manager.counts.duplicates, server.manager.counts.duplicates], [3, 5]);
+  assert.deepEqual([client.manager.counts.duplicates, server.manager.counts.duplicates], [4, 6]);
   // long after, nobody remembers: a REP is refused, a DREQ is answered all the same
   await world.elapse(5000);
   assert.deepEqual(await again(server, CmAttribute.DREQ), ["< DREQ", "> DREP"]);
@@ -311,7 +315,7 @@ test("messages about a connection count only from its peer, with its ids", async
   assert.deepEqual(seen.map(attributeOf), [CmAttribute.DREP]);
   // from the peer, but with ids and QPN that are not those of the connection
   client.context.mads.filter = () => false;
-  const [, again] = await pair.connected();
+  const [mine, again] = await pair.connected();
   for (const attribute of [CmAttribute.REJ, CmAttribute.DREQ, CmAttribute.RTU, CmAttribute.MRA, CmAttribute.DREP]) {
     const mad = copyOf(seen[0]!);
     MadHeader.attributeId.set(mad, 0, attribute);
@@ -319,6 +323,29 @@ test("messages about a connection count only from its peer, with its ids", async
     await world.elapse(2);
   }
   assert.equal(again.isConnected, true);
+  // its own DREQ, but for one field
+  let dreq: DataView | undefined;
+  client.context.mads.filter = (mad, isSent) => {
+    if (isSent && isCm(mad)) dreq = copyOf(mad);
+    return isSent && isCm(mad);
+  };
+  await world.during(mine.disconnect({ timeoutMs: 1 }));
+  client.context.mads.filter = () => false;
+  for (const spoil of [
+    (mad: DataView) => CmDreq.localCommId.set(mad, AT, 99),
+    (mad: DataView) => CmDreq.remoteCommId.set(mad, AT, 99),
+    (mad: DataView) => CmDreq.remoteQpn.set(mad, AT, 99),
+    (mad: DataView) => MadHeader.classVersion.set(mad, 0, 1),
+  ]) {
+    const mad = copyOf(dreq!);
+    spoil(mad);
+    client.context.mads.send(mad, { dlid: server.lid, sl: 0 });
+    await world.elapse(2);
+    assert.equal(again.isConnected, true, String(spoil));
+  }
+  client.context.mads.send(dreq!, { dlid: server.lid, sl: 0 });
+  await world.elapse(2);
+  assert.equal(again.isConnected, false);
 });
 
 test("any bytes at all: nothing is thrown, nothing grows, and connections go on", async () => {

@@ -57,6 +57,7 @@ verbsTest("connect, accept, private data both ways, data both ways, disconnect",
     assert.deepEqual([request.responderResources, request.initiatorDepth], [4, 2]);
     request.qp.postRecv({ wrId: 5, sgList: [{ addr: server.mr.addr, length: 100, lkey: server.mr.lkey }] });
     const connection = await request.accept({ privateData: Buffer.from("you may"), initiatorDepth: 1 });
+    assert.deepEqual([connection.responderResources, connection.initiatorDepth], [2, 1], "no more than the peer wants");
     const wc = await server.cq.next({ timeoutMs: 5000 });
     assert.deepEqual([wc.wrId, wc.status, wc.byteLen], [5, "SUCCESS", 5]);
     assert.equal(server.mr.bytes.toString("latin1", 0, 5), "hello");
@@ -156,8 +157,9 @@ verbsTest("a service id, UC, QPs of one's own, receives posted before", async (w
   assert.throws(() => request.qp, refusal("EINVAL", /give accept a QP, or listen what it takes/));
   await assert.rejects(request.accept({ qp: wrong }), refusal("EINVAL", /is RC, the peer's is UC/));
   await assert.rejects(request.accept({ qp: theirs, privateData: Buffer.alloc(197) }), refusal("EINVAL", /at most 196 fit/));
-  const accepting = request.accept({ qp: theirs });
+  const accepting = request.accept({ qp: theirs, responderResources: 1 });
   const [a, b] = await Promise.all([connecting, accepting]);
+  assert.deepEqual([a.initiatorDepth, b.responderResources], [1, 1], "no more than the peer serves");
   const sgList = [{ addr: server.mr.addr, length: 64, lkey: server.mr.lkey }];
   const received = b.qp.recv({ sgList });
   client.mr.bytes.write("unreliable");
