@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MadHeader, Rmpp, SA_DATA_AT } from "../spec/mad/headers.ts";
+import { MadHeader, Rmpp, SA_DATA_AT, SA_DATA_BYTES } from "../spec/mad/headers.ts";
 import { Method, MgmtClass, RmppFlag, RmppType, SaAttribute } from "../spec/mad/numbers.ts";
 import { bytesOf, newRequest } from "./mad.ts";
 import { buildMadPacket, gmpAddress, type MadPacket, parseMadPacket } from "./packet.ts";
@@ -81,6 +81,30 @@ test("lost ACKs: the window goes out again, then the transfer is given up", () =
   }
   assert.equal(sender.active, 0);
   assert.equal(sender.counts.abandoned, 1);
+  assert.equal(sender.nextDeadlineNs(), Number.POSITIVE_INFINITY);
+});
+
+test("a receiver that opens its window again and again, but acknowledges nothing, is given up in time", () => {
+  const { sender } = start(100 * SA_DATA_BYTES);
+  let nowNs = 0;
+  for (let window = 2; sender.active > 0 && nowNs < 60e9; window++, nowNs += 100e6) {
+    sender.receive(ack(0, window), nowNs);
+    sender.step(nowNs);
+  }
+  assert.equal(sender.counts.abandoned, 1);
+  // five tries of 0.25 s, doubling
+  assert.ok(nowNs > 7e9 && nowNs < 9e9, `after ${nowNs / 1e9} s`);
+});
+
+test("a receiver that acknowledges one segment at a time, as late as it may, does not keep a transfer for ever", () => {
+  const { sender } = start(1000 * SA_DATA_BYTES);
+  let nowNs = 0;
+  for (let acked = 1; sender.active > 0 && nowNs < 120e9; acked++) {
+    sender.receive(ack(acked, acked + 1), nowNs);
+    for (const end = nowNs + 7e9; nowNs < end && sender.active > 0; nowNs += 50e6) sender.step(nowNs);
+  }
+  assert.equal(sender.counts.abandoned, 1);
+  assert.ok(nowNs > 39e9 && nowNs < 41e9, `after ${nowNs / 1e9} s`);
   assert.equal(sender.nextDeadlineNs(), Number.POSITIVE_INFINITY);
 });
 

@@ -16,6 +16,8 @@ export interface RmppLimits {
   /** Wait for an ACK; doubles with each try. */
   readonly timeoutNs: number;
   readonly tries: number;
+  /** A transfer that takes longer is given up, however much its receiver acknowledges (13.6.3.1, total transaction time-out). */
+  readonly totalNs: number;
 }
 
 export const DEFAULT_RMPP_LIMITS: RmppLimits = {
@@ -24,6 +26,7 @@ export const DEFAULT_RMPP_LIMITS: RmppLimits = {
   maxBytes: 1 << 26,
   timeoutNs: 250_000_000,
   tries: 5,
+  totalNs: 40e9,
 };
 
 /** Segments sent ahead of the last ACK at most, whatever the receiver allows. */
@@ -42,6 +45,8 @@ interface Transfer {
   sent: number;
   tries: number;
   deadlineNs: number;
+  /** When it is given up. */
+  readonly endNs: number;
 }
 
 /** Sends segmented responses of the subnet administration. */
@@ -74,10 +79,12 @@ export class RmppSender {
     for (const other of this.#transfers.values()) if (other.address.dlid === address.dlid) toSameLid++;
     if (toSameLid >= this.#limits.maxTransfersPerLid) return false;
     const segments = Math.max(1, Math.ceil(data.length / SA_DATA_BYTES));
-    const transfer = { key, address, header, data, segments, acked: 0, window: 1, sent: 0, tries: 0, deadlineNs: 0 };
+    const endNs = nowNs + this.#limits.totalNs;
+    const transfer = { key, address, header, data, segments, acked: 0, window: 1, sent: 0, tries: 0, deadlineNs: 0, endNs };
     this.#transfers.set(key, transfer);
     this.#bytes += data.length;
-    this.#sendWindow(transfer, nowNs);
+    this.#sendWindow(transfer);
+    this.#expectAck(transfer, nowNs);
     return true;
   }
 
@@ -98,12 +105,13 @@ export class RmppSender {
   step(nowNs: number): void {
     for (const transfer of this.#transfers.values()) {
       if (transfer.deadlineNs > nowNs) continue;
-      if (transfer.tries >= this.#limits.tries) {
+      if (transfer.tries >= this.#limits.tries || nowNs >= transfer.endNs) {
         this.#end(transfer, false);
         continue;
       }
       transfer.sent = transfer.acked;
-      this.#sendWindow(transfer, nowNs);
+      this.#sendWindow(transfer);
+      this.#expectAck(transfer, nowNs);
     }
   }
 
@@ -123,20 +131,28 @@ export class RmppSender {
       this.#end(transfer, true);
       return;
     }
-    if (segment > transfer.acked) transfer.tries = 0;
+    const hasProgressed = segment > transfer.acked;
     transfer.acked = segment;
     transfer.window = Math.max(transfer.window, window);
-    this.#sendWindow(transfer, nowNs);
+    this.#sendWindow(transfer);
+    // A wider window alone is no progress: whoever only opens it, again and again, must not keep the transfer for ever.
+    if (!hasProgressed) return;
+    transfer.tries = 0;
+    this.#expectAck(transfer, nowNs);
   }
 
   /** Sends what the window allows and has not been sent. */
-  #sendWindow(transfer: Transfer, nowNs: number): void {
+  #sendWindow(transfer: Transfer): void {
     const last = Math.min(transfer.window, transfer.segments, transfer.acked + MAX_WINDOW);
     while (transfer.sent < last) {
       transfer.sent++;
       this.#send(buildMadPacket(transfer.address, segmentOf(transfer, transfer.sent)));
     }
-    transfer.deadlineNs = nowNs + this.#limits.timeoutNs * 2 ** transfer.tries;
+  }
+
+  /** Waits, longer with each try. */
+  #expectAck(transfer: Transfer, nowNs: number): void {
+    transfer.deadlineNs = Math.min(transfer.endNs, nowNs + this.#limits.timeoutNs * 2 ** transfer.tries);
     transfer.tries++;
   }
 
