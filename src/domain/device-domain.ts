@@ -26,6 +26,8 @@ import { answerInspect, type InspectQuestion } from "./inspect.ts";
 
 /** Sockets are looked at this often while the engine is awake: a look is a system call, a sweep is not. */
 const SOCKET_LOOK_NS = 50_000;
+/** Sleeps between two looks at what makes no socket ready. */
+const SLEEPS_PER_SERVER = 32;
 /** After a message the next one is waited for this long, at every sweep: one whose registers are trapped sends one after the other. */
 const SOCKET_EAGER_NS = 100_000;
 /** Polls without work after which an HCA counts as quiet: some milliseconds. */
@@ -83,6 +85,7 @@ export class DeviceDomain {
   #nextSocketLookNs = 0;
   #eagerUntilNs = 0;
   #serverCursor = 0;
+  #sleepsToServer = SLEEPS_PER_SERVER;
   /** HCAs that have had something to do lately, in any order. */
   readonly #busy: Entry[] = [];
   /** Those whose events have not been signalled yet. */
@@ -161,6 +164,26 @@ export class DeviceDomain {
     let count = 0;
     for (const entry of this.#entries) if (entry.server.isConnected) count++;
     return count;
+  }
+
+  /** Processes that are connected: a VM has one HCA and a process of its own, a program may have several HCAs. */
+  get clientCount(): number {
+    const pids = new Set<number>();
+    let unknown = 0;
+    for (const { server } of this.#entries) {
+      if (!server.isConnected) continue;
+      if (server.clientPid === 0) unknown++;
+      else pids.add(server.clientPid);
+    }
+    return pids.size + unknown;
+  }
+
+  /** A sleep on all sockets has just found that none of them has anything. */
+  noteQuietSockets(nowNs: number): void {
+    this.#nextSocketLookNs = nowNs + SOCKET_LOOK_NS;
+    if (--this.#sleepsToServer > 0) return;
+    this.#sleepsToServer = SLEEPS_PER_SERVER;
+    this.#pollNextServer();
   }
 
   /**

@@ -53,14 +53,14 @@ const OWN_CORE = { spinNs: 50_000, shortSleepNs: 10_000 };
 const MIN_SHORT_SLEEP_NS = 10_000;
 
 /**
- * A policy for a machine with `cores` cores and `vms` VMs that may poll: never more spinners than cores. Where the engine shares
+ * A policy for a machine with `cores` cores and `clients` VMs or programs that may poll: never more spinners than cores. Where the engine shares
  * a core with a polling VM, a sleep costs that core `sleepCostNs` whatever its length. Spinning just as long first can at most
  * double what waiting costs and catches quick answers; sleeping twice as long leaves the VM the larger part.
  */
-export function idlePolicy(cores: number, vms: number, sleepCostNs: number): IdlePolicy {
+export function idlePolicy(cores: number, clients: number, sleepCostNs: number): IdlePolicy {
   const shared = { spinNs: sleepCostNs, shortSleepNs: Math.max(MIN_SHORT_SLEEP_NS, 2 * sleepCostNs) };
   return {
-    ...(vms < cores ? OWN_CORE : shared),
+    ...(clients < cores ? OWN_CORE : shared),
     shortUntilNs: 3_000_000,
     mediumSleepNs: 200_000,
     mediumUntilNs: 100_000_000,
@@ -132,7 +132,7 @@ class EngineLoop {
   readonly #options: EngineLoopOptions;
   readonly #poller = new Poller();
   #policy: IdlePolicy;
-  #policyVms = -1;
+  #connected = -1;
   #lastWorkNs: number;
   #socketsReady = true;
   #nowNs: number;
@@ -195,10 +195,10 @@ class EngineLoop {
 
   #rest(sleepNs: number): void {
     const { domain, cores, sleepCostNs, wakeDescriptor, counters } = this.#options;
-    const vms = domain.connectedCount;
-    if (vms !== this.#policyVms) {
-      this.#policyVms = vms;
-      this.#policy = idlePolicy(cores, vms, sleepCostNs);
+    const connected = domain.connectedCount;
+    if (connected !== this.#connected) {
+      this.#connected = connected;
+      this.#policy = idlePolicy(cores, domain.clientCount, sleepCostNs);
     }
     this.#poller.clear();
     this.#poller.add(wakeDescriptor, PollEvent.IN);
@@ -207,7 +207,9 @@ class EngineLoop {
     this.#sweepsToClock = 0;
     const before = this.#options.clock.nowNs();
     this.#socketsReady = this.#poller.wait(sleepNs) > 0;
-    const slept = this.#options.clock.nowNs() - before;
+    const after = this.#options.clock.nowNs();
+    const slept = after - before;
+    if (!this.#socketsReady) domain.noteQuietSockets(after);
     counters[ASKED_SLEEP_NS]! += sleepNs;
     counters[SLEPT_NS]! += slept;
     if (slept > sleepNs + 1_000_000) counters[LATE_SLEEPS]! += 1;

@@ -40,17 +40,54 @@ export class ContextMemory {
     return this.mttBase + this.#mttCount * MTT_BYTES;
   }
 
+  /**
+   * Writes MTT entries for `count` pages of `pageBytes` that follow each other, the first at DMA address `first`.
+   * @returns the ICM address of the first entry
+   */
+  writeMttRun(first: number, pageBytes: number, count: number): number {
+    const index = this.#takeMtts(count);
+    const { view } = this.#access.memory;
+    let address = this.mttBase + index * MTT_BYTES;
+    for (let done = 0; done < count; ) {
+      const inPage = address % PAGE_BYTES;
+      const some = Math.min(count - done, (PAGE_BYTES - inPage) / MTT_BYTES);
+      const at = this.#locate(address);
+      for (let i = 0; i < some; i++) {
+        const page = first + (done + i) * pageBytes;
+        view.setInt32(at + i * MTT_BYTES, Math.floor(page / 2 ** 32), false);
+        view.setInt32(at + i * MTT_BYTES + 4, page | MTT_PRESENT, false);
+      }
+      done += some;
+      address += some * MTT_BYTES;
+    }
+    return this.mttBase + index * MTT_BYTES;
+  }
+
   /** Writes `pages` (DMA addresses) to consecutive MTT entries; returns the ICM address of the first. */
   writeMtts(pages: readonly number[]): number {
-    const first = this.#findMtts(pages.length);
-    this.#mttUsed.fill(1, first, first + pages.length);
+    const index = this.#takeMtts(pages.length);
     pages.forEach((page, i) => {
-      const address = this.mttBase + (first + i) * MTT_BYTES;
-      const at = this.#locate(address);
+      const at = this.#locate(this.mttBase + (index + i) * MTT_BYTES);
       this.#access.memory.view.setUint32(at, Math.floor(page / 2 ** 32), false);
       this.#access.memory.view.setUint32(at + 4, (page % 2 ** 32) | MTT_PRESENT, false);
     });
-    return this.mttBase + first * MTT_BYTES;
+    return this.mttBase + index * MTT_BYTES;
+  }
+
+  /** Takes entries, and maps the pages they lie on with as few commands as that takes. */
+  #takeMtts(count: number): number {
+    const first = this.#findMtts(count);
+    this.#mttUsed.fill(1, first, first + count);
+    const firstPage = Math.floor((this.mttBase + first * MTT_BYTES) / PAGE_BYTES);
+    const lastPage = Math.floor((this.mttBase + (first + count) * MTT_BYTES - 1) / PAGE_BYTES);
+    let missing: (readonly [page: number, block: DmaBlock])[] = [];
+    for (let page = firstPage; page <= lastPage; page++) {
+      if (!this.#pages.has(page)) missing.push([page, this.#heap.allocate(PAGE_BYTES)]);
+      if (missing.length < MAP_ENTRIES_MAX && page < lastPage) continue;
+      if (missing.length > 0) this.#map(missing);
+      missing = [];
+    }
+    return first;
   }
 
   /** Where the MTT entry at an ICM address lies in the driver's memory. */

@@ -31,12 +31,10 @@ export class DmaHeap {
   allocate(bytes: number, align = PAGE_BYTES): DmaBlock {
     const pages = Math.max(1, Math.ceil(bytes / PAGE_BYTES));
     const step = Math.max(1, align / PAGE_BYTES);
-    for (let first = 0; first + pages <= this.#used.length; first += step) {
-      if (!this.#isFree(first, pages)) continue;
-      this.#used.fill(1, first, first + pages);
-      const at = first * PAGE_BYTES;
-      this.#access.memory.bytes.fill(0, at, at + pages * PAGE_BYTES);
-      return { at, bytes: pages * PAGE_BYTES, dmaAddress: this.#access.dmaBase + at };
+    for (let first = 0; first + pages <= this.#used.length; ) {
+      const taken = this.#lastTaken(first, pages);
+      if (taken < 0) return this.#take(first, pages);
+      first = Math.ceil((taken + 1) / step) * step;
     }
     throw new DriverError("ENOMEM", `DMA memory: no ${pages} contiguous pages left of ${this.#used.length}`);
   }
@@ -45,8 +43,17 @@ export class DmaHeap {
     this.#used.fill(0, block.at / PAGE_BYTES, (block.at + block.bytes) / PAGE_BYTES);
   }
 
-  #isFree(first: number, pages: number): boolean {
-    for (let i = 0; i < pages; i++) if (this.#used[first + i] !== 0) return false;
-    return true;
+  #take(first: number, pages: number): DmaBlock {
+    this.#used.fill(1, first, first + pages);
+    const at = first * PAGE_BYTES;
+    const bytes = pages * PAGE_BYTES;
+    this.#access.memory.bytes.fill(0, at, at + bytes);
+    return { at, bytes, dmaAddress: this.#access.dmaBase + at };
+  }
+
+  /** The last page of a run that is not free; -1 if all are. */
+  #lastTaken(first: number, pages: number): number {
+    for (let i = first + pages - 1; i >= first; i--) if (this.#used[i] !== 0) return i;
+    return -1;
   }
 }

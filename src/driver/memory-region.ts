@@ -36,8 +36,7 @@ export class Region {
     this.virtualAddress = options.virtualAddress ?? BigInt(block.dmaAddress);
     this.length = options.length ?? block.bytes;
     const count = Math.ceil(block.bytes / pageBytes);
-    const pages = Array.from({ length: count }, (_, i) => block.dmaAddress + i * pageBytes);
-    this.#mtt = { address: device.icm.writeMtts(pages), count };
+    this.#mtt = { address: device.icm.writeMttRun(block.dmaAddress, pageBytes, count), count };
     this.index = device.mptIndexes.allocate();
     const key = this.index;
     this.lkey = ((key << 8) | (key >>> 24)) >>> 0;

@@ -33,6 +33,7 @@ function pair(name: string): { listener: UnixListener; client: UnixSocket; serve
 test("UnixSocket: bytes and descriptors arrive together, an empty socket says EAGAIN, a closed one 0", () => {
   const before = openDescriptors();
   const { listener, client, server } = pair("a");
+  assert.deepEqual([server.peerPid(), client.peerPid()], [process.pid, process.pid]);
   assert.equal(server.receive(memory, 0, 100), -Errno.EAGAIN);
   const event = createEventfd();
   memory.bytes.write("hello", 0);

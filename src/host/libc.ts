@@ -42,6 +42,9 @@ export const bind = declare<[fd: number, address: number, length: number]>(
 export const setsockopt = declare<[fd: number, level: number, option: number, address: number, length: number]>(
   "int setsockopt(int fd, int level, int option, uintptr_t address, uint32_t length)",
 );
+export const getsockopt = declare<[fd: number, level: number, option: number, address: number, length: number]>(
+  "int getsockopt(int fd, int level, int option, uintptr_t address, uintptr_t length)",
+);
 export const shutdown = declare<[fd: number, how: number]>("int shutdown(int fd, int how)");
 export const listen = declare<[fd: number, backlog: number]>("int listen(int fd, int backlog)");
 export const accept4 = declare<[fd: number, address: number, length: number, flags: number]>(
@@ -115,6 +118,7 @@ export const SocketConstant = {
   STREAM: 1,
   SOL_SOCKET: 1,
   SO_LINGER: 13,
+  SO_PEERCRED: 17,
   SHUT_RDWR: 2,
   SCM_RIGHTS: 1,
   MSG_CTRUNC: 0x8,

@@ -7,6 +7,7 @@ import {
   check,
   closeDescriptor,
   connect,
+  getsockopt,
   lastErrno,
   listen,
   OpenFlag,
@@ -32,6 +33,9 @@ const MSGHDR = 0;
 const IOVEC = 64;
 const SOCKADDR = 96;
 const CONTROL = 256;
+/** struct ucred: pid, uid, gid; it takes the place of control messages. */
+const UCRED_BYTES = 12;
+const UCRED_LENGTH = 224;
 const CMSG_HEADER_BYTES = 16;
 const CONTROL_BYTES = CMSG_HEADER_BYTES + MAX_DESCRIPTORS * 4 + 4;
 const MSG_IOV = 16;
@@ -95,6 +99,17 @@ export class UnixSocket {
     }
     const count = sendmsg(this.descriptor, message, SocketConstant.MSG_DONTWAIT | SocketConstant.MSG_NOSIGNAL);
     return count < 0 ? -lastErrno() : count;
+  }
+
+  /** The process at the other end when it connected; 0 if it cannot be told, as across PID namespaces (unix(7), SO_PEERCRED). */
+  peerPid(): number {
+    const view = scratch.view;
+    view.setInt32(CONTROL, 0, true);
+    view.setUint32(UCRED_LENGTH, UCRED_BYTES, true);
+    const { SOL_SOCKET, SO_PEERCRED } = SocketConstant;
+    const { address } = scratch;
+    const status = getsockopt(this.descriptor, SOL_SOCKET, SO_PEERCRED, address + CONTROL, address + UCRED_LENGTH);
+    return status < 0 ? 0 : view.getInt32(CONTROL, true);
   }
 
   /** Ends both directions: what the peer has sent can still be read, but nothing can be added to it. */

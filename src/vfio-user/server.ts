@@ -42,6 +42,7 @@ export class VfioUserServer {
   readonly #context: SessionContext;
   #session: Session | undefined;
   #pollsUntilLook = POLLS_PER_LOOK;
+  #clientPid = 0;
   #isClosed = false;
 
   /**
@@ -67,6 +68,11 @@ export class VfioUserServer {
   /** True while a client is being served. */
   get isConnected(): boolean {
     return this.#session !== undefined;
+  }
+
+  /** The process of the present client; 0 if there is none, or if it cannot be told. */
+  get clientPid(): number {
+    return this.#session === undefined ? 0 : this.#clientPid;
   }
 
   /**
@@ -117,6 +123,7 @@ export class VfioUserServer {
     const socket = this.#listener.accept();
     if (socket === undefined) return 0;
     this.#pollsUntilLook = POLLS_PER_LOOK;
+    this.#clientPid = socket.peerPid();
     this.#session = new Session(new Connection(socket, this.#buffers), this.#context);
     this.#context.log.info("client connected");
     return 1;

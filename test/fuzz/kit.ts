@@ -67,7 +67,9 @@ export function isWanted(name: string, wanted: string | undefined = FUZZ_TARGET)
 /** Declares a target: a test that runs `run` with one seed after another. Every case makes its own world from its seed. */
 export function fuzz(name: string, run: FuzzCase, options: FuzzOptions = {}): void {
   if (!isWanted(name)) return;
-  const seconds = isReplay ? 0 : Number(FUZZ_SECONDS ?? SECONDS_BY_DEFAULT) * (options.share ?? 1);
+  // A target asked for by name has all the time for itself.
+  const share = name === FUZZ_TARGET ? 1 : (options.share ?? 1);
+  const seconds = isReplay ? 0 : Number(FUZZ_SECONDS ?? SECONDS_BY_DEFAULT) * share;
   const first = Number(FUZZ_SEED ?? Date.now() % 2 ** 32);
   test(`fuzz: ${name}`, async (t) => {
     const { cases, states } = await runCases(name, run, { first, seconds, steps: options.steps ?? STEPS_MAX });

@@ -10,6 +10,7 @@ import { DriverQueuePair } from "../../src/driver/queue-pair.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
 import { RegionIndex } from "../../src/spec/vfio-user/numbers.ts";
+import { VfioUserClient } from "../../src/vfio-user/index.ts";
 import { ALL_ACCESS } from "../in-process/pair.ts";
 import { TestDomain, TestVm } from "./hca-vm.ts";
 import { openDescriptors } from "./raw-peer.ts";
@@ -139,6 +140,17 @@ test("HCA: DMA_UNMAP and DMA_MAP of all memory between any two sweeps of a trans
   assert.ok(right.bytes.subarray(0, done).every((byte) => byte === 0x42));
   assert.ok(right.bytes.subarray(done).every((byte) => byte === 0));
   assert.equal(left.cq.poll().length, 1, "one completion, good or bad");
+});
+
+test("HCA: the clients of a domain are counted by processes, however many HCAs each has", (t) => {
+  const made = new TestDomain("n1", "n2", "n3");
+  t.after(() => made.close());
+  assert.equal(made.domain.clientCount, 0);
+  const clients = ["n1", "n2"].map((name) => new VfioUserClient(made.path(name), { whileWaiting: () => made.sweep() }));
+  assert.deepEqual([made.domain.connectedCount, made.domain.clientCount], [2, 1]);
+  for (const client of clients) client.close();
+  made.settle();
+  assert.deepEqual([made.domain.connectedCount, made.domain.clientCount], [0, 0]);
 });
 
 test("HCA: accesses of any length at any place of any region, before and after the driver has started", (t) => {
