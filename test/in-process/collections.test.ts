@@ -124,16 +124,21 @@ test(`${OPERATIONS} writes, sends, reads and atomics: no garbage collection`, as
   await warmUp(bed, near, far);
   await nextTurn();
   collect();
-  const collections: string[] = [];
+  const collections: { startTime: number; duration: number }[] = [];
   const observer = new PerformanceObserver((list) => {
-    for (const { startTime, duration } of list.getEntries()) collections.push(`at ${startTime} ms for ${duration} ms`);
+    for (const { startTime, duration } of list.getEntries()) collections.push({ startTime, duration });
   });
   observer.observe({ entryTypes: ["gc"] });
   t.after(() => observer.disconnect());
   const wrong = operate(bed, near, far, OPERATIONS);
+  const end = performance.now();
   // Entries are handed over by the event loop.
   await nextTurn();
   await nextTurn();
   assert.equal(wrong, 0);
-  assert.deepEqual(collections, []);
+  // Once the event loop has its turn, V8 may tidy up just because nothing was allocated for so long.
+  assert.deepEqual(
+    collections.filter(({ startTime }) => startTime < end),
+    [],
+  );
 });
