@@ -19,7 +19,7 @@ const main = existsSync(source) ? source : built;
 function keepCompiledCode() {
   const { VHCA_CACHE, XDG_CACHE_HOME } = process.env;
   const cache = VHCA_CACHE || join(XDG_CACHE_HOME || join(homedir(), ".cache"), "vhca");
-  // Threads find the folder by the variable.
+  // Threads find the folder by the variable, and so does the Node that takes over.
   process.env.NODE_COMPILE_CACHE ??= join(cache, "code");
   nodeModule.enableCompileCache?.(process.env.NODE_COMPILE_CACHE);
 }
@@ -33,8 +33,8 @@ function bundledNode() {
   }
 }
 
+keepCompiledCode();
 if (Number(process.versions.node.split(".")[0]) >= NEEDED_MAJOR) {
-  keepCompiledCode();
   await import(pathToFileURL(main).href);
 } else {
   const node = bundledNode();

@@ -99,6 +99,10 @@ const HASTE_NS = 10_000;
 const SWEEPS_PER_CLOCK = 8;
 const CLOCK_WORK_SHIFT = 12;
 
+/** How long a guest's driver must have been quiet before the engine warms up, and how long there must have been nothing at all if none runs. */
+const WARM_UP_IN_USE_NS = 300e6;
+const WARM_UP_ALONE_NS = 2e9;
+
 /** Waiting QPs have timers of tens of microseconds. */
 const WAITING_SLEEP_NS = 100_000;
 
@@ -114,6 +118,8 @@ export interface EngineLoopOptions {
   attend: () => boolean;
   /** Counters of the loop itself, in slots of `LoopCounter`. */
   counters: Float64Array;
+  /** Work on which nobody waits: a step of it is done where there would be a sleep, once all have been quiet for a while. */
+  warmUp?: Iterator<void>;
 }
 
 /** Runs until `attend` says to stop. */
@@ -137,12 +143,14 @@ class EngineLoop {
   #socketsReady = true;
   #nowNs: number;
   #sweepsToClock = 0;
+  #warmUp: Iterator<void> | undefined;
 
   constructor(options: EngineLoopOptions) {
     this.#options = options;
     this.#policy = idlePolicy(options.cores, 0, options.sleepCostNs);
     this.#nowNs = options.clock.nowNs();
     this.#lastWorkNs = this.#nowNs;
+    this.#warmUp = options.warmUp;
   }
 
   /** Some turns; false once `attend` has said to stop. */
@@ -170,7 +178,19 @@ class EngineLoop {
     }
     const policy = this.#policy;
     if (idleNs < policy.spinNs) return;
+    if (this.#warmUp !== undefined && this.#mayWarmUp(idleNs)) {
+      if (this.#warmUp.next().done === true) this.#warmUp = undefined;
+      this.#sweepsToClock = 0;
+      return;
+    }
     this.#rest(this.#sleepNs(now, idleNs));
+  }
+
+  /** While VMs start there is no core to spare: not before a driver runs and has nothing to do, or with nobody there. */
+  #mayWarmUp(idleNs: number): boolean {
+    const { domain } = this.#options;
+    if (!domain.isUnused) return idleNs >= WARM_UP_IN_USE_NS;
+    return idleNs >= WARM_UP_ALONE_NS && domain.connectedCount === 0;
   }
 
   #readClock(): number {

@@ -12,7 +12,7 @@ import { setTimerSlack } from "../host/thread.ts";
 import { DeviceDomain } from "./device-domain.ts";
 import { LoopCounter, measureSleepCostNs, runEngine } from "./engine-loop.ts";
 import type { EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
-import { warmUp } from "./warm-up.ts";
+import { warmUpSteps } from "./warm-up.ts";
 
 const port = parentPort;
 if (port === null) throw new Error("invariant: the engine runs in a worker thread");
@@ -67,9 +67,6 @@ function attend(): boolean {
 
 // Sleeps of tens of microseconds only make sense if the kernel takes them at their word.
 setTimerSlack(1);
-// Whoever plugs in the first HCAs need not wait for this; their VMs are still starting.
-attend();
-warmUp(systemClock, random);
 runEngine({
   domain,
   clock: systemClock,
@@ -78,4 +75,5 @@ runEngine({
   wakeDescriptor: options.wakeDescriptor,
   attend,
   counters,
+  warmUp: warmUpSteps(systemClock, random),
 });
