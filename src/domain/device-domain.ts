@@ -196,6 +196,7 @@ export class DeviceDomain {
     if (pollSockets || nowNs >= this.#nextSocketLookNs) work += this.#lookAtSockets(nowNs, pollSockets);
     work += isHasty ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
     work += this.#fabric.step(nowNs, FABRIC_BUDGET);
+    work += this.#network.receive(nowNs);
     work += this.#engine.step(nowNs);
     this.#flushEvents();
     return work;

@@ -109,6 +109,7 @@ export class InProcessDomain {
     const now = this.#options.clock.nowNs();
     let work = this.#options.stepFabric?.(now) ?? 0;
     for (const node of this.nodes) work += node.hca.poll(now);
+    work += this.network.receive(now);
     work += this.engine.step(now);
     for (const node of this.nodes) {
       node.hca.events.flush();

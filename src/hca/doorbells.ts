@@ -7,7 +7,7 @@ import { QpState } from "../spec/ib/numbers.ts";
 import type { Adapter } from "../transport/adapter.ts";
 import type { CompletionQueue } from "../transport/completion-queue.ts";
 import { AdapterCounter } from "../transport/counters.ts";
-import type { QueuePair } from "../transport/queue-pair.ts";
+import { type QueuePair, Waiting } from "../transport/queue-pair.ts";
 
 /** Records of each kind looked at per UAR and poll, so that a lost hint costs little and is found soon: where there is time, … */
 const RECORDS_PER_POLL = 8;
@@ -163,7 +163,7 @@ export class Doorbells {
   }
 
   #look(qp: QueuePair): boolean {
-    if (qp.isActive || qp.waitingIndex >= 0) return false;
+    if (qp.isActive || (qp.waitingIndex >= 0 && qp.waitsFor !== Waiting.ACK)) return false;
     if (qp.state !== QpState.RTS && qp.state !== QpState.SQE) return false;
     if (!qp.refreshPosted()) return false;
     this.#adapter.activate(qp);

@@ -52,6 +52,8 @@ export class Adapter {
   #activeTail: QueuePair | undefined;
   /** Queue pairs that wait for a time or for somebody else, and those in an error state that still take posts. */
   readonly waiting: QueuePair[] = [];
+  /** Queue pairs that owe their peers packets. */
+  readonly replying: QueuePair[] = [];
   /** Whose turn among `waiting` is next. */
   waitingCursor = 0;
 
@@ -76,6 +78,7 @@ export class Adapter {
     this.regions.clear();
     this.icm.clear();
     this.waiting.length = 0;
+    this.replying.length = 0;
     this.#activeHead = undefined;
     this.#activeTail = undefined;
     this.network.connectionsChanged();
@@ -122,13 +125,24 @@ export class Adapter {
     qp.waitingIndex = -1;
   }
 
+  /** Lets a QP send what it owes its peer. */
+  addReplying(qp: QueuePair): void {
+    this.replying.push(qp);
+    this.#getBusy();
+  }
+
+  removeReplying(qp: QueuePair): void {
+    const index = this.replying.indexOf(qp);
+    if (index >= 0) this.replying.splice(index, 1);
+  }
+
   get hasActive(): boolean {
     return this.#activeHead !== undefined;
   }
 
   /** Whether any QP has something to do or waits; if not, `onWork` is called when that changes. */
   staysBusy(): boolean {
-    this.isBusy = this.#activeHead !== undefined || this.waiting.length > 0;
+    this.isBusy = this.#activeHead !== undefined || this.waiting.length > 0 || this.replying.length > 0;
     return this.isBusy;
   }
 

@@ -31,8 +31,13 @@ function countError(qp: QueuePair, syndrome: number): void {
 
 /** Completes the send WQE in hand and moves on to the next. `byteCount` counts for reads and atomics only. */
 export function completeSend(qp: QueuePair, byteCount: number): void {
-  if (qp.setup.signalAll || (qp.wqeControl & SIGNALED) !== 0) {
-    qp.setup.sendCq.writeGood(qp.number, 0, 0, 0, byteCount, qp.wqeOffset, qp.wqeOpcode, true, false);
+  completeSendOf(qp, qp.wqeOffset, qp.wqeOpcode, qp.wqeControl, byteCount);
+}
+
+/** Completes the oldest send WQE, of which the caller has kept what is needed. */
+export function completeSendOf(qp: QueuePair, offset: number, opcode: number, control: number, byteCount: number): void {
+  if (qp.setup.signalAll || (control & SIGNALED) !== 0) {
+    qp.setup.sendCq.writeGood(qp.number, 0, 0, 0, byteCount, offset, opcode, true, false);
     qp.adapter.counters[AdapterCounter.completions]! += 1;
   }
   retireSend(qp);

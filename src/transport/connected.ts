@@ -33,6 +33,7 @@ const original = newMemory(ATOMIC_BYTES);
 /** Carries out the WQE in hand of an RC or UC QP. */
 export function executeConnected(qp: QueuePair): number {
   const peer = findPeer(qp);
+  if (peer === undefined && qp.needsPackets) return Outcome.PACKETS;
   if (peer === undefined) return qp.service === Service.RC ? Outcome.NO_ANSWER : dropUnreliable(qp);
   peer.noteMessage();
   // A request begins before the last message has ended: its opcode is out of sequence (9.7.4.1.2).
@@ -78,6 +79,9 @@ function findPeer(qp: QueuePair): QueuePair | undefined {
 
 function lookUpPeer(qp: QueuePair): QueuePair | undefined {
   const { rlid, remoteQpn } = qp.attributes;
+  // A message that has begun on the short path ends there.
+  qp.needsPackets = !qp.isTransferring && qp.port.laneTo(rlid) !== undefined;
+  if (qp.needsPackets) return undefined;
   const port = qp.port.isActive ? qp.port.peer(rlid) : undefined;
   if (port === undefined || !port.isActive) {
     // A UC sender counts it with each message it loses.
@@ -183,7 +187,7 @@ function finish(qp: QueuePair, peer: QueuePair, byteCount: number): number {
 function startSend(qp: QueuePair, peer: QueuePair): number {
   if (isMisfit(qp, peer)) return refuseMisfit(qp, peer);
   const status = takeReceive(qp, peer);
-  if (status < 0) return noReceive(qp);
+  if (status < 0) return noReceive(qp, peer);
   if (status > 0) return failReceive(qp, peer, status, Syndrome.REMOTE_OPERATION);
   if (qp.sendList.total > peer.receiveList.total) return tooLong(qp, peer);
   if (!peer.receiveList.isAllowed(peer.adapter.regions, receivePd(peer), Access.LOCAL_WRITE)) {
@@ -234,9 +238,9 @@ function completeAtPeer(qp: QueuePair, peer: QueuePair, operation: number, immed
   completeReceive(peer, 0, 0, immediate, qp.sendList.total, opcode, (qp.wqeControl & SOLICITED) !== 0);
 }
 
-function noReceive(qp: QueuePair): number {
+function noReceive(qp: QueuePair, peer: QueuePair): number {
   if (qp.service === Service.RC) return Outcome.RNR;
-  qp.adapter.counters[AdapterCounter.droppedNoReceive]! += 1;
+  peer.adapter.counters[AdapterCounter.droppedNoReceive]! += 1;
   return loseMessage(qp);
 }
 
@@ -277,7 +281,7 @@ function startWrite(qp: QueuePair, peer: QueuePair): number {
   if (total > 0 && !isRemoteAllowed(qp, peer, Access.REMOTE_WRITE)) return remoteAccessError(qp, peer);
   if (qp.wqeOpcode === SendOpcode.RDMA_WRITE_IMM) {
     const status = takeReceive(qp, peer);
-    if (status < 0) return noReceive(qp);
+    if (status < 0) return noReceive(qp, peer);
     if (status > 0) return failReceive(qp, peer, status, Syndrome.REMOTE_OPERATION);
   }
   qp.adapter.counters[AdapterCounter.rdmaWrites]! += 1;

@@ -18,6 +18,11 @@ export const AdapterCounter = counterSlots(
   "interrupts",
   "rnrWaits",
   "noAnswerWaits",
+  // Packets of connected services (the short path has none).
+  "packetsSent",
+  "packetsSentAgain",
+  "packetsReceived",
+  "duplicates",
   "pathMigrations",
   "flushed",
   // Commands refused, in all and by status (infinihost 2.5).

@@ -10,6 +10,7 @@ import type { Adapter } from "./adapter.ts";
 import { completeSend, countTraffic } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
 import { beginReceive, datagram, endReceive, grh, receivingParty } from "./datagram-receive.ts";
+import { DatagramSent, sendDatagramPacket } from "./packets/datagrams.ts";
 import type { AdapterPort } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
 import { type MemoryParty, Moved, moveBytes } from "./scatter-list.ts";
@@ -32,15 +33,19 @@ const ports = new Int32Array(RECEIVERS_MAX);
 const qpns = new Int32Array(64);
 /** No memory stands behind the payload, though its keys allow it: found only when it is moved. */
 let isSourceMissing = false;
+/** There is no room for the packet where it has to go. */
+let isHeldBack = false;
 
 /** Carries out the WQE in hand of a UD QP: local mistakes fail it, whatever happens on the way to the receiver does not. */
 export function executeDatagram(qp: QueuePair): number {
   qp.syndrome = decode(qp);
   if (qp.syndrome !== 0) return Outcome.ERROR;
-  qp.adapter.counters[AdapterCounter.sends]! += 1;
   isSourceMissing = false;
+  isHeldBack = false;
   if (qp.port.isActive) send(qp);
   else qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
+  if (isHeldBack) return Outcome.MORE;
+  qp.adapter.counters[AdapterCounter.sends]! += 1;
   if (isSourceMissing) {
     qp.syndrome = Syndrome.LOCAL_PROTECTION;
     return Outcome.ERROR;
@@ -112,6 +117,13 @@ function sendUnicast(qp: QueuePair): void {
     isSourceMissing = !sendUdToManagement(qp, from);
     return;
   }
+  const lane = qp.port.laneTo(datagram.dlid);
+  if (lane !== undefined) {
+    const sent = sendDatagramPacket(qp, lane);
+    isHeldBack = sent === DatagramSent.NO_ROOM;
+    isSourceMissing = sent === DatagramSent.SOURCE_FAULT;
+    return;
+  }
   const port = qp.port.peer(datagram.dlid);
   if (port === undefined || !port.isActive) {
     qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
@@ -134,10 +146,24 @@ function sendMulticast(qp: QueuePair): void {
   const count = qp.port.wire.resolveMulticast(datagram.dlid, ports);
   for (let i = 0; i < count; i++) {
     const port = qp.adapter.network.portAt(ports[i]!);
-    if (port === undefined || !port.isActive) continue;
+    if (port === undefined) {
+      sendCopy(qp, ports[i]!);
+      continue;
+    }
+    if (!port.isActive) continue;
     port.wire.counters[PortCounter.multicastRcvPackets]! += 1;
     deliverToMembers(qp, port);
   }
+}
+
+/** One copy for all receivers that another engine serves; without room there it is lost, since others have theirs already. */
+function sendCopy(qp: QueuePair, target: number): void {
+  const lane = qp.adapter.network.laneAt(target);
+  if (lane === undefined) return;
+  qp.sendList.rewind();
+  const sent = sendDatagramPacket(qp, lane);
+  if (sent === DatagramSent.SOURCE_FAULT) isSourceMissing = true;
+  if (sent === DatagramSent.NO_ROOM) qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
 }
 
 /** Gives every QP of `port`'s HCA that is attached to the MGID its copy. */

@@ -1,6 +1,7 @@
 // The engine: gives every HCA its turn. No I/O, no clock; the caller says what time it is and decides when to sleep.
 
 import type { Adapter } from "./adapter.ts";
+import { runReplies } from "./packets/responder.ts";
 import { runSendQueue, runWaiting } from "./requester.ts";
 
 /** What one HCA may move before the next has its turn: two slices. */
@@ -63,6 +64,7 @@ export class Engine {
 function turn(adapter: Adapter, nowNs: number): number {
   let work = 0;
   if (adapter.waiting.length > 0) work += visitWaiting(adapter, nowNs);
+  if (adapter.replying.length > 0) work += runReplies(adapter);
   while (work < ADAPTER_TURN_BYTES) {
     const qp = adapter.takeActive();
     if (qp === undefined) break;

@@ -2,12 +2,13 @@
 
 import { Lid, PortState, Qpn } from "../spec/ib/numbers.ts";
 import type { Adapter } from "./adapter.ts";
+import type { PacketLane } from "./packets/ring.ts";
 import type { QueuePair } from "./queue-pair.ts";
 import type { Wire } from "./wire.ts";
 
 const GID_BYTES = 16;
 /** First half of the default subnet prefix fe80:0:0:0. */
-const DEFAULT_PREFIX_HI = 0xfe800000 | 0;
+export const DEFAULT_PREFIX_HI = 0xfe800000 | 0;
 
 export class AdapterPort {
   readonly adapter: Adapter;
@@ -38,6 +39,15 @@ export class AdapterPort {
   peer(dlid: number): AdapterPort | undefined {
     if (this.ownsLid(dlid)) return this;
     return this.adapter.network.portAt(this.wire.resolve(dlid));
+  }
+
+  /** Where packets to a unicast LID leave, if they are needed to reach it; undefined if the short path does, or nothing. */
+  laneTo(dlid: number): PacketLane | undefined {
+    if (!this.isActive) return undefined;
+    const { network } = this.adapter;
+    if (this.ownsLid(dlid)) return network.loopback;
+    const answer = this.wire.resolve(dlid);
+    return network.laneAt(answer) ?? (answer >= 0 ? network.loopback : undefined);
   }
 
   /** Index of the 16-byte GID at `at` of `view` in the port's table, or -1; a GID of zeros names nobody. */

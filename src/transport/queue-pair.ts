@@ -9,6 +9,7 @@ import type { CompletionQueue } from "./completion-queue.ts";
 import { AdapterCounter } from "./counters.ts";
 import type { DoorbellRecord } from "./doorbell-record.ts";
 import { QueueBuffer } from "./memory.ts";
+import type { Connection } from "./packets/connection.ts";
 import type { AdapterPort } from "./port.ts";
 import { QueuePairAttributes } from "./queue-pair-attributes.ts";
 import { ScatterList } from "./scatter-list.ts";
@@ -40,7 +41,7 @@ export interface QueuePairSetup {
 const NO_LIST = new ScatterList(0);
 
 /** Reasons a requester waits. */
-export const Waiting = { NO: 0, RNR: 1, NO_ANSWER: 2 } as const;
+export const Waiting = { NO: 0, RNR: 1, NO_ANSWER: 2, ACK: 3 } as const;
 
 export class QueuePair {
   readonly number: number;
@@ -114,6 +115,10 @@ export class QueuePair {
   peer: QueuePair | undefined = undefined;
   peerNetworkEpoch = -1;
   peerWireEpoch = -1;
+  /** The peer is reached by packets only, as the last look has found. */
+  needsPackets = false;
+  /** What is known of packets to and from the peer, made when there are any. */
+  connection: Connection | undefined = undefined;
 
   readonly wqes: QueueBuffer;
 
@@ -138,6 +143,7 @@ export class QueuePair {
   detach(): void {
     this.state = QpState.RST;
     this.adapter.removeWaiting(this);
+    if (this.connection?.isReplying === true) this.adapter.removeReplying(this);
     this.adapter.contexts.release(this.#contextPlace);
     this.setup.sendCq.userCount--;
     this.setup.receiveCq.userCount--;
@@ -155,7 +161,7 @@ export class QueuePair {
   /** Reads the send record; true if there are WQEs to fetch. A count that cannot be is the driver's mistake. */
   refreshPosted(): boolean {
     const posted = this.setup.sqRecord.counter(this.sqPosted);
-    if (posted === this.sqPosted) return this.sqHead !== posted;
+    if (posted === this.sqPosted) return this.#nextToFetch !== posted;
     if (((posted - this.sqHead) & 0xffff) > 1 << this.setup.logSqSize) {
       this.adapter.counters[AdapterCounter.badIndices]! += 1;
       this.sqPosted = this.sqHead;
@@ -163,7 +169,12 @@ export class QueuePair {
       return false;
     }
     this.sqPosted = posted;
-    return this.sqHead !== posted;
+    return this.#nextToFetch !== posted;
+  }
+
+  /** Number of the next send WQE to fetch; by packets, several may be under way before the first completes. */
+  get #nextToFetch(): number {
+    return this.connection?.isRequesting === true ? this.connection.fetched : this.sqHead;
   }
 
   /** Makes the list that the next send WQE is decoded into. */
@@ -247,6 +258,7 @@ export class QueuePair {
     if (this.state === QpState.ERR) return;
     this.state = QpState.ERR;
     this.stopWaiting();
+    this.connection?.stopRequesting();
     this.adapter.network.connectionsChanged();
     this.adapter.activate(this);
     this.adapter.addWaiting(this);
@@ -261,6 +273,7 @@ export class QueuePair {
     if (this.state !== QpState.RTS && this.state !== QpState.SQD && this.state !== QpState.SQ_DRAINING) return;
     this.state = QpState.SQE;
     this.stopWaiting();
+    this.connection?.stopRequesting();
     this.adapter.activate(this);
   }
 

@@ -147,6 +147,7 @@ export class ScatterList {
 
   /** Moves on by `length` bytes, over as many entries as it takes. */
   skip(length: number): void {
+    if (this.#inlineMemory !== undefined) this.#offsetInSge += length;
     let left = length;
     while (left > 0 && this.#index < this.count) {
       const inSge = this.#sges[this.#index * WORDS_PER_SGE + 3]! - this.#offsetInSge;

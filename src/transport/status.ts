@@ -12,4 +12,6 @@ export const Outcome = {
   NO_ANSWER: 3,
   /** The request was not accepted; `Syndrome` in the QP says why. */
   ERROR: 4,
+  /** The peer is reached by packets only. */
+  PACKETS: 5,
 } as const;

@@ -23,7 +23,7 @@ export interface Wire {
   /** Changes whenever an answer of `resolve` or `resolveMulticast` may have become wrong. */
   readonly epoch: number;
 
-  /** End port that a packet to unicast `dlid` sent here would reach, or -1. Must not allocate. */
+  /** End port that a packet to unicast `dlid` sent here would reach, a lane of the network (-2 and below) if it leaves this engine, or -1. Must not allocate. */
   resolve(dlid: number): number;
   /**
    * End ports that a multicast packet to `dlid` sent here would reach (never this port itself), written to `out`; returns how

@@ -37,11 +37,12 @@ function assertStopsAllocating(bed: TestBed, post: () => void, reap: () => numbe
 
 /** What the engine thread does in its sweeps. */
 function carryOut(bed: TestBed): void {
-  const { nodes, engine } = bed.domain;
+  const { nodes, engine, network } = bed.domain;
   const now = bed.clock.nowNs();
   for (let work = 1; work > 0; ) {
     work = 0;
     for (let i = 0; i < nodes.length; i++) work += nodes[i]!.hca.poll(now);
+    work += network.receive(now);
     work += engine.step(now);
     for (let i = 0; i < nodes.length; i++) nodes[i]!.hca.events.flush();
   }

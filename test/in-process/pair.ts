@@ -15,6 +15,9 @@ import { StubWire } from "./stub-wire.ts";
 export const ALL_ACCESS =
   Access.LOCAL_READ | Access.LOCAL_WRITE | Access.REMOTE_READ | Access.REMOTE_WRITE | Access.REMOTE_ATOMIC;
 
+/** `npm run test:packets`: the tests that can are run a second time with every message cut into packets. */
+export const usesPackets = process.env.VHCA_TEST_PACKETS === "1";
+
 /** One guest with its driver and what most tests need. */
 export interface Guest {
   node: InProcessNode;
@@ -31,6 +34,8 @@ export interface TestBedOptions {
   lmc?: number;
   interrupts?: "msix" | "intx";
   quota?: Partial<Quota>;
+  /** Messages go as packets, as they would between two engines. */
+  packets?: boolean;
 }
 
 export class TestBed {
@@ -45,6 +50,7 @@ export class TestBed {
   constructor(count: number, options: TestBedOptions = {}) {
     this.#options = options;
     this.domain = new InProcessDomain({ clock: this.clock, isMapped: options.isMapped ?? true });
+    if (options.packets ?? usesPackets) this.domain.network.forcePackets();
     for (let i = 0; i < count; i++) this.addGuest(options.memoryBytes ?? 16 << 20);
   }
 

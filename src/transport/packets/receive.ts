@@ -1,0 +1,230 @@
+// Packets that arrive in this engine: to which port, to which queue pair, and may it take them. IBA vol 1, 9.6 (header checks).
+
+import { AddressPath, ALTERNATE_PATH_AT, PathMigration, PRIMARY_PATH_AT } from "../../spec/hca/contexts.ts";
+import { EventType } from "../../spec/hca/queues.ts";
+import { OpcodeTransport, Operation, UD_SEND_ONLY, UD_SEND_ONLY_IMM } from "../../spec/ib/bth-opcode.ts";
+import { Grh, ICRC_BYTES } from "../../spec/ib/headers.ts";
+import { isMulticastLid, Qpn, QpState, Service } from "../../spec/ib/numbers.ts";
+import { PortCounter } from "../../spec/ib/port-counters.ts";
+import { AdapterCounter } from "../counters.ts";
+import { beginReceive, datagram, endReceive, receivingParty } from "../datagram-receive.ts";
+import type { Network } from "../network.ts";
+import { migrate } from "../path-migration.ts";
+import { type AdapterPort, DEFAULT_PREFIX_HI, pkeysMatch } from "../port.ts";
+import type { QueuePair } from "../queue-pair.ts";
+import { scatterBytes } from "../scatter-list.ts";
+import { readDatagram } from "./datagrams.ts";
+import { LANE_HOPS_SHIFT, LANE_TAG_MASK, LaneTag, packet, parsePacket } from "./packet.ts";
+import { receiveResponse } from "./requester.ts";
+import { receiveRequest } from "./responder.ts";
+import type { PacketLane, PacketRing } from "./ring.ts";
+
+/** Packets taken from one inlet before others have a turn. */
+const PACKETS_PER_TURN = 64;
+/** Work of a packet that moves nothing, in the bytes that take as long. */
+const PACKET_COST_BYTES = 256;
+/** Engines that a packet may cross; ends loops in forwarding tables. Trees of multicast groups need two. */
+const MAX_HOPS = 8;
+const MAX_MULTICAST_HOPS = 3;
+const RECEIVERS_MAX = 4096;
+const OPERATION_MASK = 0x1f;
+const TRANSPORT_SHIFT = 5;
+
+/** Where packets come in: the far end of somebody's lane, and what the forwarding tables there say. */
+export interface PacketInlet {
+  readonly ring: PacketRing;
+  /** What a packet to unicast `dlid` reaches from there, in the numbers of `Wire.resolve`. */
+  resolve(dlid: number): number;
+  /** The same for multicast, as `Wire.resolveMulticast`. */
+  resolveMulticast(dlid: number, out: Int32Array): number;
+  /** Takes what is not data: a management packet, or word of the link itself. */
+  handle(tag: number, hops: number, bytes: Uint8Array): void;
+}
+
+const receivers = new Int32Array(RECEIVERS_MAX);
+const qpns = new Int32Array(64);
+
+/** Takes some of the packets that wait in an inlet. Returns work done. */
+export function receivePackets(network: Network, inlet: PacketInlet, nowNs: number): number {
+  const { ring } = inlet;
+  let work = 0;
+  for (let i = 0; i < PACKETS_PER_TURN && ring.take(); i++) {
+    work += PACKET_COST_BYTES + ring.length;
+    const tag = ring.tag & LANE_TAG_MASK;
+    const hops = ring.tag >>> LANE_HOPS_SHIFT;
+    if (tag === LaneTag.DATA) receiveData(network, inlet, hops, nowNs);
+    else inlet.handle(tag, hops, new Uint8Array(ring.memory.bytes.subarray(ring.at, ring.at + ring.length)));
+    ring.release();
+  }
+  return work;
+}
+
+function receiveData(network: Network, inlet: PacketInlet, hops: number, nowNs: number): void {
+  const { ring } = inlet;
+  if (!parsePacket(ring.memory, ring.at, ring.length)) {
+    network.counts.malformed++;
+    return;
+  }
+  if (isMulticastLid(packet.dlid)) receiveMulticast(network, inlet, hops);
+  else route(network, inlet, inlet.resolve(packet.dlid), hops, nowNs);
+}
+
+/** Hands the packet to the port that it reaches, or passes it on to another engine. */
+function route(network: Network, inlet: PacketInlet, target: number, hops: number, nowNs: number): void {
+  const port = network.portAt(target);
+  if (port !== undefined) {
+    deliver(port, nowNs);
+    return;
+  }
+  const lane = network.laneAt(target);
+  if (lane === undefined || hops >= MAX_HOPS || !forward(lane, inlet.ring, hops)) network.counts.unroutable++;
+}
+
+function forward(lane: PacketLane, ring: PacketRing, hops: number): boolean {
+  if (!lane.reserve(ring.length)) return false;
+  ring.memory.bytes.copy(lane.memory.bytes, lane.at, ring.at, ring.at + ring.length);
+  lane.commit(LaneTag.DATA | ((hops + 1) << LANE_HOPS_SHIFT));
+  return true;
+}
+
+function deliver(port: AdapterPort, nowNs: number): void {
+  if (!port.isActive) {
+    port.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
+    return;
+  }
+  countReceived(port, false);
+  port.adapter.counters[AdapterCounter.packetsReceived]! += 1;
+  const transport = packet.opcode >>> TRANSPORT_SHIFT;
+  if (transport === OpcodeTransport.UD) deliverDatagram(port);
+  else deliverConnected(port, transport, nowNs);
+}
+
+function countReceived(port: AdapterPort, isMulticast: boolean): void {
+  const { counters } = port.wire;
+  counters[PortCounter.rcvData]! += (packet.end - packet.at + ICRC_BYTES) >>> 2;
+  counters[PortCounter.rcvPackets]! += 1;
+  counters[isMulticast ? PortCounter.multicastRcvPackets : PortCounter.unicastRcvPackets]! += 1;
+}
+
+// ---- connected services ---------------------------------------------------------------------------------------------
+
+function deliverConnected(port: AdapterPort, transport: number, nowNs: number): void {
+  const { counters } = port.adapter;
+  const qp = port.receiver(packet.destQpn);
+  const service = transport === OpcodeTransport.RC ? Service.RC : transport === OpcodeTransport.UC ? Service.UC : -1;
+  if (qp === undefined || qp.service !== service || !qp.canReceive) {
+    counters[AdapterCounter.droppedNoQp]! += 1;
+    return;
+  }
+  if (!isFromPeer(port, qp) || !areKeysRight(port, qp)) return;
+  const operation = packet.opcode & OPERATION_MASK;
+  const isResponse = operation >= Operation.READ_RESPONSE_FIRST && operation <= Operation.ATOMIC_ACKNOWLEDGE;
+  if (isResponse && service === Service.RC) receiveResponse(qp, operation, nowNs);
+  else receiveRequest(qp, operation);
+}
+
+/** The responder takes packets of its own connection only (9.6.1.5), and follows a peer that has migrated (17.2.8). */
+function isFromPeer(port: AdapterPort, qp: QueuePair): boolean {
+  if (qp.migration === PathMigration.REARM && !packet.isMigrated) qp.migration = PathMigration.ARMED;
+  if (qp.migration === PathMigration.ARMED && packet.isMigrated && !follow(port, qp)) return dropFromWrongPeer(qp);
+  return (qp.port === port && qp.attributes.rlid === packet.slid) || dropFromWrongPeer(qp);
+}
+
+function dropFromWrongPeer(qp: QueuePair): boolean {
+  qp.adapter.counters[AdapterCounter.droppedWrongPeer]! += 1;
+  return false;
+}
+
+/** The peer's packets say that it has migrated: if they came by the alternate path, so does this end (17.2.8.1.3). */
+function follow(port: AdapterPort, qp: QueuePair): boolean {
+  const path = qp.contextAt + ALTERNATE_PATH_AT;
+  const { context, adapter } = qp;
+  const isPort = adapter.ports[AddressPath.port.get(context, path) - 1] === port;
+  const pkey = port.pkey(AddressPath.pkeyIndex.get(context, path));
+  if (isPort && AddressPath.rlid.get(context, path) === packet.slid && pkeysMatch(pkey, packet.pkey)) {
+    migrate(qp);
+    return true;
+  }
+  if (qp.hasRefusedMigration) return false;
+  qp.hasRefusedMigration = true;
+  adapter.counters[AdapterCounter.pathMigrationFailures]! += 1;
+  adapter.events.qpEvent(EventType.PATH_MIGRATION_FAILED, qp.number);
+  return false;
+}
+
+/** P_Key and GRH (9.6.1.1, 9.6.1.2). */
+function areKeysRight(port: AdapterPort, qp: QueuePair): boolean {
+  const { counters } = qp.adapter;
+  if (packet.hasGrh && !areGidsRight(port, qp)) {
+    counters[AdapterCounter.droppedGid]! += 1;
+    return false;
+  }
+  if (pkeysMatch(packet.pkey, port.pkey(qp.attributes.pkeyIndex))) return true;
+  counters[AdapterCounter.droppedPkey]! += 1;
+  port.wire.countPkeyViolation();
+  return false;
+}
+
+function areGidsRight(port: AdapterPort, qp: QueuePair): boolean {
+  const { view } = packet.memory;
+  if (!port.ownsGid(view, packet.grhAt + Grh.dgid.offset)) return false;
+  if (!qp.attributes.hasGrh) return true;
+  const expected = qp.contextAt + PRIMARY_PATH_AT + AddressPath.rgid.offset;
+  const sgid = packet.grhAt + Grh.sgid.offset;
+  for (let i = 8; i < 16; i += 4) if (view.getInt32(sgid + i) !== qp.context.getInt32(expected + i)) return false;
+  // A port goes by its GUID with the default prefix, too, whatever prefix its subnet has (4.1.1).
+  const isDefault = qp.context.getInt32(expected) === DEFAULT_PREFIX_HI && qp.context.getInt32(expected + 4) === 0;
+  const isSame =
+    view.getInt32(sgid) === qp.context.getInt32(expected) && view.getInt32(sgid + 4) === qp.context.getInt32(expected + 4);
+  return isDefault || isSame;
+}
+
+// ---- datagrams ------------------------------------------------------------------------------------------------------
+
+function deliverDatagram(port: AdapterPort): void {
+  const { counters } = port.adapter;
+  const isDatagram = packet.opcode === UD_SEND_ONLY || packet.opcode === UD_SEND_ONLY_IMM;
+  const payloadAt = isDatagram ? readDatagram() : -1;
+  if (payloadAt < 0) {
+    counters[AdapterCounter.droppedBadPacket]! += 1;
+    return;
+  }
+  // Management has ways of its own: what names QP0 or QP1 in a lane for data is forged.
+  const target = packet.destQpn <= Qpn.GSI ? undefined : port.receiver(packet.destQpn);
+  if (target === undefined) counters[AdapterCounter.droppedNoQp]! += 1;
+  else giveDatagram(port, target, payloadAt);
+}
+
+function giveDatagram(port: AdapterPort, target: QueuePair, payloadAt: number): void {
+  if (beginReceive(port, target) !== 0) return;
+  endReceive(port, target, scatterBytes(packet.memory, payloadAt, target.receiveList, receivingParty, datagram.length));
+}
+
+function receiveMulticast(network: Network, inlet: PacketInlet, hops: number): void {
+  const count = inlet.resolveMulticast(packet.dlid, receivers);
+  for (let i = 0; i < count; i++) {
+    const target = receivers[i]!;
+    const port = network.portAt(target);
+    if (port !== undefined) deliverToMembers(port);
+    else {
+      const lane = network.laneAt(target);
+      if (lane === undefined || hops >= MAX_MULTICAST_HOPS || !forward(lane, inlet.ring, hops)) network.counts.unroutable++;
+    }
+  }
+}
+
+/** Gives every queue pair of the port's HCA that is attached to the group its copy (10.5.2). */
+function deliverToMembers(port: AdapterPort): void {
+  const { adapter } = port;
+  if (!port.isActive || adapter.multicast.isEmpty || !packet.hasGrh || packet.destQpn !== Qpn.MULTICAST) return;
+  const payloadAt = readDatagram();
+  if (payloadAt < 0) return;
+  countReceived(port, true);
+  const count = adapter.multicast.members(packet.memory.view, packet.grhAt + Grh.dgid.offset, qpns);
+  if (count < 0) adapter.counters[AdapterCounter.multicastChainErrors]! += 1;
+  for (let i = 0; i < count; i++) {
+    const target = adapter.qps.find(qpns[i]!);
+    if (target !== undefined && target.port === port && target.state !== QpState.ERR) giveDatagram(port, target, payloadAt);
+    else adapter.counters[AdapterCounter.multicastMembersMissing]! += 1;
+  }
+}
