@@ -19,7 +19,7 @@ export function writeContext(qp: QueuePair, out: DataView, at: number): void {
   QpContext.state.set(out, at, qp.state);
   QpContext.pathMigration.set(out, at, qp.migration);
   QpContext.nextSendPsn.set(out, at, qp.nextPsn);
-  QpContext.lastAckedPsn.set(out, at, qp.nextPsn);
+  QpContext.lastAckedPsn.set(out, at, qp.oldestPsn);
   QpContext.nextReceivePsn.set(out, at, qp.expectedPsn);
   QpContext.responderMsn.set(out, at, qp.messageCount);
   QpContext.retriesLeft.set(out, at, qp.retriesLeft);

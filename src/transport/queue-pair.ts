@@ -172,6 +172,11 @@ export class QueuePair {
     return this.#nextToFetch !== posted;
   }
 
+  /** First PSN of the oldest message that has not completed: what the peer expects next, or what its answer is on the way for. */
+  get oldestPsn(): number {
+    return this.connection?.isRequesting === true ? this.connection.unackedPsn : this.nextPsn;
+  }
+
   /** Number of the next send WQE to fetch; by packets, several may be under way before the first completes. */
   get #nextToFetch(): number {
     return this.connection?.isRequesting === true ? this.connection.fetched : this.sqHead;

@@ -2,6 +2,7 @@
 // of the transport (transport/connected.ts); IBA vol 1, 9.6.1.
 
 import { hex, nameOf } from "../../base/names.ts";
+import { isBefore24 } from "../../base/seq24.ts";
 import { QpState, Service } from "../../spec/ib/numbers.ts";
 import { pkeysMatch } from "../../transport/port.ts";
 import type { QueuePair } from "../../transport/queue-pair.ts";
@@ -20,6 +21,8 @@ export function peerProblem(qp: QueuePair): string | undefined {
   const { rlid, remoteQpn } = qp.attributes;
   if (!qp.port.isActive) return `port ${qp.port.number} is not ACTIVE`;
   const port = qp.port.peer(rlid);
+  // Another engine serves it: nothing of it can be seen from here.
+  if (port === undefined && qp.port.laneTo(rlid) !== undefined) return undefined;
   if (port === undefined) return `no HCA answers at LID ${rlid}`;
   if (!port.isActive) return `the port at LID ${rlid} is not ACTIVE`;
   const peer = port.adapter.qps.find(remoteQpn);
@@ -40,6 +43,8 @@ function mismatch(qp: QueuePair, peer: QueuePair): string | undefined {
   const ours = port.pkey(attributes.pkeyIndex);
   const theirs = peer.port.pkey(peer.attributes.pkeyIndex);
   if (!pkeysMatch(ours, theirs)) return `P_Key ${hex(ours, 4)} does not match the peer's ${hex(theirs, 4)}`;
-  if (isReliable && peer.expectedPsn !== qp.nextPsn) return `the peer expects PSN ${peer.expectedPsn}, not ${qp.nextPsn}`;
-  return undefined;
+  // By packets the peer may be ahead of what has been acknowledged.
+  const isAhead = isBefore24(qp.oldestPsn, peer.expectedPsn) && !isBefore24(qp.nextPsn, peer.expectedPsn);
+  if (!isReliable || peer.expectedPsn === qp.oldestPsn || isAhead) return undefined;
+  return `the peer expects PSN ${peer.expectedPsn}, not ${qp.oldestPsn}`;
 }

@@ -33,7 +33,7 @@ export function qpView(qp: QueuePair, nowNs: number): QpView {
     remote: qp.isDatagram || qp.state === QpState.INIT ? undefined : { qpn: attributes.remoteQpn, lid: attributes.rlid },
     send: ringView(setup.sqRecord, setup.logSqSize, qp.sqHead),
     receive: setup.srq === undefined ? ringView(setup.rqRecord, setup.logRqSize, qp.rqHead) : undefined,
-    sendPsn: qp.nextPsn,
+    sendPsn: qp.oldestPsn,
     receivePsn: qp.expectedPsn,
     retriesLeft: qp.service === Service.RC ? limited(attributes.ackTimeout === 0, qp.retriesLeft) : undefined,
     rnrRetriesLeft: qp.service === Service.RC ? limited(attributes.rnrRetry === RNR_FOREVER, qp.rnrRetriesLeft) : undefined,

@@ -43,6 +43,8 @@ const Place = { FIRST: 0, MIDDLE: 1, LAST: 2, LAST_IMM: 3, ONLY: 4, ONLY_IMM: 5 
 const party = newParty();
 const range = new ScatterList(1);
 const word = newMemory(ATOMIC_BYTES);
+/** The RETH in hand. */
+const reth = { rkey: 0, hi: 0, lo: 0, length: 0 };
 
 /** The packet in hand is a request for `qp`; its path has been checked. */
 export function receiveRequest(qp: QueuePair, operation: number): void {
@@ -117,10 +119,8 @@ function repeat(qp: QueuePair, c: Connection, operation: number, behind: number)
 
 function repeatRead(qp: QueuePair, c: Connection, behind: number): void {
   if (packet.bodyBytes < RETH_BYTES || c.answers.count > 0) return;
-  const bytes = packet.memory.view.getInt32(packet.bodyAt + 12, false);
   // The range must be part of what has been asked for before.
-  if (bytes < 0 || packetsOf(qp, bytes) > behind || !readReth(qp, c, Access.REMOTE_READ)) return;
-  oweRead(qp, c, bytes);
+  if (readReth(qp, Access.REMOTE_READ) && packetsOf(qp, reth.length) <= behind) oweRead(qp, c);
 }
 
 const packetsOf = (qp: QueuePair, bytes: number): number => {
@@ -246,25 +246,29 @@ function beginWrite(qp: QueuePair, c: Connection): boolean {
     return false;
   }
   const isOnly = packet.opcode % UC_BASE >= Operation.WRITE_ONLY;
-  if (!readReth(qp, c, Access.REMOTE_WRITE)) {
+  if (!readReth(qp, Access.REMOTE_WRITE)) {
     remoteAccessError(qp, c, isOnly && hasImmediate((packet.opcode % UC_BASE) - Operation.WRITE_FIRST));
     return false;
   }
+  c.rkey = reth.rkey;
+  c.remoteHi = reth.hi;
+  c.remoteLo = reth.lo;
+  c.length = reth.length;
   c.arrived = 0;
   return true;
 }
 
-/** Takes over the range of the RETH in hand. True if it is empty or lies where the peer may go. */
-function readReth(qp: QueuePair, c: Connection, access: number): boolean {
+/** Reads the RETH of the packet in hand. True if its range is empty or lies where the peer may go. */
+function readReth(qp: QueuePair, access: number): boolean {
   const { view } = packet.memory;
   const at = packet.bodyAt;
-  c.remoteHi = view.getInt32(at, false);
-  c.remoteLo = view.getInt32(at + 4, false);
-  c.rkey = view.getInt32(at + 8, false);
-  c.length = view.getInt32(at + 12, false);
-  if (c.length < 0) return false;
-  if (c.length === 0) return true;
-  range.setRemote(c.rkey, c.remoteHi, c.remoteLo, c.length);
+  reth.hi = view.getInt32(at, false);
+  reth.lo = view.getInt32(at + 4, false);
+  reth.rkey = view.getInt32(at + 8, false);
+  reth.length = view.getInt32(at + 12, false);
+  if (reth.length < 0) return false;
+  if (reth.length === 0) return true;
+  range.setRemote(reth.rkey, reth.hi, reth.lo, reth.length);
   return range.isAllowed(qp.adapter.regions, qp.pd, access);
 }
 
@@ -302,17 +306,17 @@ function receiveReadRequest(qp: QueuePair, c: Connection): void {
     invalidRequest(qp, c);
     return;
   }
-  if (!readReth(qp, c, Access.REMOTE_READ)) {
+  if (!readReth(qp, Access.REMOTE_READ)) {
     remoteAccessError(qp, c, false);
     return;
   }
-  if (!oweRead(qp, c, c.length)) return;
-  qp.expectedPsn = add24(packet.psn, packetsOf(qp, c.length));
+  if (!oweRead(qp, c)) return;
+  qp.expectedPsn = add24(packet.psn, packetsOf(qp, reth.length));
   qp.messageCount = add24(qp.messageCount, 1);
 }
 
 /** Queues the answer to the read in hand. False if the peer has asked for too much at a time: it will ask again. */
-function oweRead(qp: QueuePair, c: Connection, bytes: number): boolean {
+function oweRead(qp: QueuePair, c: Connection): boolean {
   const index = c.answers.push();
   if (index < 0) {
     qp.adapter.counters[AdapterCounter.droppedBusy]! += 1;
@@ -320,12 +324,12 @@ function oweRead(qp: QueuePair, c: Connection, bytes: number): boolean {
   }
   const { answers } = c;
   answers.psn[index] = packet.psn;
-  answers.packets[index] = packetsOf(qp, bytes);
+  answers.packets[index] = packetsOf(qp, reth.length);
   answers.isAtomic[index] = 0;
-  answers.rkey[index] = c.rkey;
-  answers.hi[index] = c.remoteHi;
-  answers.lo[index] = c.remoteLo;
-  answers.bytes[index] = bytes;
+  answers.rkey[index] = reth.rkey;
+  answers.hi[index] = reth.hi;
+  answers.lo[index] = reth.lo;
+  answers.bytes[index] = reth.length;
   getTurn(qp, c);
   return true;
 }
