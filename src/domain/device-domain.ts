@@ -9,18 +9,18 @@ import { guidText } from "../base/names.ts";
 import type { Random } from "../base/random.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
 import type { FabricView } from "../fabric/inspect.ts";
-import { LabFabric } from "../fabric/lab-fabric.ts";
+import type { LabFabric } from "../fabric/lab-fabric.ts";
 import type { Events } from "../hca/events.ts";
 import type { Quota } from "../hca/limits.ts";
 import { SystemState } from "../hca/system-state.ts";
 import { Poller } from "../host/poller.ts";
 import { SharedMemoryRegistry } from "../host/shared-memory.ts";
-import { subnetManager } from "../sm/subnet-manager.ts";
 import { AdapterCounter } from "../transport/counters.ts";
 import { Engine } from "../transport/engine.ts";
 import { Network } from "../transport/network.ts";
 import { ServerCounter } from "../vfio-user/counters.ts";
 import { VfioUserServer } from "../vfio-user/server.ts";
+import { type EnginePlace, newEngineFabric, ONLY_ENGINE } from "./engine-fabric.ts";
 import { HcaFunction } from "./hca-function.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
 
@@ -94,12 +94,10 @@ export class DeviceDomain {
   #quietCursor = 0;
 
   /** @param sm "builtin", or "none" to leave the fabric to a subnet manager in a guest */
-  constructor(options: { clock: Clock; log: Log; random: Random; sm: "builtin" | "none" }) {
+  constructor(options: { clock: Clock; log: Log; random: Random; sm: "builtin" | "none"; place?: EnginePlace }) {
     this.#clock = options.clock;
     this.#log = options.log;
-    this.#fabric = new LabFabric({
-      subnetManager: options.sm === "builtin" ? subnetManager({ random: options.random, isSingleSwitch: true }) : undefined,
-    });
+    this.#fabric = newEngineFabric(options.place ?? ONLY_ENGINE, options.sm, options.random);
   }
 
   /**

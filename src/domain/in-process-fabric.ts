@@ -1,13 +1,15 @@
 // The whole system in one process: guests with drivers and agents, HCAs, a switch and the subnet manager.
 
+import { newMemory } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { Device, type DeviceOptions } from "../driver/device.ts";
 import { ManagementAgent } from "../driver/management-agent.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
-import { LabFabric } from "../fabric/lab-fabric.ts";
-import { subnetManager } from "../sm/subnet-manager.ts";
+import type { LabFabric } from "../fabric/lab-fabric.ts";
+import { PacketRing, ringBytes } from "../transport/packets/ring.ts";
+import { type EnginePlace, joinEngine, LOG_TRUNK_BYTES, newEngineFabric } from "./engine-fabric.ts";
 import { InProcessDomain, type InProcessNode } from "./in-process.ts";
 
 /** Management packets carried in one sweep. */
@@ -18,6 +20,8 @@ export interface InProcessFabricOptions {
   random: Random;
   log?: Log;
   isMapped?: boolean;
+  /** Engines to spread the HCAs over, one after the other; 1 if left out. What is on different ones exchanges packets. */
+  engines?: number;
 }
 
 /** A guest whose port a subnet manager can bring up. */
@@ -29,25 +33,55 @@ export interface InProcessGuest {
   readonly port: CaPort;
 }
 
+function newEngine(place: EnginePlace, options: InProcessFabricOptions): { fabric: LabFabric; domain: InProcessDomain } {
+  const fabric = newEngineFabric(place, "builtin", options.random);
+  const domain = new InProcessDomain({
+    clock: options.clock,
+    isMapped: options.isMapped ?? true,
+    stepFabric: (nowNs) => fabric.step(nowNs, FABRIC_BUDGET),
+    ...(options.log === undefined ? {} : { log: options.log }),
+  });
+  return { fabric, domain };
+}
+
 export class InProcessFabric {
+  /** Of the first engine; stepping it steps all. */
   readonly domain: InProcessDomain;
+  /** The first engine's, with the subnet manager. */
   readonly fabric: LabFabric;
   readonly guests: InProcessGuest[] = [];
+  readonly #engines: { fabric: LabFabric; domain: InProcessDomain }[] = [];
+  #next = 0;
 
   constructor(options: InProcessFabricOptions) {
-    this.fabric = new LabFabric({ subnetManager: subnetManager({ random: options.random, isSingleSwitch: true }) });
-    this.domain = new InProcessDomain({
-      clock: options.clock,
-      isMapped: options.isMapped ?? true,
-      stepFabric: (nowNs) => this.fabric.step(nowNs, FABRIC_BUDGET),
-      ...(options.log === undefined ? {} : { log: options.log }),
-    });
+    const count = options.engines ?? 1;
+    for (let index = 0; index < count; index++) this.#engines.push(newEngine({ index, count }, options));
+    const domains = this.#engines.map(({ domain }) => domain);
+    for (const domain of domains) domain.peers = domains.filter((each) => each !== domain);
+    for (let a = 0; a < count; a++) for (let b = a + 1; b < count; b++) this.#join(a, b);
+    const [first] = this.#engines;
+    if (first === undefined) throw new Error("invariant: an engine at least");
+    this.domain = first.domain;
+    this.fabric = first.fabric;
   }
 
-  /** Adds an HCA on the switch, for a driver yet to come. */
+  /** Adds an HCA on the switch of the next engine, for a driver yet to come. */
   addHca(name: string, memoryBytes: number): { node: InProcessNode; port: CaPort } {
-    const port = this.fabric.addCa({ description: `${name} MT25204 vhca` });
-    return { port, node: this.domain.addNode(name, memoryBytes, port, (client) => port.attach(client)) };
+    const { fabric, domain } = this.#engines[this.#next++ % this.#engines.length]!;
+    const port = fabric.addCa({ description: `${name} MT25204 vhca` });
+    return { port, node: domain.addNode(name, memoryBytes, port, (client) => port.attach(client)) };
+  }
+
+  #join(a: number, b: number): void {
+    const [there, back] = [newMemory(ringBytes(LOG_TRUNK_BYTES)), newMemory(ringBytes(LOG_TRUNK_BYTES))];
+    const count = this.#engines.length;
+    for (const [index, peer, out, from] of [[a, b, there, back] as const, [b, a, back, there] as const]) {
+      const { fabric, domain } = this.#engines[index]!;
+      joinEngine({ index, count }, peer, fabric, domain.network, {
+        outgoing: new PacketRing(out),
+        incoming: new PacketRing(from),
+      });
+    }
   }
 
   /** Adds a guest and loads its driver; its port becomes ACTIVE as the domain steps on. */

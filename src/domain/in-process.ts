@@ -42,6 +42,8 @@ export class InProcessDomain {
   readonly network = new Network();
   readonly engine = new Engine();
   readonly nodes: InProcessNode[] = [];
+  /** The other engines of the same process, which have their turns when this one has. */
+  peers: readonly InProcessDomain[] = [];
   readonly #options: InProcessOptions;
   /** Sweeps since there was something to do. */
   #idleSteps = 0;
@@ -106,6 +108,13 @@ export class InProcessDomain {
 
   /** One sweep over everything; returns work done. */
   step(): number {
+    let work = this.#stepOwn();
+    for (const peer of this.peers) work += peer.#stepOwn();
+    this.#idleSteps = work === 0 ? this.#idleSteps + 1 : 0;
+    return work;
+  }
+
+  #stepOwn(): number {
     const now = this.#options.clock.nowNs();
     let work = this.#options.stepFabric?.(now) ?? 0;
     for (const node of this.nodes) work += node.hca.poll(now);
@@ -116,7 +125,6 @@ export class InProcessDomain {
       work += node.access.deliverInterrupts();
     }
     for (const node of this.nodes) work += node.access.background();
-    this.#idleSteps = work === 0 ? this.#idleSteps + 1 : 0;
     return work;
   }
 

@@ -15,6 +15,8 @@ export interface LocalFabricOptions {
   readonly clock?: Clock;
   /** Of transaction numbers and the like; random by default. */
   readonly seed?: number;
+  /** Engines that the HCAs are spread over, one after the other; 1 if left out. HCAs of different ones exchange packets. */
+  readonly engines?: number;
 }
 
 export interface LocalDeviceOptions extends ContextOptions {
@@ -30,9 +32,9 @@ export class LocalFabric {
   #count = 0;
 
   constructor(options: LocalFabricOptions = {}) {
-    const { clock = machineClock, seed = randomInt(2 ** 32) } = options;
+    const { clock = machineClock, seed = randomInt(2 ** 32), engines = 1 } = options;
     this.#defaults = { clock, seed };
-    this.#fabric = new InProcessFabric({ clock, random: new Random(seed) });
+    this.#fabric = new InProcessFabric({ clock, random: new Random(seed), engines });
   }
 
   /** Plugs another HCA into the switch and opens it. */

@@ -14,7 +14,7 @@ import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import { MAX_PACKET_BYTES } from "./limits.ts";
 import type { FabricNode } from "./node.ts";
 import { Port } from "./port.ts";
-import { NOWHERE, traceUnicast } from "./trace.ts";
+import { ResolveCache } from "./resolve-cache.ts";
 
 /** The HCA behind a port. */
 export interface CaClient {
@@ -22,18 +22,13 @@ export interface CaClient {
   portStateChanged(active: boolean): void;
 }
 
-/** Answers of `resolve` kept per port; a power of two. */
-const CACHE_SLOTS = 256;
-const NO_KEY = -1;
-
 export class CaPort extends Port {
   #client: CaClient | undefined = undefined;
-  #cacheKeys: Int32Array | undefined = undefined;
-  #cacheValues: Int32Array | undefined = undefined;
-  #cacheEpoch = -1;
+  readonly #cache: ResolveCache;
 
   constructor(node: FabricNode, options: PortOptions, index: number) {
     super(node, options, false, index);
+    this.#cache = new ResolveCache(this);
   }
 
   /** Connects the HCA; undefined takes it away. */
@@ -46,21 +41,7 @@ export class CaPort extends Port {
   }
 
   resolve(dlid: number): number {
-    const epoch = this.node.fabric.epoch;
-    if (this.#cacheKeys === undefined || this.#cacheValues === undefined) {
-      this.#cacheKeys = new Int32Array(CACHE_SLOTS);
-      this.#cacheValues = new Int32Array(CACHE_SLOTS);
-    }
-    if (this.#cacheEpoch !== epoch) {
-      this.#cacheKeys.fill(NO_KEY);
-      this.#cacheEpoch = epoch;
-    }
-    const slot = dlid & (CACHE_SLOTS - 1);
-    if (this.#cacheKeys[slot] === dlid) return this.#cacheValues[slot] ?? NOWHERE;
-    const answer = traceUnicast(this, dlid);
-    this.#cacheKeys[slot] = dlid;
-    this.#cacheValues[slot] = answer;
-    return answer;
+    return this.#cache.resolve(dlid);
   }
 
   resolveMulticast(dlid: number, out: Int32Array): number {

@@ -16,6 +16,7 @@ import type { Port } from "./port.ts";
 import { DeliveryQueue, type PacketDelivery } from "./queue.ts";
 import { SwitchNode, type SwitchOptions } from "./switch-node.ts";
 import { MulticastTracer } from "./trace.ts";
+import { Trunk, type TrunkCarrier } from "./trunk.ts";
 
 /** Packets that ended nowhere, by reason; each port's own counters say more. */
 export interface FabricCounts {
@@ -89,6 +90,13 @@ export class Fabric {
     this.#nodes.add(node);
     for (const port of node.ports) if (port !== undefined) this.#caPorts[port.index] = port;
     return node;
+  }
+
+  /** Adds the end of a cable that leads to another engine; `lane` is the number of that way. */
+  addTrunk(guid: bigint, description: string, lane: number, carrier: TrunkCarrier): Trunk {
+    const trunk = new Trunk(this, guid, description, lane, carrier);
+    this.#nodes.add(trunk);
+    return trunk;
   }
 
   /** Takes a node and its links away. */

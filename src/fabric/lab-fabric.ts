@@ -8,6 +8,7 @@ import { Fabric } from "./fabric.ts";
 import { type FabricView, inspectFabric } from "./inspect.ts";
 import { DEFAULT_BUDGET } from "./limits.ts";
 import type { SwitchNode } from "./switch-node.ts";
+import type { Trunk, TrunkCarrier } from "./trunk.ts";
 
 export interface LabFabricOptions {
   /** Makes the subnet manager behind the switch's port 0; without it the fabric waits for one on an HCA. */
@@ -18,6 +19,8 @@ export interface LabFabricOptions {
   readonly switchGuid?: bigint | undefined;
   /** NodeDescription of the switch; default "vhca switch". */
   readonly switchDescription?: string | undefined;
+  /** Where default node GUIDs begin; default 0x0002c90200000010. */
+  readonly firstCaGuid?: bigint | undefined;
 }
 
 export interface AddCaOptions extends Omit<CaOptions, "nodeGuid" | "portCount"> {
@@ -25,9 +28,9 @@ export interface AddCaOptions extends Omit<CaOptions, "nodeGuid" | "portCount"> 
   readonly nodeGuid?: bigint | undefined;
 }
 
-const DEFAULT_SWITCH_PORTS = 64;
-const DEFAULT_SWITCH_GUID = 0x001405000000ff00n;
-const FIRST_CA_GUID = 0x0002c90200000010n;
+export const DEFAULT_SWITCH_PORTS = 64;
+export const DEFAULT_SWITCH_GUID = 0x001405000000ff00n;
+export const FIRST_CA_GUID = 0x0002c90200000010n;
 const CA_GUID_STEP = 16n;
 
 /** A switch with HCAs. Nothing happens except in `step` and in the calls of a port. */
@@ -36,9 +39,10 @@ export class LabFabric {
   readonly switch: SwitchNode;
   /** The subnet manager, if there is one. */
   readonly endpoint: ManagementEndpoint | undefined;
-  #nextCaGuid = FIRST_CA_GUID;
+  #nextCaGuid: bigint;
 
   constructor(options: LabFabricOptions = {}) {
+    this.#nextCaGuid = options.firstCaGuid ?? FIRST_CA_GUID;
     this.switch = this.fabric.addSwitch({
       guid: options.switchGuid ?? DEFAULT_SWITCH_GUID,
       description: options.switchDescription ?? "vhca switch",
@@ -61,6 +65,15 @@ export class LabFabric {
     if (port === undefined) throw new Error("invariant: a CA has a port 1");
     this.fabric.connect(port, free);
     return port;
+  }
+
+  /** Joins port `number` of the switch to a switch of another engine. */
+  addTrunk(number: number, description: string, lane: number, carrier: TrunkCarrier): Trunk {
+    const port = this.switch.ports[number];
+    if (port === undefined || port.link !== undefined) throw new Error(`invariant: switch port ${number} is free for a trunk`);
+    const trunk = this.fabric.addTrunk(this.switch.guid + BigInt(number), description, lane, carrier);
+    this.fabric.connect(trunk.port, port);
+    return trunk;
   }
 
   /** Takes an HCA away; its port is of no use afterwards. */

@@ -7,7 +7,7 @@ import type { FabricNode } from "./node.ts";
 
 export class Port extends PortAttributes {
   readonly node: FabricNode;
-  /** Dense number among the fabric's CA ports, in which `resolve` answers; -1 on a switch. */
+  /** Dense number among the fabric's CA ports, in which `resolve` answers; that of its lane (below -1) at a trunk, -1 on a switch. */
   readonly index: number;
   link: Link | undefined = undefined;
   /** A CA port is enabled by its driver (INIT_IB); a switch port always is. */

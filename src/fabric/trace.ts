@@ -16,7 +16,7 @@ export function outputPort(tables: SwitchAttributes, dlid: number): number {
   return dlid > SwitchInfo.linearFdbTop.get(tables.info, 0) ? LFT_DISCARD : tables.linear.portOf(dlid);
 }
 
-/** The end port a packet from CA port `from` to unicast `dlid` reaches, as `Port.index`, or NOWHERE. */
+/** The end port, or trunk to another engine, that a packet from `from` to unicast `dlid` reaches, as `Port.index`, or NOWHERE. */
 export function traceUnicast(from: Port, dlid: number): number {
   if (!from.isActive) return NOWHERE;
   if (from.ownsLid(dlid)) return from.index;
@@ -26,7 +26,8 @@ export function traceUnicast(from: Port, dlid: number): number {
     if (next === undefined || !port.isActive || !next.canReceiveData) return NOWHERE;
     if (next.kind === PortKind.CA) return next.ownsLid(dlid) ? next.index : NOWHERE;
     const tables = next.node.switch;
-    if (tables === undefined) return NOWHERE;
+    // The cable leads to another engine: what it reaches there is for that one to say.
+    if (tables === undefined) return next.index;
     const out = outputPort(tables, dlid);
     const egress = next.node.ports[out];
     if (out === 0 || out === next.number || egress === undefined) return NOWHERE;
@@ -43,7 +44,7 @@ export class MulticastTracer {
   #stamp = 0;
   #count = 0;
 
-  /** The end ports a multicast packet from CA port `from` to `dlid` reaches, into `out`; returns how many. */
+  /** The end ports and trunks a multicast packet from `from` to `dlid` reaches, into `out`; returns how many. */
   trace(from: Port, dlid: number, out: Int32Array): number {
     if (!from.isActive || !isMulticastLid(dlid)) return 0;
     this.#stamp++;
@@ -60,7 +61,7 @@ export class MulticastTracer {
   /** The packet arrives at `next`: one more receiver, or one more switch to visit. */
   #enter(next: Port | undefined, from: Port, out: Int32Array): void {
     if (next === undefined || next === from || !next.canReceiveData) return;
-    if (next.kind !== PortKind.CA) this.#pending[this.#pendingCount++] = next;
+    if (next.node.switch !== undefined) this.#pending[this.#pendingCount++] = next;
     else if (this.#count < out.length) out[this.#count++] = next.index;
   }
 

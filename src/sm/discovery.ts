@@ -39,7 +39,7 @@ export class Discovery {
   readonly counts: DiscoveryCounts = { probes: 0, scans: 0, delayedScans: 0, silent: 0, duplicateGuids: 0, malformed: 0 };
   readonly #subnet: Subnet;
   readonly #smps: SmpClient;
-  readonly #isSingleSwitch: boolean;
+  readonly #maySwitchBeBehind: (number: number) => boolean;
   /** Called when the picture has changed. */
   readonly #onChange: () => void;
   readonly #silent: Set<SubnetPort> = new Set();
@@ -48,10 +48,10 @@ export class Discovery {
   /** No silent port and no delayed scan is due earlier; it may be stale. */
   #earliestNs = Number.POSITIVE_INFINITY;
 
-  constructor(subnet: Subnet, smps: SmpClient, isSingleSwitch: boolean, onChange: () => void) {
+  constructor(subnet: Subnet, smps: SmpClient, maySwitchBeBehind: (number: number) => boolean, onChange: () => void) {
     this.#subnet = subnet;
     this.#smps = smps;
-    this.#isSingleSwitch = isSingleSwitch;
+    this.#maySwitchBeBehind = maySwitchBeBehind;
     this.#onChange = onChange;
   }
 
@@ -224,7 +224,7 @@ export class Discovery {
   }
 
   #isBelievable(data: DataView, from: SubnetPort | undefined): boolean {
-    return from === undefined || !this.#isSingleSwitch || NodeInfo.nodeType.get(data, 0) === NodeType.CA;
+    return from === undefined || NodeInfo.nodeType.get(data, 0) === NodeType.CA || this.#maySwitchBeBehind(from.number);
   }
 
   #findOrAdd(data: DataView, path: readonly number[], nowNs: number): SubnetNode | undefined {

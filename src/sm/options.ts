@@ -24,10 +24,10 @@ export interface SubnetManagerOptions {
   readonly smpTries?: number;
   readonly maxOutstanding?: number;
   /**
-   * The manager's own switch is the only one: whatever else says it is a switch is lying, and is left out. Hosts answer SMPs
-   * themselves, so without this a hostile guest can invent a subnet behind its port.
+   * Whether a switch may be behind port `number` of a switch; whatever else says it is one is lying, and is left out. Hosts answer SMPs
+   * themselves, so where all ports may, a hostile guest can invent a subnet behind its own.
    */
-  readonly isSingleSwitch?: boolean;
+  readonly maySwitchBeBehind?: (number: number) => boolean;
 }
 
 export type Settings = Required<Omit<SubnetManagerOptions, "random" | "log">>;
@@ -47,7 +47,7 @@ export const DEFAULT_SETTINGS: Settings = {
   smpTimeoutNs: 20 * NS_PER_MS,
   smpTries: 7,
   maxOutstanding: 256,
-  isSingleSwitch: false,
+  maySwitchBeBehind: () => true,
 };
 
 /** Bounds of what guests can make the subnet manager remember; each is counted when reached. */

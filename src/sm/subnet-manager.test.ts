@@ -250,7 +250,7 @@ test("two nodes with one GUID: one of them works, the rest of the subnet too", (
 });
 
 test("a host that says it is a switch is left out where there is only one, and brings nobody else down", () => {
-  const { subnet, manager } = managed({ hosts: 3 }, { isSingleSwitch: true });
+  const { subnet, manager } = managed({ hosts: 3 }, { maySwitchBeBehind: () => false });
   const port = subnet.port(1);
   const original = port.processMad.bind(port);
   port.processMad = (request, response, context) => {

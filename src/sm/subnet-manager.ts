@@ -82,7 +82,7 @@ export class SubnetManager implements ManagementEndpoint {
     const send = (packet: Uint8Array): void => port.send(packet);
     this.transactions = new Transactions({ send, random, timeoutNs: smpTimeoutNs, tries: smpTries, maxOutstanding });
     this.smps = new SmpClient(this.transactions);
-    this.discovery = new Discovery(this.subnet, this.smps, this.settings.isSingleSwitch, () => {
+    this.discovery = new Discovery(this.subnet, this.smps, this.settings.maySwitchBeBehind, () => {
       this.#isDirty = true;
     });
     const tablesPending = (): number => this.transactions.freshCount(SmpGroup.TABLES);

@@ -1,5 +1,5 @@
-// Where the library's tests run: once with everything in this process, once against a device domain in a thread of its own, over its
-// sockets. The same test must hold in both.
+// Where the library's tests run: with everything in this process; against a device domain in a thread of its own, over its sockets; and with
+// each HCA on another engine, so that all messages are packets. The same test must hold in all of them.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -32,12 +32,12 @@ export interface World {
   open(): Promise<Context>;
 }
 
-/** Defines the test twice. */
+/** Defines the test for each world. */
 export function verbsTest(name: string, body: (world: World) => Promise<void>): void {
-  for (const kind of ["in process", "over a socket"] as const) {
+  for (const kind of ["in process", "over a socket", "two engines"] as const) {
     test(`${name} (${kind})`, async () => {
       const opened: Context[] = [];
-      const source = kind === "in process" ? localSource() : await domainSource();
+      const source = kind === "over a socket" ? await domainSource() : localSource(kind === "in process" ? 1 : 2);
       const world: World = {
         async open() {
           const context = await source.open();
@@ -62,8 +62,8 @@ interface Source {
   drop(): Promise<void>;
 }
 
-function localSource(): Source {
-  const fabric = new LocalFabric({ seed: 1 });
+function localSource(engines: number): Source {
+  const fabric = new LocalFabric({ seed: 1, engines });
   return { open: async () => fabric.openDevice({ memoryBytes: MEMORY_BYTES, mtts: 16384 }), drop: async () => {} };
 }
 

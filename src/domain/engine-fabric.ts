@@ -1,0 +1,50 @@
+// The fabric of one engine among several: a switch with its HCAs, joined to the switch of every other engine. The first engine has the
+// subnet manager, which sees one subnet.
+
+import type { Random } from "../base/random.ts";
+import { DEFAULT_SWITCH_GUID, DEFAULT_SWITCH_PORTS, FIRST_CA_GUID, LabFabric } from "../fabric/lab-fabric.ts";
+import { subnetManager } from "../sm/subnet-manager.ts";
+import type { Network } from "../transport/network.ts";
+import type { PacketRing } from "../transport/packets/ring.ts";
+import { TrunkEnd } from "./trunk-end.ts";
+
+/** Engines of a domain; each takes a port of every switch. */
+export const ENGINES_MAX = 16;
+/** log2 of the bytes of a ring from one engine to another. */
+export const LOG_TRUNK_BYTES = 20;
+
+/** GUIDs of engine n lie n times as far behind those of the first. */
+const SWITCH_GUID_STEP = 0x100n;
+const CA_GUID_STEP = 0x100000n;
+
+/** Which of how many. */
+export interface EnginePlace {
+  readonly index: number;
+  readonly count: number;
+}
+
+export const ONLY_ENGINE: EnginePlace = { index: 0, count: 1 };
+
+export function newEngineFabric({ index, count }: EnginePlace, sm: "builtin" | "none", random: Random): LabFabric {
+  const firstTrunk = DEFAULT_SWITCH_PORTS - (count - 1) + 1;
+  const maySwitchBeBehind = (port: number): boolean => port >= firstTrunk;
+  return new LabFabric({
+    switchGuid: DEFAULT_SWITCH_GUID + BigInt(index) * SWITCH_GUID_STEP,
+    switchDescription: index === 0 ? "vhca switch" : `vhca switch ${index + 1}`,
+    firstCaGuid: FIRST_CA_GUID + BigInt(index) * CA_GUID_STEP,
+    subnetManager: sm === "builtin" && index === 0 ? subnetManager({ random, maySwitchBeBehind }) : undefined,
+  });
+}
+
+/** Joins this engine to engine `peer`: the last ports of each switch lead to the others, in their order. */
+export function joinEngine(
+  place: EnginePlace,
+  peer: number,
+  fabric: LabFabric,
+  network: Network,
+  rings: { outgoing: PacketRing; incoming: PacketRing },
+): TrunkEnd {
+  const order = peer < place.index ? peer : peer - 1;
+  const switchPort = DEFAULT_SWITCH_PORTS - (place.count - 1) + 1 + order;
+  return new TrunkEnd({ network, fabric, ...rings, switchPort, description: `cable to engine ${peer + 1}` });
+}

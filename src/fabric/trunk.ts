@@ -1,0 +1,88 @@
+// The end of a cable whose other end is in another engine's fabric: what a switch sends into it leaves, and comes out of the trunk at the
+// far end as if the two switches were joined directly. No management sees the trunk itself. The link is up once both ends are there.
+
+import { type PortInfoValues, PortKind } from "../mad/attributes.ts";
+import { PhysState, PortState } from "../spec/ib/numbers.ts";
+import { LinkSpeed, LinkWidth, NodeType } from "../spec/mad/numbers.ts";
+import type { Fabric } from "./fabric.ts";
+import { MAX_HOPS } from "./limits.ts";
+import { FabricNode } from "./node.ts";
+import { Port } from "./port.ts";
+import type { PacketDelivery } from "./queue.ts";
+import { ResolveCache } from "./resolve-cache.ts";
+
+/** What the trunk hands to the other engine. */
+export interface TrunkCarrier {
+  /** A management packet that has crossed `hops` switches; false if there is no room for it. */
+  send(packet: Uint8Array, hops: number): boolean;
+  /** The link came up or went down at this end. */
+  linkChanged(isUp: boolean): void;
+}
+
+const POWER_UP: PortInfoValues = {
+  portState: PortState.DOWN,
+  physState: PhysState.POLLING,
+  linkDownDefault: PhysState.POLLING,
+  linkWidthEnabled: LinkWidth.W1X | LinkWidth.W4X,
+  linkWidthSupported: LinkWidth.W1X | LinkWidth.W4X,
+  linkSpeedSupported: LinkSpeed.SDR | LinkSpeed.DDR,
+  linkSpeedEnabled: LinkSpeed.SDR | LinkSpeed.DDR,
+};
+
+export class Trunk extends FabricNode {
+  // It forwards without a table of its own: for tracing, a switch that has none.
+  readonly type = NodeType.SWITCH;
+  readonly ports: readonly Port[];
+  readonly port: Port;
+  readonly #carrier: TrunkCarrier;
+  readonly #cache: ResolveCache;
+  /** Management packets that found no room. */
+  dropped = 0;
+
+  /** @param lane what `resolve` answers for ports at the other end */
+  constructor(fabric: Fabric, guid: bigint, description: string, lane: number, carrier: TrunkCarrier) {
+    super(fabric, { guid, systemImageGuid: guid, deviceId: 0, vendorId: 0, revision: 0, partitionCap: 0, description });
+    this.#carrier = carrier;
+    const options = { number: 0, kind: PortKind.SWITCH_EXTERNAL, guid: 0n, pkeyCount: 0, guidCount: 0, powerUp: POWER_UP };
+    this.port = new Port(this, options, false, lane);
+    this.ports = [this.port];
+    this.#cache = new ResolveCache(this.port);
+  }
+
+  /** The other end is there, or its link is up or down. */
+  farEndChanged(isUp: boolean): void {
+    const { link } = this.port;
+    if (isUp === this.port.isEnabled && isUp === this.port.isLinkUp) return;
+    this.port.isEnabled = isUp;
+    if (isUp) link?.train();
+    else link?.goDown();
+  }
+
+  /** A management packet has come from the other end. */
+  arrive(packet: Uint8Array, hops: number): void {
+    if (hops < MAX_HOPS) this.fabric.transmitFrom(this.port, packet, hops, undefined);
+  }
+
+  /** What a packet from the other end to unicast `dlid` reaches here, as `Port.index`. */
+  resolve(dlid: number): number {
+    return this.#cache.resolve(dlid);
+  }
+
+  /** The same for multicast, into `out`; returns how many. */
+  resolveMulticast(dlid: number, out: Int32Array): number {
+    return this.fabric.multicastTracer.trace(this.port, dlid, out);
+  }
+
+  receive(delivery: PacketDelivery): void {
+    if (!this.#carrier.send(delivery.packet, delivery.hops + 1)) this.dropped++;
+  }
+
+  linkChanged(port: Port, isUp: boolean): void {
+    this.fabric.bumpEpoch();
+    // Whether data may pass is for the switch ports at both ends to say.
+    if (isUp) port.state = PortState.ACTIVE;
+    this.#carrier.linkChanged(isUp);
+  }
+
+  protected stateSet(_port: Port): void {}
+}
