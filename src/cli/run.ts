@@ -3,6 +3,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Log } from "../base/log.ts";
 import type { Quota } from "../hca/limits.ts";
+import { addEnginesOption } from "./engines.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { dim, ExitCode, printJson, UsageError } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
@@ -29,6 +30,7 @@ interface RunOptions {
   mount?: string;
   cold?: boolean;
   quota?: Partial<Quota>;
+  engines: number;
   timeout?: number;
   stagger: number;
   keepGoing?: boolean;
@@ -47,6 +49,7 @@ export function addRun(program: Command): void {
     .option("--on <node command...>", "a command for one node; repeatable, all run at the same time", collect, []);
   addLabOptions(command);
   addQuotaOption(command);
+  addEnginesOption(command);
   command
     .option("--timeout <seconds>", "end everything after this time, with status 124", parseSeconds)
     .option(
@@ -199,6 +202,7 @@ function sessionOptions(options: RunOptions, progress: ProgressLine, signal: Abo
     mount: options.mount,
     start: options.cold === true ? "cold" : "warm",
     quota: options.quota,
+    engines: options.engines,
     signal,
     log: options.verbose === true ? verboseLog : warningLog,
     onProgress: progress.show,

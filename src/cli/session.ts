@@ -14,6 +14,8 @@ import { VERSION } from "./version.ts";
 export interface SessionOptions extends Omit<LabOptions, "hcaSocket" | "waitForIb"> {
   readonly doorbells?: "mapped" | "trapped" | undefined;
   readonly sm?: "builtin" | "none" | undefined;
+  /** Engine threads; 1 if left out. */
+  readonly engines?: number | undefined;
   /** What each HCA may have. */
   readonly quota?: Partial<Quota> | undefined;
   readonly log: Log;
@@ -36,7 +38,7 @@ export class Session {
   /** Starts the domain, plugs in an HCA per node, boots the VMs; resolves when all are ready. */
   static async start(options: SessionOptions): Promise<Session> {
     const folder = RunFolder.create();
-    const domain = new DomainHandle({ sm: options.sm ?? "builtin", log: options.log });
+    const domain = new DomainHandle({ sm: options.sm ?? "builtin", engines: options.engines ?? 1, log: options.log });
     const removeFolder = (): void => rmSync(folder.path, { recursive: true, force: true });
     process.once("exit", removeFolder);
     let closeControl = async (): Promise<void> => {};

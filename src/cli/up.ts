@@ -15,6 +15,7 @@ import { LabError, lastLines } from "../lab/lab-error.ts";
 import { makePrivateFolder, runRoot } from "../lab/paths.ts";
 import { RunFolder } from "../lab/run-folder.ts";
 import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
+import { addEnginesOption } from "./engines.ts";
 import { printJson, printLine, UsageError } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
 import { addQuotaOption, quotaText } from "./quota.ts";
@@ -30,12 +31,13 @@ interface UpOptions {
   doorbells: "mapped" | "trapped";
   sm: "builtin" | "none";
   quota?: Partial<Quota>;
+  engines: number;
   foreground?: boolean;
   json?: boolean;
 }
 
 export function addUp(program: Command): void {
-  addQuotaOption(program.command("up"))
+  addEnginesOption(addQuotaOption(program.command("up")))
     .summary("start a device domain that stays")
     .description("Starts a device domain with one switch and HCAs on it, for VMs of your own; they connect by socket path.")
     .option("--hca <names>", "HCAs to create, comma-separated", parseNames, ["n1", "n2"])
@@ -68,7 +70,7 @@ function parseNames(text: string): string[] {
 async function serve(options: UpOptions): Promise<void> {
   await assertNoneRuns();
   const folder = RunFolder.create();
-  const domain = new DomainHandle({ sm: options.sm, log: stderrLog });
+  const domain = new DomainHandle({ sm: options.sm, log: stderrLog, engines: options.engines });
   try {
     for (const name of options.hca) {
       await domain.addHca({
@@ -112,6 +114,7 @@ async function startDetached(options: UpOptions): Promise<void> {
   const logPath = join(runRoot(), LOG_FILE);
   const logFile = openSync(logPath, "w", 0o600);
   const args = ["up", "--foreground", "--hca", options.hca.join(","), "--doorbells", options.doorbells, "--sm", options.sm];
+  args.push("--engines", String(options.engines));
   if (options.quota !== undefined) args.push("--quota", quotaText(options.quota));
   const entry = process.argv[1];
   if (entry === undefined) throw new Error("invariant: a program has a file");

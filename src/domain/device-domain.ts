@@ -21,8 +21,10 @@ import { Network } from "../transport/network.ts";
 import { ServerCounter } from "../vfio-user/counters.ts";
 import { VfioUserServer } from "../vfio-user/server.ts";
 import { type EnginePlace, newEngineFabric, ONLY_ENGINE } from "./engine-fabric.ts";
+import { EngineLink } from "./engine-link.ts";
 import { HcaFunction } from "./hca-function.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
+import type { TrunkOptions } from "./protocol.ts";
 
 /** Sockets are looked at this often while the engine is awake: a look is a system call, a sweep is not. */
 const SOCKET_LOOK_NS = 50_000;
@@ -81,6 +83,9 @@ export class DeviceDomain {
   readonly #engine = new Engine();
   readonly #registry = new SharedMemoryRegistry();
   readonly #entries: Entry[] = [];
+  readonly #place: EnginePlace;
+  /** Ways to the other engines. */
+  readonly #trunks: EngineLink[] = [];
   readonly #poller = new Poller();
   #nextSocketLookNs = 0;
   #eagerUntilNs = 0;
@@ -97,7 +102,8 @@ export class DeviceDomain {
   constructor(options: { clock: Clock; log: Log; random: Random; sm: "builtin" | "none"; place?: EnginePlace }) {
     this.#clock = options.clock;
     this.#log = options.log;
-    this.#fabric = newEngineFabric(options.place ?? ONLY_ENGINE, options.sm, options.random);
+    this.#place = options.place ?? ONLY_ENGINE;
+    this.#fabric = newEngineFabric(this.#place, options.sm, options.random);
   }
 
   /**
@@ -157,6 +163,17 @@ export class DeviceDomain {
     return true;
   }
 
+  /** Joins this engine to another one; `sleepers` says whether that one has to be woken. */
+  join(options: TrunkOptions, sleepers: Int32Array): void {
+    this.#trunks.push(new EngineLink(options, sleepers, this.#place, this.#fabric, this.#network));
+  }
+
+  /** True if packets of another engine wait. */
+  get hasPackets(): boolean {
+    for (let i = 0; i < this.#trunks.length; i++) if (this.#trunks[i]!.hasPackets) return true;
+    return false;
+  }
+
   /** VMs that are connected. */
   get connectedCount(): number {
     let count = 0;
@@ -197,6 +214,7 @@ export class DeviceDomain {
     work += this.#network.receive(nowNs);
     work += this.#engine.step(nowNs);
     this.#flushEvents();
+    for (let i = 0; i < this.#trunks.length; i++) this.#trunks[i]!.wakePeer();
     return work;
   }
 

@@ -1,86 +1,108 @@
-// The control thread's side of a device domain: starts the engine thread, asks it things, stops it.
+// The control thread's side of a device domain: its engines, which HCA is on which, and what is asked of all of them.
 
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
 import { type Listing, NotFoundError, type Page } from "../base/inspect.ts";
 import type { Log } from "../base/log.ts";
+import { guidText } from "../base/names.ts";
 import type { ListKind, ObjectDetails, ObjectKind, ObjectViews } from "../hca/inspect.ts";
-import { createEventfd, signalEventfd } from "../host/eventfd.ts";
-import { closeDescriptor } from "../host/libc.ts";
 import type { HcaView } from "./device-domain.ts";
+import { ENGINES_MAX } from "./engine-fabric.ts";
+import { EngineHandle, newBell } from "./engine-handle.ts";
 import { type HcaDeviceView, type HcaTree, type InspectQuestion, LISTED_MAX } from "./inspect.ts";
-import type { DomainView, EngineOptions, EngineReply, EngineRequest, NewHca } from "./protocol.ts";
-
-/** A request without its number. */
-type Question = EngineRequest extends infer R ? (R extends { id: number } ? Omit<R, "id"> : never) : never;
-
-interface Pending {
-  resolve: (value: unknown) => void;
-  reject: (error: Error) => void;
-}
+import { joinFabricViews } from "./join-views.ts";
+import type { DomainView, NewHca } from "./protocol.ts";
+import { TrunkMemory } from "./trunk-memory.ts";
 
 export interface DomainOptions {
   sm?: "builtin" | "none";
   log: Log;
-  /** Cores the engine may count on; all of the machine's by default. */
+  /** Cores the engines may count on; all of the machine's by default. */
   cores?: number;
+  /** Engine threads to spread the HCAs over; 1 by default. */
+  engines?: number;
+}
+
+/** An HCA and where it is. */
+interface Placed {
+  engine: EngineHandle;
+  nodeGuid: string;
 }
 
 /** A running device domain. */
-/**
- * The engine allocates next to nothing while it works; what starting up and firmware commands leave behind need not pile up to the
- * 48 MB that a thread may use for young objects otherwise.
- */
-const YOUNG_GENERATION_MB = 6;
-
 export class DomainHandle {
-  readonly #worker: Worker;
-  readonly #doorbell = new Int32Array(new SharedArrayBuffer(4));
-  readonly #wakeDescriptor = createEventfd();
-  readonly #pending = new Map<number, Pending>();
-  readonly #log: Log;
-  /** Settles when the engine thread has ended; rejects if it crashed. */
+  readonly #engines: EngineHandle[];
+  readonly #trunks: TrunkMemory;
+  readonly #placed = new Map<string, Placed>();
+  /** Settles when the engine threads have ended; rejects if one of them crashed. */
   readonly ended: Promise<void>;
-  #nextId = 1;
-  #hasEnded = false;
 
+  /** @throws if the number of engines is not 1 to `ENGINES_MAX` */
   constructor(options: DomainOptions) {
-    this.#log = options.log;
-    const workerData: EngineOptions = {
-      sm: options.sm ?? "builtin",
-      cores: options.cores ?? availableParallelism(),
-      doorbell: this.#doorbell.buffer,
-      wakeDescriptor: this.#wakeDescriptor,
-    };
-    this.#worker = new Worker(engineEntry(), { workerData, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB } });
-    this.#worker.on("message", (reply: EngineReply) => this.#receive(reply));
-    this.ended = new Promise((resolve, reject) => {
-      this.#worker.once("error", (error) => {
-        this.#failAll(error instanceof Error ? error : new Error(String(error)));
-        reject(error);
-      });
-      this.#worker.once("exit", () => {
-        this.#failAll(new Error("the engine thread has ended"));
-        closeDescriptor(this.#wakeDescriptor);
-        resolve();
-      });
+    const count = options.engines ?? 1;
+    if (!Number.isInteger(count) || count < 1 || count > ENGINES_MAX)
+      throw new Error(`engines: expected 1 to ${ENGINES_MAX}, got ${count}`);
+    const bells = Array.from({ length: count }, newBell);
+    const trunks = new TrunkMemory(count);
+    const sleepers = new SharedArrayBuffer(4 * count);
+    const cores = Math.max(1, Math.floor((options.cores ?? availableParallelism()) / count));
+    this.#trunks = trunks;
+    this.#engines = bells.map((bell, index) => {
+      const others = bells.flatMap((other, peer) =>
+        peer === index
+          ? []
+          : [{ peer, bell: other, outgoing: trunks.descriptor(index, peer), incoming: trunks.descriptor(peer, index) }],
+      );
+      const place = { index, count };
+      return new EngineHandle({ sm: options.sm ?? "builtin", cores, bell, place, trunks: others, sleepers }, options.log);
     });
+    this.ended = this.#end();
     this.ended.catch(() => {});
   }
 
-  /** Plugs in an HCA that listens at `socketPath` for its VM. */
-  addHca(hca: NewHca): Promise<HcaView> {
-    return this.#ask({ method: "addHca", hca });
+  /**
+   * Plugs in an HCA that listens at `socketPath` for its VM, on the engine that has the fewest.
+   * @throws if the name or the node GUID is taken, the switch is full or the socket cannot be made
+   */
+  async addHca(hca: NewHca): Promise<HcaView> {
+    if (this.#placed.has(hca.name)) throw new Error(`there is already an HCA named ${hca.name}`);
+    const engine = this.#leastLoaded();
+    const placed = { engine, nodeGuid: hca.nodeGuid === undefined ? "" : guidText(hca.nodeGuid) };
+    for (const { nodeGuid } of this.#placed.values()) {
+      if (nodeGuid !== "" && nodeGuid === placed.nodeGuid) throw new Error(`node GUID ${nodeGuid} is already in the fabric`);
+    }
+    this.#placed.set(hca.name, placed);
+    try {
+      const view = await engine.ask<HcaView>({ method: "addHca", hca });
+      placed.nodeGuid = view.nodeGuid;
+      return view;
+    } catch (error) {
+      this.#placed.delete(hca.name);
+      throw error;
+    }
   }
 
   /** Unplugs an HCA; false if there is none of that name. */
-  removeHca(name: string): Promise<boolean> {
-    return this.#ask({ method: "removeHca", name });
+  async removeHca(name: string): Promise<boolean> {
+    const placed = this.#placed.get(name);
+    if (placed === undefined) return false;
+    const isRemoved = await placed.engine.ask<boolean>({ method: "removeHca", name });
+    this.#placed.delete(name);
+    return isRemoved;
   }
 
-  /** HCAs with their counters, the fabric, the engine's own figures. */
-  describe(): Promise<DomainView> {
-    return this.#ask({ method: "describe" });
+  /** HCAs with their counters, the fabric, the engines' own figures. */
+  async describe(): Promise<DomainView> {
+    const views = await Promise.all(this.#engines.map((engine) => engine.ask<DomainView>({ method: "describe" })));
+    const order = [...this.#placed.keys()];
+    const engine: Record<string, number> = {};
+    for (const view of views) {
+      for (const [name, value] of Object.entries(view.engine)) engine[name] = (engine[name] ?? 0) + value;
+    }
+    return {
+      hcas: views.flatMap(({ hcas }) => hcas).sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)),
+      fabric: joinFabricViews(views.map(({ fabric }) => fabric)),
+      engine,
+    };
   }
 
   /**
@@ -125,50 +147,35 @@ export class DomainHandle {
   }
 
   #inspect<T>(name: string, question: InspectQuestion): Promise<T> {
-    return this.#ask({ method: "inspect", name, question });
+    const placed = this.#placed.get(name);
+    if (placed !== undefined) return placed.engine.ask({ method: "inspect", name, question });
+    const names = [...this.#placed.keys()].join(", ");
+    const others = names === "" ? "there is none at all" : `there are: ${names}`;
+    return Promise.reject(new NotFoundError(`there is no HCA named ${name}; ${others}`));
   }
 
-  /** Unplugs everything and ends the thread. */
+  /** Unplugs everything and ends the threads. */
   async stop(): Promise<void> {
-    try {
-      await this.#ask({ method: "stop" });
-    } catch {
-      // It has ended already; that is what was wanted.
-    }
+    await Promise.all(this.#engines.map((engine) => engine.stop()));
     await this.ended.catch(() => {});
   }
 
-  #ask<T>(question: Question): Promise<T> {
-    if (this.#hasEnded) return Promise.reject(new Error("the engine thread has ended"));
-    const id = this.#nextId++;
-    return new Promise<T>((resolve, reject) => {
-      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject });
-      this.#worker.postMessage({ ...question, id });
-      // In this order: the engine drains the descriptor once it has seen the doorbell, so it never stays readable.
-      signalEventfd(this.#wakeDescriptor);
-      Atomics.store(this.#doorbell, 0, 1);
-    });
+  #leastLoaded(): EngineHandle {
+    const loads = new Map(this.#engines.map((engine) => [engine, 0]));
+    for (const { engine } of this.#placed.values()) loads.set(engine, (loads.get(engine) ?? 0) + 1);
+    const [least] = [...loads].sort(([, a], [, b]) => a - b);
+    if (least === undefined) throw new Error("invariant: an engine at least");
+    return least[0];
   }
 
-  #receive(reply: EngineReply): void {
-    if ("log" in reply) {
-      this.#log[reply.log](reply.message);
-      return;
+  /** Without one of its engines a domain is of no use: the first that ends takes the others along. */
+  async #end(): Promise<void> {
+    try {
+      await Promise.race(this.#engines.map(({ ended }) => ended));
+    } finally {
+      await Promise.all(this.#engines.map((engine) => engine.stop()));
+      for (const engine of this.#engines) engine.close();
+      this.#trunks.close();
     }
-    const pending = this.#pending.get(reply.id);
-    this.#pending.delete(reply.id);
-    if ("error" in reply) pending?.reject(reply.isNotFound ? new NotFoundError(reply.error) : new Error(reply.error));
-    else pending?.resolve(reply.value);
   }
-
-  #failAll(error: Error): void {
-    this.#hasEnded = true;
-    for (const pending of this.#pending.values()) pending.reject(error);
-    this.#pending.clear();
-  }
-}
-
-/** The worker's file: TypeScript in a checkout, JavaScript in an installed package. */
-function engineEntry(): URL {
-  return new URL(`./engine-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
 }

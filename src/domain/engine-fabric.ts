@@ -36,7 +36,12 @@ export function newEngineFabric({ index, count }: EnginePlace, sm: "builtin" | "
   });
 }
 
-/** Joins this engine to engine `peer`: the last ports of each switch lead to the others, in their order. */
+/** The port of an engine's switch that leads to engine `peer`: the last ones of each switch lead to the others, in their order. */
+export function trunkPort({ index, count }: EnginePlace, peer: number): number {
+  return DEFAULT_SWITCH_PORTS - (count - 1) + 1 + (peer < index ? peer : peer - 1);
+}
+
+/** Joins this engine to engine `peer`. */
 export function joinEngine(
   place: EnginePlace,
   peer: number,
@@ -44,7 +49,11 @@ export function joinEngine(
   network: Network,
   rings: { outgoing: PacketRing; incoming: PacketRing },
 ): TrunkEnd {
-  const order = peer < place.index ? peer : peer - 1;
-  const switchPort = DEFAULT_SWITCH_PORTS - (place.count - 1) + 1 + order;
-  return new TrunkEnd({ network, fabric, ...rings, switchPort, description: `cable to engine ${peer + 1}` });
+  return new TrunkEnd({
+    network,
+    fabric,
+    ...rings,
+    switchPort: trunkPort(place, peer),
+    description: `cable to engine ${peer + 1}`,
+  });
 }

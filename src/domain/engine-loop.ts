@@ -114,6 +114,9 @@ export interface EngineLoopOptions {
   sleepCostNs: number;
   /** Ends any sleep when it becomes readable. */
   wakeDescriptor: number;
+  /** Word `index` says to other engines whether this one sleeps and has to be woken. */
+  sleepers: Int32Array;
+  index: number;
   /** Called once per turn; handles requests of other threads. Returns false to end the loop. */
   attend: () => boolean;
   /** Counters of the loop itself, in slots of `LoopCounter`. */
@@ -226,7 +229,7 @@ class EngineLoop {
     counters[SLEEPS]! += 1;
     this.#sweepsToClock = 0;
     const before = this.#options.clock.nowNs();
-    this.#socketsReady = this.#poller.wait(sleepNs) > 0;
+    this.#socketsReady = this.#sleep(sleepNs);
     const after = this.#options.clock.nowNs();
     const slept = after - before;
     if (!this.#socketsReady) domain.noteQuietSockets(after);
@@ -234,5 +237,14 @@ class EngineLoop {
     counters[SLEPT_NS]! += slept;
     if (slept > sleepNs + 1_000_000) counters[LATE_SLEEPS]! += 1;
     if (this.#socketsReady) counters[WAKES_BY_SOCKET]! += 1;
+  }
+
+  /** Says so before it looks for packets a last time: whoever sends one after that look sees that it has to wake this engine. */
+  #sleep(sleepNs: number): boolean {
+    const { sleepers, index, domain } = this.#options;
+    Atomics.store(sleepers, index, 1);
+    const isWoken = !domain.hasPackets && this.#poller.wait(sleepNs) > 0;
+    Atomics.store(sleepers, index, 0);
+    return isWoken;
   }
 }

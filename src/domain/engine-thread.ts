@@ -17,7 +17,9 @@ import { warmUpSteps } from "./warm-up.ts";
 const port = parentPort;
 if (port === null) throw new Error("invariant: the engine runs in a worker thread");
 const options = workerData as EngineOptions;
-const doorbell = new Int32Array(options.doorbell);
+const { bell, place, trunks } = options;
+const doorbell = new Int32Array(bell.doorbell);
+const sleepers = new Int32Array(options.sleepers);
 
 const send = (reply: EngineReply): void => port.postMessage(reply);
 const log: Log = {
@@ -28,7 +30,8 @@ const log: Log = {
 
 const counters = newCounters(LoopCounter);
 const random = new Random(randomInt(2 ** 32));
-const domain = new DeviceDomain({ clock: systemClock, log, random, sm: options.sm });
+const domain = new DeviceDomain({ clock: systemClock, log, random, sm: options.sm, place });
+for (const trunk of trunks) domain.join(trunk, sleepers);
 let isStopping = false;
 
 function handle(request: EngineRequest): unknown {
@@ -52,7 +55,7 @@ function handle(request: EngineRequest): unknown {
 function attend(): boolean {
   if (doorbell[0] === 0) return true;
   Atomics.store(doorbell, 0, 0);
-  drainEventfd(options.wakeDescriptor);
+  drainEventfd(bell.wakeDescriptor);
   for (let item = receiveMessageOnPort(port!); item !== undefined; item = receiveMessageOnPort(port!)) {
     const request = item.message as EngineRequest;
     try {
@@ -72,7 +75,9 @@ runEngine({
   clock: systemClock,
   cores: options.cores,
   sleepCostNs: measureSleepCostNs(),
-  wakeDescriptor: options.wakeDescriptor,
+  wakeDescriptor: bell.wakeDescriptor,
+  sleepers,
+  index: place.index,
   attend,
   counters,
   warmUp: warmUpSteps(systemClock, random),

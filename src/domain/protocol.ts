@@ -3,14 +3,35 @@
 
 import type { FabricView } from "../fabric/inspect.ts";
 import type { HcaOptions, HcaView } from "./device-domain.ts";
+import type { EnginePlace } from "./engine-fabric.ts";
 import type { InspectQuestion } from "./inspect.ts";
+
+/** What wakes an engine. */
+export interface EngineBell {
+  /** Word 0 becomes 1 when a request or another engine's packet waits. */
+  doorbell: SharedArrayBuffer;
+  /** An eventfd. */
+  wakeDescriptor: number;
+}
+
+/** The way to another engine and back. */
+export interface TrunkOptions {
+  peer: number;
+  /** Memfds of the two rings. */
+  outgoing: number;
+  incoming: number;
+  /** The other engine's. */
+  bell: EngineBell;
+}
 
 export interface EngineOptions {
   sm: "builtin" | "none";
   cores: number;
-  /** Word 0 becomes 1 when a request waits. */
-  doorbell: SharedArrayBuffer;
-  wakeDescriptor: number;
+  bell: EngineBell;
+  place: EnginePlace;
+  trunks: TrunkOptions[];
+  /** A word for each engine: 1 while it sleeps. */
+  sleepers: SharedArrayBuffer;
 }
 
 /** An HCA to plug into the switch. */

@@ -9,6 +9,7 @@ import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { Fabric, FabricCounts } from "./fabric.ts";
 import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
+import { Trunk } from "./trunk.ts";
 
 export interface PortView {
   readonly number: number;
@@ -52,14 +53,17 @@ const SPEEDS: Readonly<Record<number, string>> = { 1: "SDR", 2: "DDR", 4: "QDR" 
 /** Everything that can be seen of the fabric. */
 export function inspectFabric(fabric: Fabric): FabricView {
   return {
-    nodes: [...fabric.nodes].map(inspectNode),
-    links: [...fabric.links].map(({ a, b }) => ({
-      a: guidText(a.node.guid),
-      aPort: a.number,
-      b: guidText(b.node.guid),
-      bPort: b.number,
-      isUp: a.isLinkUp,
-    })),
+    nodes: [...fabric.nodes].filter((node) => !(node instanceof Trunk)).map(inspectNode),
+    // The far end of a cable to another engine is there.
+    links: [...fabric.links]
+      .filter(({ a, b }) => !(a.node instanceof Trunk || b.node instanceof Trunk))
+      .map(({ a, b }) => ({
+        a: guidText(a.node.guid),
+        aPort: a.number,
+        b: guidText(b.node.guid),
+        bPort: b.number,
+        isUp: a.isLinkUp,
+      })),
     counts: { ...fabric.counts },
     queued: fabric.queued,
     epoch: fabric.epoch,

@@ -80,11 +80,12 @@ function reap({ cq }: Side): number {
 }
 
 /** What the engine thread does in its sweeps. */
-function carryOut({ domain: { nodes, engine } }: TestBed, clock: Clock): void {
+function carryOut({ domain: { nodes, engine, network } }: TestBed, clock: Clock): void {
   const now = clock.nowNs();
   for (let work = 1; work > 0; ) {
     work = 0;
     for (let i = 0; i < nodes.length; i++) work += nodes[i]?.hca.poll(now) ?? 0;
+    work += network.receive(now);
     work += engine.step(now);
     for (let i = 0; i < nodes.length; i++) nodes[i]?.hca.events.flush();
   }

@@ -30,8 +30,8 @@ import {
 } from "./packet.ts";
 import { laneOf } from "./route.ts";
 
-/** Packets under way; half of them make 64 KiB. */
-const WINDOW = 64;
+/** Packets under way: at 2 KiB each half of what a ring holds, and enough for engines that wake each other up. */
+const WINDOW = 256;
 /** An acknowledgement is asked for at the end of a message, and in between as often as this. */
 const ACK_EVERY = 16;
 /** Work of a packet besides its payload, in the bytes that take as long. */

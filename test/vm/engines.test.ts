@@ -1,0 +1,45 @@
+// Two VMs whose HCAs are on different engine threads: unmodified programs see two switches and no other difference.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { run, serverAndClient, startSession } from "./session.ts";
+
+test("two VMs on two engines", async (t) => {
+  const session = await startSession(t, { nodes: 2, engines: 2 });
+  if (session === undefined) return;
+
+  await t.test("one subnet with two switches", async () => {
+    const out = await run(session, "n1", "ibnetdiscover; sminfo; ibtracert $(cat /sys/class/infiniband/mthca0/ports/1/lid) 1");
+    assert.equal(out.match(/^Switch/gm)?.length, 2, out);
+    assert.equal(out.match(/^Ca/gm)?.length, 2, out);
+    assert.match(out, /SMINFO_MASTER/);
+  });
+
+  await t.test("IP over InfiniBand", async () => {
+    assert.match(await run(session, "n1", "ping -c 3 -i 0.2 n2-ib"), / 0% packet loss/);
+  });
+
+  for (const [program, wanted] of [
+    ["ibv_rc_pingpong -n 200 -c", /200 iters/],
+    ["ibv_uc_pingpong -n 200 -c", /200 iters/],
+    ["ibv_ud_pingpong -n 200", /200 iters/],
+    ["ib_write_bw -n 200 -s 100000", /100000/],
+    ["ib_read_bw -n 200 -s 100000", /100000/],
+    ["ib_send_bw -n 200 -e", /65536/],
+    ["ib_atomic_lat -n 200", /#bytes/],
+  ] as const) {
+    await t.test(program, async () => {
+      assert.match(await serverAndClient(session, program, `${program} n1`), wanted);
+    });
+  }
+
+  await t.test("rping: the connection manager, its data verified", async () => {
+    const out = await serverAndClient(session, "rping -s -C 20 -v", "rping -c -a n1-ib -C 20 -V -v");
+    assert.match(out, /ping data/);
+  });
+
+  await t.test("everything that is for the other VM went as packets", async () => {
+    const { hcas } = await session.describe();
+    for (const { name, counters } of hcas) assert.ok((counters.packetsSent ?? 0) > 500, name);
+  });
+});
