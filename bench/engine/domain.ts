@@ -37,10 +37,10 @@ export class Domain {
     this.#folder = folder;
   }
 
-  /** Starts a domain with HCAs of these names; resolves once they listen. */
-  static async start(names: readonly string[]): Promise<Domain> {
+  /** Starts a domain with HCAs of these names, spread over that many engine threads; resolves once they listen. */
+  static async start(names: readonly string[], engines = 1): Promise<Domain> {
     const folder = mkdtempSync(join(tmpdir(), "vhca-bench-"));
-    const child = fork(PROGRAM, [folder, ...names], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+    const child = fork(PROGRAM, [folder, String(engines), ...names], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
     const domain = new Domain(child, folder);
     await domain.#message();
     return domain;

@@ -18,6 +18,8 @@ export interface Extras<T> {
 
 export interface LaneOptions<T> {
   readonly guests?: GuestOptions;
+  /** Engine threads; 1 if left out. */
+  readonly engines?: number;
   prepare(link: Link): Extras<T>;
 }
 
@@ -39,6 +41,20 @@ export class Lanes<T> {
     this.engine = engine;
     this.c = c;
     this.#close = close;
+  }
+
+  /** A single engine, or several threads of it, that the C engine is not compared with. */
+  static async openEngine<T>({ show }: BenchContext, options: LaneOptions<T>): Promise<Lanes<T>> {
+    const close: (() => Promise<void>)[] = [];
+    show("starting the device domain");
+    try {
+      const engine = await openLane(options, close);
+      engine.freeze();
+      return new Lanes(engine, undefined, close);
+    } catch (error) {
+      await closeAll(close);
+      throw error;
+    }
   }
 
   static async open<T>({ tools, show }: BenchContext, options: LaneOptions<T>): Promise<Lanes<T>> {
@@ -81,7 +97,7 @@ export class Lanes<T> {
 }
 
 async function openLane<T>(options: LaneOptions<T>, close: (() => Promise<void>)[]) {
-  const domain = await Domain.start(NAMES);
+  const domain = await Domain.start(NAMES, options.engines);
   close.push(() => domain.stop());
   const guests = await bootGuests(domain, NAMES, options.guests);
   close.push(async () => {

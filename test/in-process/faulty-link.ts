@@ -59,6 +59,11 @@ export class FaultyLink {
     return moved + this.#held.length;
   }
 
+  /** Puts a packet on the way that nobody has sent. */
+  inject(bytes: Uint8Array): void {
+    this.#held.push({ bytes, rounds: 1 + this.#random.below(4) });
+  }
+
   #decide(bytes: Uint8Array): void {
     const { loss, duplicate, reorder } = this.faults;
     this.counts.packets++;

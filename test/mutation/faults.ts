@@ -81,4 +81,34 @@ export const faults: readonly Fault[] = [
     from: "while (count < limit && qp.sqHead !== qp.sqPosted)",
     to: "while (count < limit && ((qp.sqHead + 1) & 0xffff) !== qp.sqPosted && qp.sqHead !== qp.sqPosted)",
   },
+  {
+    what: "a packet that comes twice is executed twice",
+    file: "src/transport/packets/responder.ts",
+    from: "if (ahead < 0) {",
+    to: "if (ahead < -1000) {",
+  },
+  {
+    what: "a packet that is lost is sent again from the one behind it",
+    file: "src/transport/packets/requester.ts",
+    from: "Math.max(0, diff24(psn, messages.psn(index)))",
+    to: "Math.max(0, diff24(psn, messages.psn(index)) + 1)",
+  },
+  {
+    what: "the packet with the end of a write need not bring all of it",
+    file: "src/transport/packets/responder.ts",
+    from: "arrived > c.length || isEnd !== (arrived === c.length)",
+    to: "arrived > c.length",
+  },
+  {
+    what: "a packet may come from any LID",
+    file: "src/transport/packets/receive.ts",
+    from: "qp.port === port && qp.attributes.rlid === packet.slid",
+    to: "qp.port === port",
+  },
+  {
+    what: "a read's packets after the first come from its beginning",
+    file: "src/transport/packets/responder.ts",
+    from: "range.skip(sent * mtu);",
+    to: "",
+  },
 ];
