@@ -36,6 +36,7 @@ export class Trunk extends FabricNode {
   readonly port: Port;
   readonly #carrier: TrunkCarrier;
   readonly #cache: ResolveCache;
+  #isFollowing = false;
   /** Management packets that found no room. */
   dropped = 0;
 
@@ -49,13 +50,19 @@ export class Trunk extends FabricNode {
     this.#cache = new ResolveCache(this.port);
   }
 
-  /** The other end is there, or its link is up or down. */
+  /**
+   * The other end is there, or its link went up or down, and this one follows. It says that it came up, and if it cannot; that it went
+   * down is no news, and would keep the other end from coming up by itself.
+   */
   farEndChanged(isUp: boolean): void {
-    const { link } = this.port;
-    if (isUp === this.port.isEnabled && isUp === this.port.isLinkUp) return;
-    this.port.isEnabled = isUp;
-    if (isUp) link?.train();
-    else link?.goDown();
+    const { port } = this;
+    if (isUp === port.isEnabled && isUp === port.isLinkUp) return;
+    port.isEnabled = isUp;
+    this.#isFollowing = true;
+    if (isUp) port.link?.train();
+    else port.link?.goDown();
+    this.#isFollowing = false;
+    if (isUp) this.#carrier.linkChanged(port.isLinkUp);
   }
 
   /** A management packet has come from the other end. */
@@ -81,7 +88,7 @@ export class Trunk extends FabricNode {
     this.fabric.bumpEpoch();
     // Whether data may pass is for the switch ports at both ends to say.
     if (isUp) port.state = PortState.ACTIVE;
-    this.#carrier.linkChanged(isUp);
+    if (!this.#isFollowing) this.#carrier.linkChanged(isUp);
   }
 
   protected stateSet(_port: Port): void {}
