@@ -11,6 +11,8 @@ import { type Fault, faults } from "./faults.ts";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const TESTS = ["test/conformance/*.test.ts", "test/in-process/*.test.ts", "src/spec/hca/*.test.ts", "src/base/*.test.ts"];
 
+const FILE_TIMEOUT_MS = 120_000;
+
 /** Names of the tests that failed with the fault in place; undefined if it no longer fits the code. */
 function failuresWith(fault: Fault): string[] | undefined {
   const folder = mkdtempSync(join(tmpdir(), "vhca-mutation-"));
@@ -21,7 +23,9 @@ function failuresWith(fault: Fault): string[] | undefined {
     const text = readFileSync(file, "utf8");
     if (!text.includes(fault.from)) return undefined;
     writeFileSync(file, text.replace(fault.from, fault.to));
-    const run = spawnSync(process.execPath, ["--test", "--test-reporter=tap", ...TESTS], { cwd: folder, encoding: "utf8" });
+    // With a fault, a test may go on for ever: its file is ended, which is noticing, too.
+    const args = ["--test", `--test-timeout=${FILE_TIMEOUT_MS}`, "--test-reporter=tap", ...TESTS];
+    const run = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" });
     return [...run.stdout.matchAll(/^not ok \d+ - (.*)$/gm)].map((match) => match[1] ?? "");
   } finally {
     rmSync(folder, { recursive: true, force: true });
