@@ -13,6 +13,11 @@ import type { QueuePair } from "../transport/queue-pair.ts";
 const RECORDS_PER_POLL = 8;
 /** … and where others wait for the end of the sweep. */
 const RECORDS_PER_HASTY_POLL = 1;
+/**
+ * Hasty polls from one look at the hints to the next while they say nothing new. A look takes the words' cache line away from the
+ * processor that rings, and waits for it, just when there is something to do.
+ */
+const POLLS_PER_LOOK = 32;
 const WORDS_PER_PAGE_SHIFT = 10;
 /** The dwords that name a QP and a CQ. A driver stores them last and first; the others say nothing that the records do not. */
 const SEND_WORD = (UarDoorbell.SEND >> 2) + 1;
@@ -29,6 +34,10 @@ class Uar {
   recent: QueuePair | undefined = undefined;
   /** A send hint that has been looked at and still stands in the page; 0 if there is none. */
   standingHint = 0;
+  /** The last send hint named `recent`: its record had said as much before. */
+  isHintRedundant = false;
+  /** Hasty polls until the hints are looked at again. */
+  pollsToLook = 0;
 
   constructor(index: number) {
     this.index = index;
@@ -89,7 +98,8 @@ export class Doorbells {
     for (let i = 0; i < this.#uars.length; i++) {
       const uar = this.#uars[i]!;
       if (uar.recent !== undefined) this.#look(uar.recent);
-      hints += this.#pollHints(uar);
+      if (isHasty && uar.pollsToLook > 0) uar.pollsToLook--;
+      else hints += this.#pollHints(uar);
       this.#sweepQps(uar, records);
       this.#sweepCqs(uar, records);
     }
@@ -110,6 +120,7 @@ export class Doorbells {
       this.#hintCq(uar, high & 0xffffff);
       hints++;
     }
+    uar.pollsToLook = uar.isHintRedundant ? POLLS_PER_LOOK : 0;
     return hints;
   }
 
@@ -123,6 +134,7 @@ export class Doorbells {
     if (standing !== uar.standingHint) {
       uar.standingHint = standing;
       const qp = this.#findHinted(uar, swap32(standing) >>> 8);
+      uar.isHintRedundant = qp !== undefined && qp === uar.recent;
       if (qp !== undefined) this.#look(qp);
       return;
     }
@@ -145,6 +157,7 @@ export class Doorbells {
       counters[AdapterCounter.doorbellsIgnored]! += 1;
       return;
     }
+    uar.isHintRedundant = qp === uar.recent;
     uar.recent = qp;
     if (!qp.setup.sqRecord.isBacked()) counters[AdapterCounter.recordsUnbacked]! += 1;
     this.#look(qp);
