@@ -67,7 +67,6 @@ export class RegionTable {
   readonly #records = new SparseRecords(WORDS);
   readonly #known = new TranslationCache(newMemory(8));
   #mask = 0;
-  #removals = 0;
   count = 0;
   #registeredPages = 0;
 
@@ -91,13 +90,13 @@ export class RegionTable {
     this.#mask = Math.max(0, entries - 1);
     this.count = 0;
     this.#registeredPages = 0;
-    this.#removals++;
+    this.dma.generation++;
     this.#known.clear();
   }
 
   /** Changes whenever a kept translation may have become wrong. */
   get generation(): number {
-    return this.#removals + this.icm.generation + this.dma.generation;
+    return this.dma.generation;
   }
 
   /** Bytes in all regions that translate, in whole pages; a region counts for 256 TiB at most. */
@@ -156,7 +155,7 @@ export class RegionTable {
     this.#records.blockForWriting(index)[this.#records.wordsAt(index) + Word.FLAGS] = 0;
     this.count--;
     if (!region.isPhysical) this.#registeredPages -= pagesOf(region.length);
-    this.#removals++;
+    this.dma.generation++;
     return true;
   }
 
