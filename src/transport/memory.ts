@@ -209,6 +209,15 @@ export class RegionTable {
     return true;
   }
 
+  /** The same for a range that lies in one page which has been found before; false leaves it to `locate` to say whether it is bad. */
+  locateKnown(key: number, pd: number, access: number, hi: number, lo: number, length: number, cursor: Cursor): boolean {
+    const known = this.#known;
+    if (!known.find(key, pd, access, hi, lo, length, this.generation)) return false;
+    cursor.memory = known.memory;
+    cursor.at = known.at;
+    return true;
+  }
+
   /** Keeps the page of hi:lo, which `cursor` points into: where a region begins in a page, so does its memory. */
   #keep(index: number, memoryKey: number, pd: number, access: number, hi: number, lo: number, cursor: Cursor): void {
     const words = this.#records.block(index);

@@ -9,6 +9,8 @@ import {
   SendOpcode,
   Syndrome,
   WQE_NEXT_BYTES,
+  WQE_OPCODE_MASK,
+  WQE_SIZE_MASK,
   WQE_UNIT_BYTES,
 } from "../spec/hca/queues.ts";
 import { ackTimeoutNs, QpState, RNR_TIMER_NS, Service } from "../spec/ib/numbers.ts";
@@ -18,21 +20,17 @@ import { AdapterCounter } from "./counters.ts";
 import { executeDatagram } from "./datagram.ts";
 import { flushQueues } from "./flush.ts";
 import { migrate } from "./path-migration.ts";
+import { runPlainRequests } from "./plain-request.ts";
 import { type QueuePair, Waiting } from "./queue-pair.ts";
 import { executeManagement } from "./special.ts";
-import { Outcome } from "./status.ts";
+import { Outcome, WQE_COST_BYTES } from "./status.ts";
 
-/** Work of one WQE that moves nothing, in the bytes that take as long; keeps turns of small and large messages alike. */
-const WQE_COST_BYTES = 512;
 /** What a QP may do before the next one has its turn. */
 export const TURN_BYTES = 64 * 1024;
 /** Infinite RNR retries (9.7.5.2.8). */
 const RNR_FOREVER = 7;
 /** How long to wait before asking again when the QP has no ACK timeout. */
 const NO_TIMEOUT_NS = 100e6;
-
-const OPCODE_MASK = 0x1f;
-const SIZE_MASK = 0x3f;
 
 /**
  * Gives the QP a turn.
@@ -49,6 +47,9 @@ export function runSendQueue(qp: QueuePair, nowNs: number): number {
         return work;
       }
       if (qp.sqHead === qp.sqPosted && !qp.refreshPosted()) return work;
+      const done = runPlainRequests(qp, TURN_BYTES - work);
+      work += done;
+      if (done > 0) continue;
     }
     const doneBefore = qp.isTransferring ? qp.done : 0;
     const outcome = execute(qp);
@@ -161,8 +162,8 @@ function fetch(qp: QueuePair): number {
   qp.prepareSendList();
   qp.wqeOffset = qp.sendOffset(qp.sqHead);
   if (!wqes.locate(qp.sendOffset(qp.sqHead - 1), WQE_NEXT_BYTES)) return Syndrome.LOCAL_PROTECTION;
-  qp.wqeOpcode = wqes.memory.view.getInt32(wqes.at, false) & OPCODE_MASK;
-  const bytes = (wqes.memory.view.getInt32(wqes.at + 4, false) & SIZE_MASK) * WQE_UNIT_BYTES;
+  qp.wqeOpcode = wqes.memory.view.getInt32(wqes.at, false) & WQE_OPCODE_MASK;
+  const bytes = (wqes.memory.view.getInt32(wqes.at + 4, false) & WQE_SIZE_MASK) * WQE_UNIT_BYTES;
   if (bytes < WQE_NEXT_BYTES || bytes > 1 << qp.setup.logSqStride) return Syndrome.LOCAL_QP_OPERATION;
   qp.wqeBytes = bytes;
   if (!wqes.locate(qp.wqeOffset, bytes)) return Syndrome.LOCAL_PROTECTION;
