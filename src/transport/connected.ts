@@ -14,10 +14,8 @@ import { type AdapterPort, pkeysMatch } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
 import { gatherBytes, Moved, moveBytes, ScatterList, scatterBytes } from "./scatter-list.ts";
 import { newParty } from "./scratch.ts";
-import { Outcome } from "./status.ts";
+import { Outcome, SLICE_BYTES } from "./status.ts";
 
-/** Bytes of one message moved before others have a turn: about 5 µs of copying. */
-export const SLICE_BYTES = 64 * 1024;
 const UC_BASE = 0x20;
 const ATOMIC_BYTES = 8;
 

@@ -54,6 +54,8 @@ export class Cursor {
   /** Contiguous bytes from there. */
   run = 0;
   isWritable = false;
+  /** The region, for `translate`, if there is more of the range than `run`. */
+  region = NO_REGION;
 
   constructor(none: Memory) {
     this.memory = none;
@@ -205,16 +207,9 @@ export class RegionTable {
     if (index === NO_REGION || !this.allows(index, pd, access, hi, lo, length)) return false;
     if (!this.translate(index, hi, lo, done, wanted < left ? wanted : left, cursor)) return false;
     if (cursor.run > left) cursor.run = left;
-    if (done === 0 && cursor.isWritable) this.#keep(index, memoryKey, pd, access, hi, lo, cursor);
-    return true;
-  }
-
-  /** The same for a range that lies in one page which has been found before; false leaves it to `locate` to say whether it is bad. */
-  locateKnown(key: number, pd: number, access: number, hi: number, lo: number, length: number, cursor: Cursor): boolean {
-    const known = this.#known;
-    if (!known.find(key, pd, access, hi, lo, length, this.generation)) return false;
-    cursor.memory = known.memory;
-    cursor.at = known.at;
+    cursor.region = index;
+    if (done === 0 && cursor.isWritable && (lo & PAGE_MASK) + length <= PAGE_BYTES)
+      this.#keep(index, memoryKey, pd, access, hi, lo, cursor);
     return true;
   }
 
