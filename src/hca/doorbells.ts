@@ -11,8 +11,9 @@ import type { QueuePair } from "../transport/queue-pair.ts";
 
 /** Records of each kind looked at per UAR and poll, so that a lost hint costs little and is found soon: where there is time, … */
 const RECORDS_PER_POLL = 8;
-/** … and where others wait for the end of the sweep. */
-const RECORDS_PER_HASTY_POLL = 1;
+/** … and where others wait for the end of the sweep: one in so many polls. */
+const RECORDS_PER_HASTY_LOOK = 1;
+const HASTY_POLLS_PER_RECORD = 4;
 /**
  * Hasty polls from one look at the hints to the next while they say nothing new. A look takes the words' cache line away from the
  * processor that rings, and waits for it, just when there is something to do.
@@ -36,8 +37,9 @@ class Uar {
   standingHint = 0;
   /** The last send hint named `recent`: its record had said as much before. */
   isHintRedundant = false;
-  /** Hasty polls until the hints are looked at again. */
+  /** Hasty polls until the hints are looked at again, and until a record is. */
   pollsToLook = 0;
+  pollsToRecord = 0;
 
   constructor(index: number) {
     this.index = index;
@@ -93,13 +95,18 @@ export class Doorbells {
    * @param isHasty look at few records only
    */
   poll(isHasty = false): number {
-    const records = isHasty ? RECORDS_PER_HASTY_POLL : RECORDS_PER_POLL;
+    const records = isHasty ? RECORDS_PER_HASTY_LOOK : RECORDS_PER_POLL;
     let hints = 0;
     for (let i = 0; i < this.#uars.length; i++) {
       const uar = this.#uars[i]!;
       if (uar.recent !== undefined) this.#look(uar.recent);
       if (isHasty && uar.pollsToLook > 0) uar.pollsToLook--;
       else hints += this.#pollHints(uar);
+      if (isHasty && uar.pollsToRecord > 0) {
+        uar.pollsToRecord--;
+        continue;
+      }
+      uar.pollsToRecord = HASTY_POLLS_PER_RECORD - 1;
       this.#sweepQps(uar, records);
       this.#sweepCqs(uar, records);
     }
