@@ -49,7 +49,10 @@ export class AddressSpace {
   run = 0;
   /** Whether the device may write there. */
   writable = false;
-  /** Changes with every map and unmap; whoever keeps an answer of `locate` compares it. */
+  /**
+   * Changes with every map and unmap; whoever keeps an answer of `locate` compares it. Tables that lead here count up, too, when they
+   * change: one number then tells of all that may have become wrong.
+   */
   generation = 0;
 
   readonly #none: Memory;

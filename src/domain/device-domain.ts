@@ -28,12 +28,20 @@ import type { TrunkOptions } from "./protocol.ts";
 
 /** Sockets are looked at this often while the engine is awake: a look is a system call, a sweep is not. */
 const SOCKET_LOOK_NS = 50_000;
+/**
+ * … and this often where somebody waits for the end of the sweep and no message has come for some time: the look takes as long as several
+ * small messages.
+ */
+const HASTY_SOCKET_LOOK_NS = 1_000_000;
+const SOCKET_CALM_NS = 20_000_000;
 /** Sleeps between two looks at what makes no socket ready. */
 const SLEEPS_PER_SERVER = 32;
 /** After a message the next one is waited for this long, at every sweep: one whose registers are trapped sends one after the other. */
 const SOCKET_EAGER_NS = 100_000;
 /** Polls without work after which an HCA counts as quiet: some milliseconds. */
 const BUSY_POLLS = 10_000;
+/** Hasty sweeps to one look at an HCA that has been quiet: all that it touches has left the cache, so the look is dear. */
+const SWEEPS_PER_QUIET_HCA = 4;
 /** Management packets carried in one sweep. */
 const FABRIC_BUDGET = 64;
 
@@ -88,7 +96,8 @@ export class DeviceDomain {
   readonly #trunks: EngineLink[] = [];
   readonly #poller = new Poller();
   #nextSocketLookNs = 0;
-  #eagerUntilNs = 0;
+  #nextHastySocketLookNs = 0;
+  #lastMessageNs = Number.NEGATIVE_INFINITY;
   #serverCursor = 0;
   #sleepsToServer = SLEEPS_PER_SERVER;
   /** HCAs that have had something to do lately, in any order. */
@@ -97,6 +106,7 @@ export class DeviceDomain {
   readonly #due: Events[] = [];
   /** Whose turn it is among the HCAs that have been quiet. */
   #quietCursor = 0;
+  #sweepsToQuietHca = 0;
 
   /** @param sm "builtin", or "none" to leave the fabric to a subnet manager in a guest */
   constructor(options: { clock: Clock; log: Log; random: Random; sm: "builtin" | "none"; place?: EnginePlace }) {
@@ -208,7 +218,8 @@ export class DeviceDomain {
    */
   sweep(nowNs: number, pollSockets: boolean, isHasty = false): number {
     let work = 0;
-    if (pollSockets || nowNs >= this.#nextSocketLookNs) work += this.#lookAtSockets(nowNs, pollSockets);
+    if (pollSockets || nowNs >= (isHasty ? this.#nextHastySocketLookNs : this.#nextSocketLookNs))
+      work += this.#lookAtSockets(nowNs, pollSockets);
     work += isHasty ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
     work += this.#fabric.step(nowNs, FABRIC_BUDGET);
     work += this.#network.receive(nowNs);
@@ -270,11 +281,16 @@ export class DeviceDomain {
   /** One system call says whether any socket has something; only then each of them is asked. */
   #lookAtSockets(nowNs: number, isSure: boolean): number {
     this.#nextSocketLookNs = nowNs + SOCKET_LOOK_NS;
-    if (!isSure && nowNs >= this.#eagerUntilNs && !this.#isSocketReady()) return this.#pollNextServer();
+    const isCalm = nowNs - this.#lastMessageNs > SOCKET_CALM_NS;
+    this.#nextHastySocketLookNs = isCalm ? nowNs + HASTY_SOCKET_LOOK_NS : this.#nextSocketLookNs;
+    if (!isSure && nowNs >= this.#lastMessageNs + SOCKET_EAGER_NS && !this.#isSocketReady()) return this.#pollNextServer();
     let work = 0;
     for (let i = 0; i < this.#entries.length; i++) work += this.#entries[i]!.server.poll();
-    if (work > 0) this.#eagerUntilNs = nowNs + SOCKET_EAGER_NS;
-    if (nowNs < this.#eagerUntilNs) this.#nextSocketLookNs = nowNs;
+    if (work > 0) this.#lastMessageNs = nowNs;
+    if (nowNs < this.#lastMessageNs + SOCKET_EAGER_NS) {
+      this.#nextSocketLookNs = nowNs;
+      this.#nextHastySocketLookNs = nowNs;
+    }
     return work;
   }
 
@@ -302,10 +318,14 @@ export class DeviceDomain {
     return work;
   }
 
-  /** Polls the HCAs that have had something to do lately, and one of the others. */
+  /** Polls the HCAs that have had something to do lately, and now and then one of the others. */
   #pollHastily(nowNs: number): number {
     const busy = this.#busy;
-    let work = this.#pollNextQuiet(nowNs);
+    let work = 0;
+    if (--this.#sweepsToQuietHca < 0) {
+      this.#sweepsToQuietHca = SWEEPS_PER_QUIET_HCA - 1;
+      work = this.#pollNextQuiet(nowNs);
+    }
     for (let i = busy.length - 1; i >= 0; i--) {
       const entry = busy[i]!;
       const done = entry.fn.hca.poll(nowNs, true);

@@ -64,9 +64,10 @@ export function idlePolicy(cores: number, clients: number, sleepCostNs: number):
     shortUntilNs: 3_000_000,
     mediumSleepNs: 200_000,
     mediumUntilNs: 100_000_000,
-    longSleepNs: 1_000_000,
-    // Whoever has not been heard for so long can wait another millisecond; two idle VMs then cost 2 % of a core instead of 4.
-    longUntilNs: 2e9,
+    // Short enough that the first operation after a second takes less than a millisecond, with the late end of the sleep and all.
+    longSleepNs: 500_000,
+    // Whoever has not been heard for so long can wait another millisecond; two idle VMs then cost 2 % of a core instead of 7.
+    longUntilNs: 1.2e9,
     quietSleepNs: 2_000_000,
     unusedSleepNs: 20_000_000,
   };

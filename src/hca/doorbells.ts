@@ -11,8 +11,14 @@ import { type QueuePair, Waiting } from "../transport/queue-pair.ts";
 
 /** Records of each kind looked at per UAR and poll, so that a lost hint costs little and is found soon: where there is time, … */
 const RECORDS_PER_POLL = 8;
-/** … and where others wait for the end of the sweep. */
-const RECORDS_PER_HASTY_POLL = 1;
+/** … and where others wait for the end of the sweep: one in so many polls. */
+const RECORDS_PER_HASTY_LOOK = 1;
+const HASTY_POLLS_PER_RECORD = 4;
+/**
+ * Hasty polls from one look at the hints to the next while they say nothing new. A look takes the words' cache line away from the
+ * processor that rings, and waits for it, just when there is something to do.
+ */
+const POLLS_PER_LOOK = 32;
 const WORDS_PER_PAGE_SHIFT = 10;
 /** The dwords that name a QP and a CQ. A driver stores them last and first; the others say nothing that the records do not. */
 const SEND_WORD = (UarDoorbell.SEND >> 2) + 1;
@@ -29,6 +35,11 @@ class Uar {
   recent: QueuePair | undefined = undefined;
   /** A send hint that has been looked at and still stands in the page; 0 if there is none. */
   standingHint = 0;
+  /** The last send hint named `recent`: its record had said as much before. */
+  isHintRedundant = false;
+  /** Hasty polls until the hints are looked at again, and until a record is. */
+  pollsToLook = 0;
+  pollsToRecord = 0;
 
   constructor(index: number) {
     this.index = index;
@@ -84,12 +95,18 @@ export class Doorbells {
    * @param isHasty look at few records only
    */
   poll(isHasty = false): number {
-    const records = isHasty ? RECORDS_PER_HASTY_POLL : RECORDS_PER_POLL;
+    const records = isHasty ? RECORDS_PER_HASTY_LOOK : RECORDS_PER_POLL;
     let hints = 0;
     for (let i = 0; i < this.#uars.length; i++) {
       const uar = this.#uars[i]!;
       if (uar.recent !== undefined) this.#look(uar.recent);
-      hints += this.#pollHints(uar);
+      if (isHasty && uar.pollsToLook > 0) uar.pollsToLook--;
+      else hints += this.#pollHints(uar);
+      if (isHasty && uar.pollsToRecord > 0) {
+        uar.pollsToRecord--;
+        continue;
+      }
+      uar.pollsToRecord = HASTY_POLLS_PER_RECORD - 1;
       this.#sweepQps(uar, records);
       this.#sweepCqs(uar, records);
     }
@@ -110,6 +127,7 @@ export class Doorbells {
       this.#hintCq(uar, high & 0xffffff);
       hints++;
     }
+    uar.pollsToLook = uar.isHintRedundant ? POLLS_PER_LOOK : 0;
     return hints;
   }
 
@@ -123,6 +141,7 @@ export class Doorbells {
     if (standing !== uar.standingHint) {
       uar.standingHint = standing;
       const qp = this.#findHinted(uar, swap32(standing) >>> 8);
+      uar.isHintRedundant = qp !== undefined && qp === uar.recent;
       if (qp !== undefined) this.#look(qp);
       return;
     }
@@ -145,6 +164,7 @@ export class Doorbells {
       counters[AdapterCounter.doorbellsIgnored]! += 1;
       return;
     }
+    uar.isHintRedundant = qp === uar.recent;
     uar.recent = qp;
     if (!qp.setup.sqRecord.isBacked()) counters[AdapterCounter.recordsUnbacked]! += 1;
     this.#look(qp);

@@ -8,6 +8,8 @@ import type { QueuePair } from "./queue-pair.ts";
 
 /** Bit 3 of a send WQE's control dword: generate a CQE. */
 const SIGNALED = 1 << 3;
+/** Bit 1: the receiver's completion is solicited. */
+export const SOLICITED = 1 << 1;
 
 /** Which counter an error completion goes to, by syndrome; -1: none of its own ("flushed" is counted where it happens). */
 const errorCounters = new Int8Array(256).fill(-1);

@@ -7,18 +7,15 @@ import { Access, AddressPath, PathMigration, PRIMARY_PATH_AT } from "../spec/hca
 import { EventType, SendOpcode, Syndrome } from "../spec/hca/queues.ts";
 import { Operation } from "../spec/ib/bth-opcode.ts";
 import { mtuBytes, Service } from "../spec/ib/numbers.ts";
-import { completeReceive, completeReceiveError, completeSend, countTraffic } from "./completion.ts";
+import { completeReceive, completeReceiveError, completeSend, countTraffic, SOLICITED } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
 import { followMigration, noteArming } from "./path-migration.ts";
 import { type AdapterPort, pkeysMatch } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
 import { gatherBytes, Moved, moveBytes, ScatterList, scatterBytes } from "./scatter-list.ts";
 import { newParty } from "./scratch.ts";
-import { Outcome } from "./status.ts";
+import { Outcome, SLICE_BYTES } from "./status.ts";
 
-/** Bytes of one message moved before others have a turn: about 5 µs of copying. */
-export const SLICE_BYTES = 64 * 1024;
-const SOLICITED = 1 << 1;
 const UC_BASE = 0x20;
 const ATOMIC_BYTES = 8;
 

@@ -40,7 +40,7 @@ export class DoorbellRecord {
   }
 
   #locate(): boolean {
-    const generation = this.#icm.generation + this.#icm.dma.generation;
+    const { generation } = this.#icm.dma;
     if (this.#generation === generation) return true;
     if (!this.#icm.locate(this.#page, this.#offset)) return false;
     this.#memory = this.#icm.dma.memory;

@@ -10,8 +10,6 @@ const UNMAPPED = -1;
 /** ICM page → DMA page. `locate` leaves its answer in the fields of the address space. */
 export class Icm {
   readonly dma: AddressSpace;
-  /** Changes with every map and unmap. */
-  generation = 0;
   /** Pages mapped at the moment. */
   mappedPages = 0;
   #pages = new Int32Array(0);
@@ -36,7 +34,7 @@ export class Icm {
       if (this.#pages[firstPage + i] === UNMAPPED) this.mappedPages++;
       this.#pages[firstPage + i] = firstPfn + i;
     }
-    this.generation++;
+    this.dma.generation++;
     return true;
   }
 
@@ -47,13 +45,13 @@ export class Icm {
       if (this.#pages[page] !== UNMAPPED) this.mappedPages--;
       this.#pages[page] = UNMAPPED;
     }
-    this.generation++;
+    this.dma.generation++;
   }
 
   clear(): void {
     this.#pages = new Int32Array(0);
     this.mappedPages = 0;
-    this.generation++;
+    this.dma.generation++;
   }
 
   /** Finds the byte at `offset` of ICM page `page` in guest memory; the answer is in `dma.memory`, `dma.at`, `dma.run`. */

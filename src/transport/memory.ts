@@ -54,6 +54,8 @@ export class Cursor {
   /** Contiguous bytes from there. */
   run = 0;
   isWritable = false;
+  /** The region, for `translate`, if there is more of the range than `run`. */
+  region = NO_REGION;
 
   constructor(none: Memory) {
     this.memory = none;
@@ -67,7 +69,6 @@ export class RegionTable {
   readonly #records = new SparseRecords(WORDS);
   readonly #known = new TranslationCache(newMemory(8));
   #mask = 0;
-  #removals = 0;
   count = 0;
   #registeredPages = 0;
 
@@ -91,13 +92,13 @@ export class RegionTable {
     this.#mask = Math.max(0, entries - 1);
     this.count = 0;
     this.#registeredPages = 0;
-    this.#removals++;
+    this.dma.generation++;
     this.#known.clear();
   }
 
   /** Changes whenever a kept translation may have become wrong. */
   get generation(): number {
-    return this.#removals + this.icm.generation + this.dma.generation;
+    return this.dma.generation;
   }
 
   /** Bytes in all regions that translate, in whole pages; a region counts for 256 TiB at most. */
@@ -156,7 +157,7 @@ export class RegionTable {
     this.#records.blockForWriting(index)[this.#records.wordsAt(index) + Word.FLAGS] = 0;
     this.count--;
     if (!region.isPhysical) this.#registeredPages -= pagesOf(region.length);
-    this.#removals++;
+    this.dma.generation++;
     return true;
   }
 
@@ -206,7 +207,9 @@ export class RegionTable {
     if (index === NO_REGION || !this.allows(index, pd, access, hi, lo, length)) return false;
     if (!this.translate(index, hi, lo, done, wanted < left ? wanted : left, cursor)) return false;
     if (cursor.run > left) cursor.run = left;
-    if (done === 0 && cursor.isWritable) this.#keep(index, memoryKey, pd, access, hi, lo, cursor);
+    cursor.region = index;
+    if (done === 0 && cursor.isWritable && (lo & PAGE_MASK) + length <= PAGE_BYTES)
+      this.#keep(index, memoryKey, pd, access, hi, lo, cursor);
     return true;
   }
 

@@ -12,13 +12,11 @@ import { flushQueues } from "./flush.ts";
 import { runPackets, runPacketTimer } from "./packets/requester.ts";
 import { connectionOf } from "./packets/route.ts";
 import { migrate } from "./path-migration.ts";
+import { runPlainRequests } from "./plain-request.ts";
 import { type QueuePair, Waiting } from "./queue-pair.ts";
 import { failSend, fetch, finishDrain, NO_TIMEOUT_NS, RNR_FOREVER, TURN_BYTES } from "./send-queue.ts";
 import { executeManagement } from "./special.ts";
-import { Outcome } from "./status.ts";
-
-/** Work of one WQE that moves nothing, in the bytes that take as long; keeps turns of small and large messages alike. */
-const WQE_COST_BYTES = 512;
+import { Outcome, WQE_COST_BYTES } from "./status.ts";
 
 /**
  * Gives the QP a turn.
@@ -36,6 +34,9 @@ export function runSendQueue(qp: QueuePair, nowNs: number): number {
         return work;
       }
       if (qp.sqHead === qp.sqPosted && !qp.refreshPosted()) return work;
+      const done = runPlainRequests(qp, TURN_BYTES - work);
+      work += done;
+      if (done > 0) continue;
     }
     const doneBefore = qp.isTransferring ? qp.done : 0;
     const outcome = execute(qp);

@@ -2,15 +2,13 @@
 // docs "infinihost" 5.2.3, 5.2.4.
 
 import { copyBytes, type Memory } from "../base/bytes.ts";
-import { DATA_SEGMENT_BYTES, INVALID_LKEY, Syndrome } from "../spec/hca/queues.ts";
+import { DATA_SEGMENT_BYTES, INLINE_LENGTH_MASK, INVALID_LKEY, Syndrome } from "../spec/hca/queues.ts";
 import { Cursor, type RegionTable } from "./memory.ts";
 import { MESSAGE_BYTES_MAX } from "./queue-pair-attributes.ts";
 
 const WORDS_PER_SGE = 4;
 /** A WQE holds at most 63 units of 16 bytes, one of them the control segment. */
 export const SGES_MAX = 62;
-/** Length field of an inline segment, bits 9:0. */
-const INLINE_LENGTH_MASK = 0x3ff;
 
 const NO_SGES = new Int32Array(0);
 

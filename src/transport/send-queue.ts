@@ -9,6 +9,8 @@ import {
   SendOpcode,
   Syndrome,
   WQE_NEXT_BYTES,
+  WQE_OPCODE_MASK,
+  WQE_SIZE_MASK,
   WQE_UNIT_BYTES,
 } from "../spec/hca/queues.ts";
 import { QpState, Service } from "../spec/ib/numbers.ts";
@@ -23,9 +25,6 @@ export const RNR_FOREVER = 7;
 /** How long to wait before asking again when the QP has no ACK timeout. */
 export const NO_TIMEOUT_NS = 100e6;
 
-const OPCODE_MASK = 0x1f;
-const SIZE_MASK = 0x3f;
-
 /**
  * Reads send WQE number `counter`: opcode and size from the slot before it (5.2.2), control and segments from its own. Every value is read
  * once. Returns 0 or a syndrome.
@@ -35,8 +34,8 @@ export function fetch(qp: QueuePair, counter: number): number {
   qp.prepareSendList();
   qp.wqeOffset = qp.sendOffset(counter);
   if (!wqes.locate(qp.sendOffset(counter - 1), WQE_NEXT_BYTES)) return Syndrome.LOCAL_PROTECTION;
-  qp.wqeOpcode = wqes.memory.view.getInt32(wqes.at, false) & OPCODE_MASK;
-  const bytes = (wqes.memory.view.getInt32(wqes.at + 4, false) & SIZE_MASK) * WQE_UNIT_BYTES;
+  qp.wqeOpcode = wqes.memory.view.getInt32(wqes.at, false) & WQE_OPCODE_MASK;
+  const bytes = (wqes.memory.view.getInt32(wqes.at + 4, false) & WQE_SIZE_MASK) * WQE_UNIT_BYTES;
   if (bytes < WQE_NEXT_BYTES || bytes > 1 << qp.setup.logSqStride) return Syndrome.LOCAL_QP_OPERATION;
   qp.wqeBytes = bytes;
   if (!wqes.locate(qp.wqeOffset, bytes)) return Syndrome.LOCAL_PROTECTION;

@@ -10,6 +10,7 @@ import {
   ATOMIC_SEGMENT_BYTES,
   AtomicSegment,
   DATA_SEGMENT_BYTES,
+  INLINE_LENGTH_MASK,
   INVALID_LKEY,
   REMOTE_ADDRESS_BYTES,
   RemoteAddressSegment,
@@ -28,7 +29,6 @@ import type { SegmentView, WqeView } from "./views.ts";
 /** WQEs of one queue that are decoded for one answer. */
 export const WQES_SHOWN = 8;
 export const NOT_MAPPED = "not mapped";
-const INLINE_LENGTH_MASK = 0x3ff;
 
 /** Whose keys the segments name. */
 export interface Owner {

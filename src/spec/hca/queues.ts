@@ -29,6 +29,9 @@ export const WQE_NEXT_BYTES = 16;
 /** Sizes in WQE links count units of 16 bytes. */
 export const WQE_UNIT_BYTES = 16;
 export const WQE_SIZE_UNITS_MAX = 63;
+/** Opcode and size in the two dwords of a WQE's link (5.2.2). */
+export const WQE_OPCODE_MASK = 0x1f;
+export const WQE_SIZE_MASK = 0x3f;
 
 /** Send opcodes (5.2.2); completions carry the same numbers. */
 export const SendOpcode = {
@@ -54,6 +57,7 @@ export const DATA_SEGMENT_BYTES = 16;
 /** Ends the list of a receive WQE together with a byte count of 0. */
 export const INVALID_LKEY = 0x100;
 export const INLINE_FLAG = 0x80000000;
+export const INLINE_LENGTH_MASK = 0x3ff;
 /** Byte count field of an inline segment, bits 9:0 and the library's limit of 1024. */
 export const INLINE_BYTES_MAX = 1024;
 

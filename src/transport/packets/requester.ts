@@ -9,7 +9,7 @@ import { Access, PathMigration } from "../../spec/hca/contexts.ts";
 import { SendOpcode, Syndrome } from "../../spec/hca/queues.ts";
 import { bthOpcode, OpcodeTransport, Operation } from "../../spec/ib/bth-opcode.ts";
 import { AethKind, ackTimeoutNs, mtuBytes, NakCode, QpState, RNR_TIMER_NS, Service } from "../../spec/ib/numbers.ts";
-import { completeSendOf } from "../completion.ts";
+import { completeSendOf, SOLICITED } from "../completion.ts";
 import { AdapterCounter } from "../counters.ts";
 import { migrate } from "../path-migration.ts";
 import { type QueuePair, Waiting } from "../queue-pair.ts";
@@ -36,7 +36,6 @@ const WINDOW = 256;
 const ACK_EVERY = 16;
 /** Work of a packet besides its payload, in the bytes that take as long. */
 const PACKET_COST_BYTES = 512;
-const SOLICITED = 1 << 1;
 const ATOMIC_BYTES = 8;
 
 /** What became of an attempt to send a packet: `CLOSED` is a window that is full until an acknowledgement comes. */
