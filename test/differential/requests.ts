@@ -8,7 +8,7 @@ import { number64, randomBytes } from "../fuzz/values.ts";
 import type { Service } from "./reference-engine.ts";
 import { NOWHERE, type Range, type RegionFacts } from "./reference-memory.ts";
 import { type Arena, BAD_KINDS, rangeOf } from "./regions.ts";
-import { type End, QKEY, SGES_MAX } from "./world.ts";
+import { type End, type Planned, QKEY, SGES_MAX } from "./world.ts";
 
 const PAGE = 4096;
 const GRH_BYTES = 40;
@@ -99,12 +99,12 @@ function spoilOne(random: Random, arena: Arena, ranges: Range[]): Range[] {
 }
 
 /** A receive for the pool of `to`; the wrong ones are too short by chance or name bad memory. */
-export function anyReceive(random: Random, arena: Arena, service: Service, isClean: boolean): { sges: Sge[]; length: number } {
+export function anyReceive(random: Random, arena: Arena, service: Service, isClean: boolean): Planned {
   const header = service === "UD" ? GRH_BYTES : 0;
   const length = header + anyLength(random, WIDE_BYTES - header);
   const ranges = scatterList(random, arena, length);
-  const wrong = !isClean && random.chance(0.06) ? spoilOne(random, arena, ranges) : ranges;
-  return { sges: wrong.map(toSge), length };
+  const isSound = isClean || random.chance(0.94);
+  return { sges: (isSound ? ranges : spoilOne(random, arena, ranges)).map(toSge), length, isSound };
 }
 
 export interface Choice {

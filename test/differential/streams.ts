@@ -23,6 +23,8 @@ export type CarrierFactory = (memoryBytes: number) => Carrier;
 const freeSends = ({ qp, reference }: End): number => (1 << qp.logSqSize) - outstanding(qp, reference.sent);
 const outstanding = (qp: DriverQueuePair, sent: number): number => (qp.sendPosted + COUNTS - sent) % COUNTS;
 
+const isSound = ({ posted, planned }: Pool): boolean => [...posted, ...planned].every((receive) => receive.isSound);
+
 /** CQEs that a driver may leave for a round without any risk that the queue overruns in the next. */
 const BACKLOG_MAX = 40;
 const backlog = ({ reference, consumed }: CqBook): number => reference.produced - consumed;
@@ -185,8 +187,8 @@ export class Streams {
     const [a, b] = lane.ends;
     const choice = { service: lane.service, isClean: true };
     const areFresh = [a, b].every(({ reference, pending }) => reference.state === QpState.RTS && pending.length === 0);
-    const hasBroken = [a, b].some(({ reference }) => reference.inHand !== undefined);
-    if (areFresh && !hasBroken && random.chance(0.25)) {
+    const areSound = [a, b].every(({ reference, pool }) => reference.inHand === undefined && isSound(pool));
+    if (areFresh && areSound && random.chance(0.25)) {
       this.#postDirection({ ...choice, from: a, to: b, mayTake: this.#claim(b.pool, a) }, true);
       this.#postDirection({ ...choice, from: b, to: a, mayTake: this.#claim(a.pool, b) }, true);
       return;
@@ -229,7 +231,7 @@ export class Streams {
   #capacityFor({ from, to, service, isClean }: Choice): number | undefined {
     const { pool } = to;
     const index = from.pending.filter((takes) => takes).length;
-    const lengths = [...pool.posted, ...pool.planned.map(({ length }) => length)];
+    const lengths = [...pool.posted, ...pool.planned].map(({ length }) => length);
     while (lengths.length <= index) {
       if (Math.max(pool.posted.length + pool.planned.length, pool.lent + pool.planned.length) >= pool.slots) {
         return isClean ? undefined : 0;
@@ -244,14 +246,15 @@ export class Streams {
   /** Posts what is planned, or only some of it: the rest comes a round later. */
   #postReceives({ qp, pool }: End, isPartly: boolean): void {
     const count = isPartly ? this.#random.below(pool.planned.length + 1) : pool.planned.length;
-    for (const { sges, length } of pool.planned.splice(0, count)) {
+    for (const receive of pool.planned.splice(0, count)) {
+      const { sges } = receive;
       this.#budget.trace("receive", qp.number, sges);
       if (pool.srq === undefined) qp.postReceive(sges);
       else {
         pool.srq.driver.postReceive(sges);
         pool.lent++;
       }
-      pool.posted.push(length);
+      pool.posted.push(receive);
     }
   }
 }

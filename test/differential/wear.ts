@@ -63,5 +63,5 @@ function settleBooks(world: World, from: End, to: End, count: number): void {
   for (const { books } of world.stations) for (const { reference, consumed } of books) reference.resume(consumed);
   // The list of an SRQ has been round many times: the next WQE is the one that the driver posts next.
   to.reference.receives.resume(count, postReceive(to));
-  to.pool.posted.push(to.reference.isConnected ? 0 : GRH_BYTES);
+  to.pool.posted.push({ sges: [], length: to.reference.isConnected ? 0 : GRH_BYTES, isSound: true });
 }

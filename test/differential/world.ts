@@ -41,13 +41,21 @@ export interface CqBook {
   notified: number;
 }
 
+/** A receive as it was made. */
+export interface Planned {
+  readonly sges: Sge[];
+  readonly length: number;
+  /** Its memory may be written. */
+  readonly isSound: boolean;
+}
+
 /** Receive buffers of a receive queue, oldest first: how long each is, posted and still to be posted. */
 export interface Pool {
   readonly slots: number;
   readonly arena: Arena;
   readonly srq: { driver: DriverSharedReceiveQueue; reference: SharedReceives } | undefined;
-  posted: number[];
-  planned: { sges: Sge[]; length: number }[];
+  posted: Planned[];
+  planned: Planned[];
   /** WQEs taken when the rest was last looked at. */
   takenBefore: number;
   /** WQEs that the driver has not had back (SRQ). */
