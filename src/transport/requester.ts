@@ -31,6 +31,9 @@ const RNR_FOREVER = 7;
 /** How long to wait before asking again when the QP has no ACK timeout. */
 const NO_TIMEOUT_NS = 100e6;
 
+/** What an atomic returns. */
+const ATOMIC_BYTES = 8;
+
 const OPCODE_MASK = 0x1f;
 const SIZE_MASK = 0x3f;
 
@@ -200,7 +203,10 @@ function fetchConnected(qp: QueuePair, at: number, end: number): number {
   const isScatter = qp.wqeOpcode >= SendOpcode.RDMA_READ;
   if (qp.sendList.isInline) return isScatter ? Syndrome.LOCAL_QP_OPERATION : 0;
   const access = isScatter ? Access.LOCAL_WRITE : Access.LOCAL_READ;
-  return qp.sendList.isAllowed(qp.adapter.regions, qp.pd, access) ? 0 : Syndrome.LOCAL_PROTECTION;
+  if (!qp.sendList.isAllowed(qp.adapter.regions, qp.pd, access)) return Syndrome.LOCAL_PROTECTION;
+  // Known before anything is sent, whoever is at the other end.
+  const hasResult = qp.wqeOpcode > SendOpcode.RDMA_READ;
+  return hasResult && qp.sendList.total !== ATOMIC_BYTES ? Syndrome.LOCAL_LENGTH : 0;
 }
 
 /** True if the QP may post its WQE in hand, which is no send (11.4.1.1; the context's SRE, SWE and SAE bits). */
