@@ -60,6 +60,12 @@ function settleBooks(world: World, from: End, to: End, count: number): void {
   to.reference.messages = count;
   from.sentBefore = count;
   to.pool.takenBefore = count;
+  // Whoever stood in RTR has been told by now that the connection works.
+  to.reference.noteArrival();
+  for (const { guest, reference } of world.stations) {
+    guest.device.asyncEvents.length = 0;
+    reference.events = [];
+  }
   for (const { books } of world.stations) for (const { reference, consumed } of books) reference.resume(consumed);
   // The list of an SRQ has been round many times: the next WQE is the one that the driver posts next.
   to.reference.receives.resume(count, postReceive(to));
