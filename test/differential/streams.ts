@@ -99,8 +99,11 @@ export class Streams {
     const { reference, pool } = end;
     end.pending.splice(0, (reference.sent + COUNTS - end.sentBefore) % COUNTS);
     end.sentBefore = reference.sent;
-    pool.posted.splice(0, (reference.receives.taken + COUNTS - pool.takenBefore) % COUNTS);
-    pool.takenBefore = reference.receives.taken;
+    // A WQE in hand has not completed: its slot is not free, and the next message may have it.
+    const isInHand = reference.inHand !== undefined && !reference.receives.isShared;
+    const taken = (reference.receives.taken + COUNTS - (isInHand ? 1 : 0)) % COUNTS;
+    pool.posted.splice(0, (taken + COUNTS - pool.takenBefore) % COUNTS);
+    pool.takenBefore = taken;
     this.#budget.note(`${reference.service} ${reference.state} ${reference.waitsFor ?? ""}`);
   }
 

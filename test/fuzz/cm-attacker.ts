@@ -2,7 +2,18 @@
 // or not at all. It hears what it is told, so that it gets into the later states too.
 
 import type { Random } from "../../src/base/random.ts";
-import { CM_DATA_AT, CmAttribute, CmDreq, CmMra, CmRej, CmRep, CmReq, CmRtu } from "../../src/spec/mad/cm.ts";
+import {
+  CM_DATA_AT,
+  CmAttribute,
+  CmDreq,
+  CmMessage,
+  CmMra,
+  CmRej,
+  CmRep,
+  CmReq,
+  CmRtu,
+  RejectReason,
+} from "../../src/spec/mad/cm.ts";
 import { MadHeader } from "../../src/spec/mad/headers.ts";
 import { MgmtClass } from "../../src/spec/mad/numbers.ts";
 import { newMessage, type Tid, tidOf } from "../../src/verbs/cm/message.ts";
@@ -27,7 +38,7 @@ const bytesOf = (mad: DataView): Uint8Array => new Uint8Array(mad.buffer, mad.by
 interface Dialog {
   readonly mine: number;
   readonly theirs: number;
-  qpn: number;
+  readonly qpn: number;
 }
 
 export class Attacker {
@@ -39,12 +50,19 @@ export class Attacker {
   #heard: DataView[] = [];
   #sent: DataView[] = [];
   readonly #dialogs: Dialog[] = [];
+  /** Sends to QP1, but from a QP of a program. */
+  readonly #sendAsProgram: (bytes: Uint8Array) => void;
 
-  constructor(random: Random, context: Context, victim: number, request: DataView) {
+  constructor(
+    random: Random,
+    context: Context,
+    { victim, request, sendAsProgram }: { victim: number; request: DataView; sendAsProgram: (bytes: Uint8Array) => void },
+  ) {
     this.#random = random;
     this.context = context;
     this.#victim = victim;
     this.#request = request;
+    this.#sendAsProgram = sendAsProgram;
     // Its own connection manager hears nothing, so that nothing is answered that is not answered here.
     context.mads.filter = (mad, isSent) => {
       if (!isSent && isCm(mad)) this.#hear(mad);
@@ -65,9 +83,17 @@ export class Attacker {
     return Array.from({ length: count }, () => this.#newRequest());
   }
 
+  /** Has found out the ids of a connection, perhaps one of others. */
+  learn(dialog: Dialog): void {
+    this.#dialogs.push(dialog);
+    if (this.#dialogs.length > KEPT) this.#dialogs.shift();
+  }
+
   send(mad: DataView): void {
+    const random = this.#random;
     this.#sent = [...this.#sent.slice(-KEPT), mad];
-    this.context.mads.send(copyOf(mad), { dlid: this.#victim, sl: 0 });
+    if (random.chance(0.06)) this.#sendAsProgram(bytesOf(mad).subarray(0, random.pick([MAD_BYTES, random.below(MAD_BYTES + 1)])));
+    else this.context.mads.send(copyOf(mad), { dlid: this.#victim, sl: 0 });
   }
 
   #hear(mad: DataView): void {
@@ -78,8 +104,7 @@ export class Attacker {
     const theirs = CmRep.localCommId.get(kept, AT);
     const mine = attribute === REQ ? this.#random.u32() : CmRep.remoteCommId.get(kept, AT);
     const qpn = (attribute === REQ ? CmReq : CmRep).localQpn.get(kept, AT);
-    if (!this.#dialogs.some((dialog) => dialog.theirs === theirs)) this.#dialogs.push({ mine, theirs, qpn });
-    if (this.#dialogs.length > KEPT) this.#dialogs.shift();
+    if (!this.#dialogs.some((dialog) => dialog.theirs === theirs)) this.learn({ mine, theirs, qpn });
   }
 
   #message(): DataView {
@@ -90,6 +115,7 @@ export class Attacker {
     if (kind < 9) return this.#answer();
     if (kind < 13) return this.#legal(random.pick(ATTRIBUTES));
     if (kind < 15) return copyOf(random.pick(known));
+    if (kind === 15) return this.#givenUp(random.pick(known));
     if (kind < 18) return this.#bent(copyOf(random.chance(0.5) ? random.pick(known) : this.#legal(random.pick(ATTRIBUTES))));
     return this.#garbage();
   }
@@ -104,7 +130,7 @@ export class Attacker {
     const mad = copyOf(this.#request);
     MadHeader.tid.lo.set(mad, 0, random.u32());
     CmReq.localCommId.set(mad, AT, random.chance(0.9) ? random.u32() : random.below(4));
-    CmReq.localQpn.set(mad, AT, random.chance(0.8) ? random.u32() >>> 8 : 0x500 + random.below(6));
+    CmReq.localQpn.set(mad, AT, random.chance(0.6) ? random.u32() >>> 8 : 0x500 + random.below(6));
     CmReq.startingPsn.set(mad, AT, random.u32() >>> 8);
     CmReq.responderResources.set(mad, AT, random.pick([0, 1, 4, 255]));
     CmReq.initiatorDepth.set(mad, AT, random.pick([0, 1, 4, 255]));
@@ -150,6 +176,12 @@ export class Attacker {
       default:
         return newMessage(attribute, CmRtu, tid, { ...ids, privateData: randomBytes(random, random.below(224)) });
     }
+  }
+
+  /** A request taken back before there was an answer, or what looks like it (12.6.7.2, code 4). */
+  #givenUp(about: DataView): DataView {
+    const ids = { localCommId: CmRep.localCommId.get(about, AT), remoteCommId: this.#random.pick([0, this.#random.u32()]) };
+    return newMessage(REJ, CmRej, tidOf(about), { ...ids, message: CmMessage.OTHER, reason: RejectReason.TIMEOUT });
   }
 
   /** Bytes changed, the end cut off, or another attribute or version; the class stays, or nobody would look at it. */

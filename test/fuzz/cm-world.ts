@@ -6,6 +6,7 @@ import type { Random } from "../../src/base/random.ts";
 import { CmAttribute } from "../../src/spec/mad/cm.ts";
 import {
   ALL_ACCESS,
+  activateUd,
   type CompletionQueue,
   type Connection,
   type ConnectionQpOptions,
@@ -15,6 +16,7 @@ import {
   type Listener,
   listen,
   type MemoryRegion,
+  newWorkCompletions,
   type ProtectionDomain,
   VerbsError,
 } from "../../src/verbs/index.ts";
@@ -28,12 +30,14 @@ const PORT = 18515;
 /** Nobody listens there but the attacker. */
 const ATTACKED_PORT = 4000;
 const REGION_BYTES = 4096;
+const GSI_QKEY = 0x80010000;
 /** Of limits.ts: what one peer may have waiting, and how long a message can be put off. */
 const PENDING_PER_PEER = 64;
 const LONGEST_MS = 310_000;
 /** For those that were connected in the last moment. */
 const LAST_MS = 30_000;
 const STEP_MS = 500;
+const SHORT_STEP_MS = 20;
 
 export class Host {
   readonly context: Context;
@@ -101,7 +105,11 @@ export class CmWorld {
     this.victim = victim;
     this.honest = honest;
     this.attackerLid = attacker.lid;
-    this.attacker = new Attacker(random, attacker.context, victim.lid, request);
+    this.attacker = new Attacker(random, attacker.context, {
+      victim: victim.lid,
+      request,
+      sendAsProgram: programOf(attacker, victim.lid),
+    });
     this.#timersBefore = victim.context.timers.pending;
     this.#listener = listen(victim.context, { port: PORT, qp: victim.qp });
     this.#watch();
@@ -192,21 +200,20 @@ export class CmWorld {
 
   /** A connection beside all of it: made, used both ways, ended. */
   async exchange(): Promise<void> {
-    const { simulated, honest, victim } = this;
-    const near = await simulated.during(connect(honest.context, { dlid: victim.lid, port: PORT, qp: honest.qp }));
-    await this.#until(() => this.#served.length > 0);
+    const { honest, victim } = this;
+    const near = await this.#during(connect(honest.context, { dlid: victim.lid, port: PORT, qp: honest.qp }));
+    await this.#until(() => this.#served.length > 0, SHORT_STEP_MS);
     const [far] = this.#served.splice(0) as [Connection];
+    await this.#disturb();
     const said = randomBytes(this.#random, 100);
     honest.mr.bytes.set(said);
-    await simulated.during(
-      near.qp.send({ opcode: "SEND", sgList: [{ addr: honest.mr.addr, length: 100, lkey: honest.mr.lkey }] }),
-    );
-    const completion = await simulated.during(victim.cq.next());
+    await this.#during(near.qp.send({ opcode: "SEND", sgList: [{ addr: honest.mr.addr, length: 100, lkey: honest.mr.lkey }] }));
+    const completion = await this.#during(victim.cq.next());
     assert.deepEqual([completion.status, completion.byteLen, completion.qpNum], ["SUCCESS", 100, far.qp.qpNum]);
     assert.ok(said.equals(victim.mr.bytes.subarray(0, 100)), "what was said has not arrived");
-    await simulated.during(near.close());
-    assert.equal((await simulated.during(far.disconnected())).reason, "REMOTE");
-    await simulated.during(far.close());
+    await this.#during(near.close());
+    assert.equal((await this.#during(far.disconnected())).reason, "REMOTE");
+    await this.#during(far.close());
   }
 
   // ---- what must hold ---------------------------------------------------------------------------------------------------------
@@ -227,10 +234,10 @@ export class CmWorld {
     for (const connection of this.connections.splice(0)) this.#try(connection.close());
     this.#listener.close();
     await simulated.elapse(LONGEST_MS, STEP_MS);
-    await this.#until(() => this.#underWay === 0);
+    await this.#until(() => this.#underWay === 0, STEP_MS);
     for (const connection of this.connections.splice(0)) this.#try(connection.close());
     await simulated.elapse(LAST_MS, STEP_MS);
-    await this.#until(() => this.#underWay === 0);
+    await this.#until(() => this.#underWay === 0, STEP_MS);
     for (const request of this.requests) if (request.isPending) request.reject();
     this.check();
     const { cm, timers, qps } = victim.context;
@@ -238,13 +245,62 @@ export class CmWorld {
     victim.close();
   }
 
-  async #until(isTrue: () => boolean): Promise<void> {
-    while (!isTrue()) {
-      this.#budget.step();
-      this.check();
-      await this.simulated.elapse(STEP_MS, STEP_MS);
+  /** The attacker has learnt of the honest connection and speaks about it. */
+  async #disturb(): Promise<void> {
+    const { attacker, oracle, honest } = this;
+    for (const { peer, localCommId, remoteCommId, localQpn } of oracle.alive) {
+      if (peer.dlid === honest.lid) attacker.learn({ mine: remoteCommId, theirs: localCommId, qpn: localQpn });
+    }
+    for (const mad of attacker.speak()) attacker.send(mad);
+    await this.simulated.elapse(1);
+  }
+
+  /** Takes everything away after a failure: whoever still waits would keep the process from ending. */
+  abandon(): void {
+    for (const host of [this.victim, this.honest]) {
+      const { context } = host;
+      if (context.isDestroyed) continue;
+      context.agent.onGeneralMad = () => {};
+      this.#listener.close();
+      for (const qp of context.qps.values()) qp.destroy();
+      host.close();
     }
   }
+
+  /** Lets time pass until something has happened; it must happen in bounded time. */
+  async #until(isTrue: () => boolean, stepMs: number): Promise<void> {
+    const { simulated } = this;
+    const endMs = simulated.nowMs + LONGEST_MS;
+    while (!isTrue()) {
+      this.check();
+      assert.ok(simulated.nowMs < endMs, "the connection manager has come to a stop");
+      await simulated.elapse(stepMs, stepMs);
+    }
+  }
+
+  async #during<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false;
+    const settle = (): void => {
+      isSettled = true;
+    };
+    promise.then(settle, settle);
+    await this.#until(() => isSettled, SHORT_STEP_MS);
+    return promise;
+  }
+}
+
+/** Sends to QP1 of a port from a UD QP, as a program with the Q_Key can. */
+function programOf({ pd, cq, mr }: Host, dlid: number): (bytes: Uint8Array) => void {
+  const qp = pd.createQp({ qpType: "UD", sendCq: cq, recvCq: cq });
+  activateUd(qp, GSI_QKEY);
+  const ah = pd.createAh({ dlid });
+  const sent = newWorkCompletions(8);
+  return (bytes) => {
+    while (cq.poll(sent) > 0);
+    mr.bytes.set(bytes);
+    const sgList = [{ addr: mr.addr, length: bytes.length, lkey: mr.lkey }];
+    qp.postSend({ opcode: "SEND", sgList, ah, remoteQpn: 1, remoteQkey: GSI_QKEY });
+  };
 }
 
 /** A REQ as the port's own connection manager writes it; nobody hears of it. */

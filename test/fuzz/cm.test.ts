@@ -2,8 +2,9 @@
 // endpoint goes the ways of the state diagrams only (cm-oracle.ts), what is kept is bounded and is gone in the end, and an honest
 // peer connects, exchanges data and disconnects meanwhile.
 
+import type { Random } from "../../src/base/random.ts";
 import { CmWorld } from "./cm-world.ts";
-import { fuzz } from "./kit.ts";
+import { type Budget, fuzz } from "./kit.ts";
 
 const ACTS = 60;
 /** Messages sent at a time: QP1 has so many receives posted. */
@@ -12,6 +13,14 @@ const FLOOD = 100;
 
 fuzz("cm", async (random, budget) => {
   const world = await CmWorld.open(random, budget);
+  try {
+    await run(random, budget, world);
+  } finally {
+    world.abandon();
+  }
+});
+
+async function run(random: Random, budget: Budget, world: CmWorld): Promise<void> {
   const { attacker, simulated } = world;
   const say = async (messages: readonly DataView[]): Promise<void> => {
     for (const [i, mad] of messages.entries()) {
@@ -39,4 +48,4 @@ fuzz("cm", async (random, budget) => {
   }
   await world.exchange();
   await world.end();
-});
+}
