@@ -100,11 +100,13 @@ export class Attacker {
     const kept = copyOf(mad);
     this.#heard = [...this.#heard.slice(-KEPT), kept];
     const attribute = attributeOf(kept);
-    if (attribute !== REQ && attribute !== REP) return;
+    if (attribute !== REQ && attribute !== REP && attribute !== MRA) return;
     const theirs = CmRep.localCommId.get(kept, AT);
     const mine = attribute === REQ ? this.#random.u32() : CmRep.remoteCommId.get(kept, AT);
-    const qpn = (attribute === REQ ? CmReq : CmRep).localQpn.get(kept, AT);
-    if (!this.#dialogs.some((dialog) => dialog.theirs === theirs)) this.learn({ mine, theirs, qpn });
+    const qpn = attribute === MRA ? 0 : (attribute === REQ ? CmReq : CmRep).localQpn.get(kept, AT);
+    const index = this.#dialogs.findIndex((dialog) => dialog.theirs === theirs);
+    if (index < 0) this.learn({ mine, theirs, qpn });
+    else if (attribute === REP) this.#dialogs[index] = { mine, theirs, qpn };
   }
 
   #message(): DataView {
@@ -188,8 +190,9 @@ export class Attacker {
   #bent(mad: DataView): DataView {
     const random = this.#random;
     const bytes = bytesOf(mad);
-    const kind = random.below(4);
-    if (kind === 0) MadHeader.attributeId.set(mad, 0, random.chance(0.9) ? random.pick(ATTRIBUTES) : random.below(2 ** 16));
+    const kind = random.below(5);
+    if (kind === 4) MadHeader.classVersion.set(mad, 0, random.below(4));
+    else if (kind === 0) MadHeader.attributeId.set(mad, 0, random.chance(0.9) ? random.pick(ATTRIBUTES) : random.below(2 ** 16));
     else if (kind === 1) bytes.fill(0, HEADER_BYTES + random.below(MAD_BYTES - HEADER_BYTES));
     else bend(random, random.chance(0.8) ? bytes.subarray(HEADER_BYTES) : bytes, 60);
     return mad;

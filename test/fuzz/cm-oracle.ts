@@ -83,12 +83,20 @@ export class CmOracle {
     return notes;
   }
 
-  /** Whatever has changed since the last message was the program's or a timer's doing. */
+  /** A request that no endpoint stems from: it must be answered, or make one. */
+  isNewRequest(mad: DataView, { slid, srcQp }: MadSource): boolean {
+    const isRequest = MadHeader.attributeId.get(mad, 0) === REQ && MadHeader.classVersion.get(mad, 0) === CM_CLASS_VERSION;
+    const id = CmReq.localCommId.get(mad, AT);
+    const isKnown = this.alive.some((one) => this.#passive.has(one) && one.peer.dlid === slid && one.remoteCommId === id);
+    return isRequest && srcQp === GSI && !isKnown;
+  }
+
+  /** Whatever has changed since it looked last was the program's or a timer's doing, and one step. */
   look(): void {
     for (const [endpoint, before] of this.#states) {
       const { state } = endpoint;
       if (state === before) continue;
-      assert.ok(isReachable(before, state), `without any message from ${before} to ${state}`);
+      assert.ok(ALONE[before].includes(state), `without any message from ${before} to ${state}`);
       this.#note(endpoint);
     }
   }
@@ -129,8 +137,3 @@ export class CmOracle {
 
 const isFrom = ({ peer, state, remoteCommId }: Endpoint, from: MadSource, sender: number): boolean =>
   peer.dlid === from.slid && (state === "REQ_SENT" || remoteCommId === sender);
-
-/** Through any number of steps: several may have been taken between two messages. */
-function isReachable(from: State, to: State): boolean {
-  return ALONE[from].some((next) => next === to || isReachable(next, to));
-}

@@ -123,9 +123,16 @@ export class CmWorld {
     agent.onGeneralMad = (mad, from) => {
       if (!isCm(mad)) return handle(mad, from);
       this.oracle.begin(mad, from);
+      const isNew = this.oracle.isNewRequest(mad, from);
+      const [sent, alive] = [cm.counts.sent, this.oracle.alive.length];
       handle(mad, from);
       for (const note of this.oracle.end(mad)) this.#budget.note(note);
+      if (isNew) assert.ok(cm.counts.sent > sent || this.oracle.alive.length > alive, "a request without any answer");
     };
+    this.victim.context.addBackground(() => {
+      this.oracle.look();
+      return 0;
+    });
     const newActive = cm.newActive.bind(cm);
     cm.newActive = (peer) => {
       const made = newActive(peer);
