@@ -5,8 +5,8 @@ import type { Random } from "../../src/base/random.ts";
 import type { SendRequest, Sge } from "../../src/driver/queue-pair.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { number64, randomBytes } from "../fuzz/values.ts";
-import type { Service } from "./reference-engine.ts";
 import { NOWHERE, type Range, type RegionFacts } from "./reference-memory.ts";
+import type { Service } from "./reference-qp.ts";
 import { type Arena, BAD_KINDS, rangeOf } from "./regions.ts";
 import { type End, type Planned, QKEY, SGES_MAX } from "./world.ts";
 

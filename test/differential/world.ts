@@ -8,8 +8,9 @@ import { type ConnectOptions, DriverQueuePair, type Sge } from "../../src/driver
 import { DriverSharedReceiveQueue } from "../../src/driver/shared-receive-queue.ts";
 import { mtuBytes, Service as ServiceNumber } from "../../src/spec/ib/numbers.ts";
 import type { Guest } from "../in-process/pair.ts";
-import { ReferenceEngine, ReferenceHca, ReferenceQp, type Service } from "./reference-engine.ts";
+import { ReferenceEngine } from "./reference-engine.ts";
 import { ReferenceMemory, Right } from "./reference-memory.ts";
+import { ReferenceHca, ReferenceQp, type Service } from "./reference-qp.ts";
 import { ReceiveRing, ReferenceCq, type Ring, type SharedReceives } from "./reference-queues.ts";
 import { type Arena, newArena } from "./regions.ts";
 
