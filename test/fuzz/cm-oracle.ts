@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { nameOf } from "../../src/base/names.ts";
 import { CM_CLASS_VERSION, CM_DATA_AT, CmAttribute, CmDreq, CmRej, CmRep, CmReq, RejectReason } from "../../src/spec/mad/cm.ts";
 import { MadHeader } from "../../src/spec/mad/headers.ts";
+import { MAD_BASE_VERSION, Method } from "../../src/spec/mad/numbers.ts";
 import type { Endpoint, EndpointState as State } from "../../src/verbs/cm/endpoint.ts";
 import type { MadSource } from "../../src/verbs/general-mads.ts";
 
@@ -84,11 +85,10 @@ export class CmOracle {
   }
 
   /** A request that no endpoint stems from: it must be answered, or make one. */
-  isNewRequest(mad: DataView, { slid, srcQp }: MadSource): boolean {
-    const isRequest = MadHeader.attributeId.get(mad, 0) === REQ && MadHeader.classVersion.get(mad, 0) === CM_CLASS_VERSION;
+  isNewRequest(mad: DataView, from: MadSource): boolean {
     const id = CmReq.localCommId.get(mad, AT);
-    const isKnown = this.alive.some((one) => this.#passive.has(one) && one.peer.dlid === slid && one.remoteCommId === id);
-    return isRequest && srcQp === GSI && !isKnown;
+    const isKnown = this.alive.some((one) => this.#passive.has(one) && one.peer.dlid === from.slid && one.remoteCommId === id);
+    return isSound(mad, from) && MadHeader.attributeId.get(mad, 0) === REQ && !isKnown;
   }
 
   /** Whatever has changed since it looked last was the program's or a timer's doing, and one step. */
@@ -108,8 +108,7 @@ export class CmOracle {
 
   #after(endpoint: Endpoint, mad: DataView, from: MadSource): State {
     const { state } = endpoint;
-    const isSound = MadHeader.classVersion.get(mad, 0) === CM_CLASS_VERSION && from.srcQp === GSI;
-    if (!isSound) return state;
+    if (!isSound(mad, from)) return state;
     const attribute = MadHeader.attributeId.get(mad, 0);
     if (attribute === REQ) {
       const usesItsQp = endpoint.remoteQpn === CmReq.localQpn.get(mad, AT) && endpoint.peer.dlid === from.slid;
@@ -133,6 +132,13 @@ export class CmOracle {
     const isOthers = [...this.#states.keys()].some((other) => other.localCommId === named && isFrom(other, from, sender));
     return isGivenUp && !isOthers && endpoint.remoteCommId === sender;
   }
+}
+
+/** A message of this class, by its header and its sender (13.4.3, 16.7.1): others are nobody's. */
+function isSound(mad: DataView, { srcQp }: MadSource): boolean {
+  const { baseVersion, classVersion, method } = MadHeader;
+  const isOfClass = baseVersion.get(mad, 0) === MAD_BASE_VERSION && classVersion.get(mad, 0) === CM_CLASS_VERSION;
+  return isOfClass && method.get(mad, 0) === Method.SEND && srcQp === GSI;
 }
 
 const isFrom = ({ peer, state, remoteCommId }: Endpoint, from: MadSource, sender: number): boolean =>
