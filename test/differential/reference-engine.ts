@@ -110,6 +110,8 @@ class Request {
   #ranges: Range[] = [];
   #inline: Buffer | undefined;
   #length = 0;
+  /** UC: dropped at the other end, where nothing counts it. */
+  #isLost = false;
 
   constructor(engine: ReferenceEngine, qp: ReferenceQp, wqe: SendWqe) {
     this.#engine = engine;
@@ -211,8 +213,6 @@ class Request {
     peer.expectedPsn = this.#qp.psn;
     peer.messages = (peer.messages + 1) % PSNS;
   }
-
-  #isLost = false;
 
   /** A responder that cannot say no drops the message; RC hears it as `syndrome` (9.9.3). */
   #refusedWith(peer: ReferenceQp, syndrome: number): number {
