@@ -65,6 +65,9 @@ export class ReferenceEngine {
     const wqe = readSendWqe(qp.hca.memory, qp.sendRing, qp.sent);
     const request = new Request(this, qp, wqe);
     const result = request.execute();
+    // Choice: who may not ask again after "not ready" has its answer, also if the peer falls silent before the timer ends (9.7.5.2.8).
+    const hasAnswer = qp.waitsFor === "not ready" && qp.connection?.rnrRetry === 0 && result === "no answer";
+    if (hasAnswer) return false;
     qp.waitsFor = typeof result === "string" ? result : undefined;
     if (typeof result === "string") return false;
     if (result === 0) qp.completeSend(wqe, request.answered);
