@@ -35,8 +35,8 @@ export interface CommandResult {
 
 export class CommandPort {
   readonly #access: DeviceAccess;
-  readonly #inbox: DmaBlock;
-  readonly #outbox: DmaBlock;
+  readonly inbox: DmaBlock;
+  readonly outbox: DmaBlock;
   /** True while a command runs: until it has ended there must be no other. */
   isBusy = false;
   #usesEvents = false;
@@ -46,8 +46,8 @@ export class CommandPort {
 
   constructor(access: DeviceAccess, heap: DmaHeap) {
     this.#access = access;
-    this.#inbox = heap.allocate(MAILBOX_BYTES);
-    this.#outbox = heap.allocate(MAILBOX_BYTES);
+    this.inbox = heap.allocate(MAILBOX_BYTES);
+    this.outbox = heap.allocate(MAILBOX_BYTES);
   }
 
   /** From now on commands complete by an event (true) or are polled (false). */
@@ -77,10 +77,10 @@ export class CommandPort {
   #run(opcode: number, options: CommandOptions): CommandResult {
     const { memory } = this.#access;
     if (this.#access.isGone) throw gone(opcode);
-    options.input?.(this.#clear(this.#inbox), this.#inbox.at);
-    if (options.outputBytes !== undefined) this.#clear(this.#outbox);
-    const inputHi = options.inputValue?.hi ?? Math.floor(this.#inbox.dmaAddress / 2 ** 32);
-    const inputLo = options.inputValue?.lo ?? this.#inbox.dmaAddress % 2 ** 32;
+    options.input?.(this.#clear(this.inbox), this.inbox.at);
+    if (options.outputBytes !== undefined) this.#clear(this.outbox);
+    const inputHi = options.inputValue?.hi ?? Math.floor(this.inbox.dmaAddress / 2 ** 32);
+    const inputLo = options.inputValue?.lo ?? this.inbox.dmaAddress % 2 ** 32;
     const isPlain = options.input === undefined && options.inputValue === undefined;
     this.#post(opcode, options, isPlain ? 0 : inputHi, isPlain ? 0 : inputLo);
     const result = this.#usesEvents ? this.#waitEvent(opcode) : this.#waitGo(opcode);
@@ -90,8 +90,8 @@ export class CommandPort {
     }
     const outputBytes = options.outputBytes ?? 0;
     const copy = memory.bytes.buffer.slice(
-      memory.bytes.byteOffset + this.#outbox.at,
-      memory.bytes.byteOffset + this.#outbox.at + outputBytes,
+      memory.bytes.byteOffset + this.outbox.at,
+      memory.bytes.byteOffset + this.outbox.at + outputBytes,
     );
     return { ...result, output: new DataView(copy) };
   }
@@ -104,8 +104,8 @@ export class CommandPort {
   #post(opcode: number, options: CommandOptions, inputHi: number, inputLo: number): void {
     const access = this.#access;
     const wantsOutput = options.outputBytes !== undefined;
-    const outputHi = wantsOutput ? Math.floor(this.#outbox.dmaAddress / 2 ** 32) : 0;
-    const outputLo = wantsOutput ? this.#outbox.dmaAddress % 2 ** 32 : 0;
+    const outputHi = wantsOutput ? Math.floor(this.outbox.dmaAddress / 2 ** 32) : 0;
+    const outputLo = wantsOutput ? this.outbox.dmaAddress % 2 ** 32 : 0;
     this.#token = (this.#token + 1) & 0xffff;
     this.#seen = undefined;
     const words = [inputHi, inputLo, options.modifier ?? 0, outputHi, outputLo, this.#token << 16];

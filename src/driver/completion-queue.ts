@@ -47,7 +47,7 @@ export class DriverCompletionQueue {
   readonly #words: Int32Array;
   readonly #pd: number;
   readonly #ci: DoorbellRecordSlot;
-  readonly #arm: DoorbellRecordSlot;
+  readonly armRecord: DoorbellRecordSlot;
   /** The buffer's region; another one after a resize. */
   region: Region;
   #size: number;
@@ -64,11 +64,11 @@ export class DriverCompletionQueue {
     this.#size = 2 ** Math.ceil(Math.log2(entries + 1));
     this.region = this.#newBuffer(this.#size);
     this.#ci = device.icm.allocateRecord(this.uar, false);
-    this.#arm = device.icm.allocateRecord(this.uar, true);
+    this.armRecord = device.icm.allocateRecord(this.uar, true);
     this.number = device.cqNumbers.allocate();
     const { view } = device.access.memory;
     view.setUint32(this.#ci.at + 4, ((this.number << 8) | (DbRecordType.CQ_CI << 5)) >>> 0);
-    view.setUint32(this.#arm.at + 4, ((this.number << 8) | (DbRecordType.CQ_ARM << 5)) >>> 0);
+    view.setUint32(this.armRecord.at + 4, ((this.number << 8) | (DbRecordType.CQ_ARM << 5)) >>> 0);
     device.commands.run(Command.SW2HW_CQ, {
       modifier: this.number,
       input: (_view, at) => {
@@ -80,7 +80,7 @@ export class DriverCompletionQueue {
         CqContext.lkey.set(view, at, this.region.lkey);
         CqContext.cqn.set(view, at, this.number);
         CqContext.ciRecord.set(view, at, this.#ci.index);
-        CqContext.armRecord.set(view, at, this.#arm.index);
+        CqContext.armRecord.set(view, at, this.armRecord.index);
       },
     });
     device.cqs.set(this.number, this);
@@ -124,9 +124,9 @@ export class DriverCompletionQueue {
     const { view } = this.#device.access.memory;
     const command = solicitedOnly ? CqArm.SOLICITED : CqArm.NEXT;
     const sequence = this.#armSequence & 3;
-    view.setUint32(this.#arm.at, this.#consumer, false);
-    CqArmDbRecord.sequence.set(view, this.#arm.at, sequence);
-    CqArmDbRecord.command.set(view, this.#arm.at, command);
+    view.setUint32(this.armRecord.at, this.#consumer, false);
+    CqArmDbRecord.sequence.set(view, this.armRecord.at, sequence);
+    CqArmDbRecord.command.set(view, this.armRecord.at, command);
     const hi = ((sequence << 28) | (command << 24) | this.number) >>> 0;
     this.#device.access.writeDoorbell(this.uar, UarDoorbell.CQ, hi, this.#consumer);
   }
@@ -184,7 +184,7 @@ export class DriverCompletionQueue {
     this.#device.commands.run(Command.HW2SW_CQ, { modifier: this.number, outputBytes: CqContext.byteLength });
     this.#device.cqs.delete(this.number);
     this.#device.icm.freeRecord(this.#ci);
-    this.#device.icm.freeRecord(this.#arm);
+    this.#device.icm.freeRecord(this.armRecord);
     this.#device.cqNumbers.free(this.number);
     this.#release();
   }

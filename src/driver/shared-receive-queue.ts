@@ -16,8 +16,8 @@ export class DriverSharedReceiveQueue {
   readonly number: number;
   readonly logStride: number;
   readonly #device: Device;
-  readonly #region: Region;
-  readonly #record: DoorbellRecordSlot;
+  readonly region: Region;
+  readonly record: DoorbellRecordSlot;
   readonly #size: number;
   #posted = 0;
   /** Free slots as a list: taken at the head, given back at the tail. */
@@ -28,20 +28,20 @@ export class DriverSharedReceiveQueue {
     this.#size = 2 ** Math.ceil(Math.log2(options.wqes + 1));
     this.logStride = Math.max(6, Math.ceil(Math.log2(WQE_NEXT_BYTES + options.sges * DATA_SEGMENT_BYTES)));
     const block = device.heap.allocate(this.#size << this.logStride);
-    this.#region = new Region(device, block, { pd: options.pd, access: 0, virtualAddress: 0n });
-    this.#record = device.icm.allocateRecord(device.uar, false);
+    this.region = new Region(device, block, { pd: options.pd, access: 0, virtualAddress: 0n });
+    this.record = device.icm.allocateRecord(device.uar, false);
     this.number = device.srqNumbers.allocate();
     const { view } = device.access.memory;
     for (let i = 0; i < this.#size; i++) this.#link(i, i + 1 < this.#size ? i + 1 : undefined);
     this.#free = Array.from({ length: this.#size }, (_, i) => i);
-    view.setUint32(this.#record.at + 4, ((this.number << 8) | (DbRecordType.SRQ << 5)) >>> 0);
+    view.setUint32(this.record.at + 4, ((this.number << 8) | (DbRecordType.SRQ << 5)) >>> 0);
     device.commands.run(Command.SW2HW_SRQ, {
       modifier: this.number,
       input: (_view, at) => {
         SrqContext.logSize.set(view, at, Math.log2(this.#size));
         SrqContext.srqn.set(view, at, this.number);
-        SrqContext.lkey.set(view, at, this.#region.lkey);
-        SrqContext.record.set(view, at, this.#record.index);
+        SrqContext.lkey.set(view, at, this.region.lkey);
+        SrqContext.record.set(view, at, this.record.index);
         SrqContext.logStride.set(view, at, this.logStride - 4);
         SrqContext.usrPage.set(view, at, device.uar);
         SrqContext.pd.set(view, at, options.pd);
@@ -55,12 +55,12 @@ export class DriverSharedReceiveQueue {
     const slot = this.#free.shift()!;
     const { view } = this.#device.access.memory;
     const offset = slot << this.logStride;
-    const at = this.#region.block.at + offset;
+    const at = this.region.block.at + offset;
     view.setUint32(at + 4, 0);
     const capacity = ((1 << this.logStride) - WQE_NEXT_BYTES) / DATA_SEGMENT_BYTES;
     for (let i = 0; i < capacity; i++) writeSge(view, at + WQE_NEXT_BYTES + i * DATA_SEGMENT_BYTES, sges[i]);
     this.#posted = (this.#posted + 1) & 0xffff;
-    WqDbRecord.counter.set(view, this.#record.at, this.#posted);
+    WqDbRecord.counter.set(view, this.record.at, this.#posted);
     return offset;
   }
 
@@ -81,7 +81,7 @@ export class DriverSharedReceiveQueue {
 
   /** Where the WQE at `offset` of the queue lies in the driver's memory. */
   slotAt(offset: number): number {
-    return this.#region.block.at + offset;
+    return this.region.block.at + offset;
   }
 
   /** Gives a completed WQE back, at the tail of the list. */
@@ -107,14 +107,14 @@ export class DriverSharedReceiveQueue {
 
   destroy(): void {
     this.#device.commands.run(Command.HW2SW_SRQ, { modifier: this.number, outputBytes: SrqContext.byteLength });
-    this.#device.icm.freeRecord(this.#record);
+    this.#device.icm.freeRecord(this.record);
     this.#device.srqNumbers.free(this.number);
-    this.#region.deregister();
-    this.#device.heap.free(this.#region.block);
+    this.region.deregister();
+    this.#device.heap.free(this.region.block);
   }
 
   #link(slot: number, next: number | undefined): void {
-    const at = this.#region.block.at + (slot << this.logStride);
+    const at = this.region.block.at + (slot << this.logStride);
     this.#device.access.memory.view.setUint32(at, next === undefined ? 0 : (next << this.logStride) | LINK_VALID);
   }
 }

@@ -381,7 +381,6 @@ function moveRead(qp: QueuePair, peer: QueuePair): number {
  * little-endian hosts exist here (docs "infinihost" 5.5.4).
  */
 function executeAtomic(qp: QueuePair, peer: QueuePair): number {
-  if (qp.sendList.total !== ATOMIC_BYTES) return refuse(qp, Syndrome.LOCAL_LENGTH);
   if (!peer.attributes.allowsRemoteAtomic || (qp.remoteLo & 7) !== 0) return invalidRequest(qp, peer);
   if (!isRemoteAllowed(qp, peer, Access.REMOTE_ATOMIC)) return remoteAccessError(qp, peer);
   remote.set(peer.adapter.regions, peer.pd, Access.REMOTE_ATOMIC);

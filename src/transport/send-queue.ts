@@ -24,6 +24,8 @@ export const TURN_BYTES = 64 * 1024;
 export const RNR_FOREVER = 7;
 /** How long to wait before asking again when the QP has no ACK timeout. */
 export const NO_TIMEOUT_NS = 100e6;
+/** What an atomic returns. */
+const ATOMIC_BYTES = 8;
 
 /**
  * Reads send WQE number `counter`: opcode and size from the slot before it (5.2.2), control and segments from its own. Every value is read
@@ -73,7 +75,10 @@ function fetchConnected(qp: QueuePair, at: number, end: number): number {
   const isScatter = qp.wqeOpcode >= SendOpcode.RDMA_READ;
   if (qp.sendList.isInline) return isScatter ? Syndrome.LOCAL_QP_OPERATION : 0;
   const access = isScatter ? Access.LOCAL_WRITE : Access.LOCAL_READ;
-  return qp.sendList.isAllowed(qp.adapter.regions, qp.pd, access) ? 0 : Syndrome.LOCAL_PROTECTION;
+  if (!qp.sendList.isAllowed(qp.adapter.regions, qp.pd, access)) return Syndrome.LOCAL_PROTECTION;
+  // Known before anything is sent, whoever is at the other end.
+  const hasResult = qp.wqeOpcode > SendOpcode.RDMA_READ;
+  return hasResult && qp.sendList.total !== ATOMIC_BYTES ? Syndrome.LOCAL_LENGTH : 0;
 }
 
 /** True if the QP may post its WQE in hand, which is no send (11.4.1.1; the context's SRE, SWE and SAE bits). */

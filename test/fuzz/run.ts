@@ -11,11 +11,16 @@ const SUFFIX = ".test.ts";
 /** Tests in this folder that are no targets: of the kit, and cases once found. */
 const NO_TARGET = /^(kit|found.*)$/;
 
-const folder = import.meta.dirname;
-const targets = readdirSync(folder)
-  .filter((name) => name.endsWith(SUFFIX))
-  .map((name) => basename(name, SUFFIX))
-  .filter((name) => !NO_TARGET.test(name));
+/** Where targets are; the differential test of the engine is one of them. */
+const folders = [import.meta.dirname, join(import.meta.dirname, "../differential")];
+const fileOf = new Map<string, string>();
+for (const folder of folders) {
+  for (const name of readdirSync(folder)) {
+    const target = basename(name, SUFFIX);
+    if (name.endsWith(SUFFIX) && !NO_TARGET.test(target)) fileOf.set(target, join(folder, name));
+  }
+}
+const targets = [...fileOf.keys()];
 
 interface Result {
   line: string;
@@ -23,11 +28,11 @@ interface Result {
 }
 
 /** Runs the file of one target; its progress goes to our stderr, its report is shown if it fails. */
-function runTarget(file: string, filter: string): Promise<Result> {
+function runTarget(target: string, filter: string): Promise<Result> {
   const { FUZZ_SEED, FUZZ_SECONDS } = process.env;
   const seconds = FUZZ_SECONDS ?? (FUZZ_SEED === undefined ? SECONDS_BY_DEFAULT : undefined);
   const env = { ...process.env, FUZZ_PROGRESS: "1", FUZZ_TARGET: filter };
-  const child = spawn(process.execPath, [join(folder, file + SUFFIX)], {
+  const child = spawn(process.execPath, [fileOf.get(target) ?? target], {
     env: seconds === undefined ? env : { ...env, FUZZ_SECONDS: seconds },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -59,6 +64,6 @@ if (wanted.length === 0) {
   process.exitCode = 2;
 }
 const results: Result[] = [];
-for (const file of wanted) results.push(await runTarget(file, filter ?? file));
+for (const target of wanted) results.push(await runTarget(target, filter ?? target));
 for (const { line } of results) console.log(line);
 if (results.some(({ hasFailed }) => hasFailed)) process.exitCode = 1;

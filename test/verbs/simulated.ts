@@ -41,11 +41,11 @@ export class SimulatedFabric {
     }
   }
 
-  /** Lets `ms` milliseconds pass. */
-  async elapse(ms: number): Promise<void> {
+  /** Lets `ms` milliseconds pass, in steps: what becomes due within one happens at its end. */
+  async elapse(ms: number, stepMs = 1): Promise<void> {
     const endMs = this.nowMs + ms;
     while (this.nowMs < endMs) {
-      this.clock.advanceNs(NS_PER_MS);
+      this.clock.advanceNs(stepMs * NS_PER_MS);
       await this.#rest();
     }
   }

@@ -36,7 +36,6 @@ const WINDOW = 256;
 const ACK_EVERY = 16;
 /** Work of a packet besides its payload, in the bytes that take as long. */
 const PACKET_COST_BYTES = 512;
-const ATOMIC_BYTES = 8;
 
 /** What became of an attempt to send a packet: `CLOSED` is a window that is full until an acknowledgement comes. */
 const Sent = { OK: 0, NO_ROOM: 1, FAULT: 2, CLOSED: 3 } as const;
@@ -77,10 +76,8 @@ function takeMessage(qp: QueuePair, c: Connection): boolean {
   if (c.fetched === qp.sqPosted && !qp.refreshPosted()) return false;
   const counter = c.fetched;
   c.fetched = (counter + 1) & 0xffff;
-  let syndrome = fetch(qp, counter);
+  const syndrome = fetch(qp, counter);
   const isNop = qp.wqeOpcode === SendOpcode.NOP;
-  const isAtomic = qp.wqeOpcode === SendOpcode.ATOMIC_CS || qp.wqeOpcode === SendOpcode.ATOMIC_FA;
-  if (syndrome === 0 && isAtomic && qp.sendList.total !== ATOMIC_BYTES) syndrome = Syndrome.LOCAL_LENGTH;
   const bytes = syndrome === 0 && !isNop ? qp.sendList.total : 0;
   const packets = syndrome !== 0 || isNop ? 0 : packetsOf(qp, bytes);
   messages.push(qp.wqeOffset, counter, qp.nextPsn, packets, qp.wqeOpcode, qp.wqeControl, bytes);

@@ -1,0 +1,30 @@
+// The engine and its short path against the reference engine: the same streams of WQEs must leave the same memory, completions,
+// states, counters and events. docs/fuzzing.md.
+
+import type { Random } from "../../src/base/random.ts";
+import { fuzz } from "../fuzz/kit.ts";
+import { TestBed } from "../in-process/pair.ts";
+import { Streams } from "./streams.ts";
+import { type Carrier, MEMORY_BYTES } from "./world.ts";
+
+/** All retries of the shortest timers, several times over. */
+const ALL_RETRIES_NS = 4_000_000;
+const ELAPSE_STEPS = 16;
+/** Rounds after the counters were brought near their end. */
+const WORN_ROUNDS = 8;
+
+/** Doorbells are stores that the device polls, or accesses that are trapped. */
+function shortPath(random: Random): Carrier {
+  const bed = new TestBed(2, { memoryBytes: MEMORY_BYTES, isMapped: random.chance(0.7) });
+  return {
+    guests: bed.guests,
+    settle: () => bed.domain.settle(),
+    elapse: () => bed.elapse(ALL_RETRIES_NS, ELAPSE_STEPS),
+    movesWholeMessages: true,
+  };
+}
+
+/** Twice as long as other targets: a case is a long one. */
+fuzz("engine/streams", (random, budget) => new Streams(random, budget, shortPath(random)).run(), { share: 2 });
+
+fuzz("engine/wrap", (random, budget) => new Streams(random, budget, shortPath(random), 1).runWorn(WORN_ROUNDS));
