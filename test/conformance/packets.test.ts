@@ -248,6 +248,19 @@ for (const [name, forge] of [
   });
 }
 
+test("a write with immediate data takes a receive WQE, and does not look at the memory that it names (9.4.3, 10.7.2.2)", () => {
+  const wire = new Wire();
+  const [qp, peer] = wire.connect();
+  peer.postReceive([{ ...wire.target.sge(), lkey: 0x4242 }]);
+  qp.postSend({ opcode: SendOpcode.RDMA_WRITE_IMM, sges: [wire.source.sge(0, 600)], immediate: 5, ...wire.target.remote() });
+  wire.settle();
+  assert.deepEqual([statuses(wire.bed[0]), stateOf(peer)], [["OK"], "RTS"]);
+  assert.deepEqual(
+    wire.bed[1].cq.poll().map(({ byteCount, immediate }) => [byteCount, immediate]),
+    [[600, 5]],
+  );
+});
+
 test("UC: a message that loses a packet is lost whole, the next one takes its receive (9.8.2.2)", () => {
   const wire = new Wire();
   const [qp, peer] = wire.connect(Service.UC);

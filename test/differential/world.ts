@@ -222,7 +222,8 @@ export class World {
   ): ConnectOptions[] {
     const random = this.#random;
     const psn = [this.#psn(), this.#psn()] as const;
-    const isWrong = service === "RC" && random.chance(0.02);
+    // In packets, a request behind what is expected is a duplicate, and acknowledged (9.7.5.1.5).
+    const isWrong = service === "RC" && random.chance(0.02) && this.carrier.movesWholeMessages;
     const shared = { mtuCode: 1 + random.below(4), ackTimeout: 1, retryCount: random.below(8), minRnrTimer: 1 };
     return [0, 1].map((i) => {
       const other = 1 - i;

@@ -375,6 +375,9 @@ function completeOldest(qp: QueuePair, c: Connection): void {
   const { messages } = c;
   const wasAtCursor = messages.cursor === 0;
   const bytes = messages.isAnswered(0) ? messages.bytes(0) : 0;
+  // UC counts as acknowledged what has been sent.
+  const end = add24(messages.psn(0), messages.packets(0));
+  if (diff24(end, c.unackedPsn) > 0) c.unackedPsn = end;
   completeSendOf(qp, messages.offset(0), messages.opcode(0), messages.control(0), bytes);
   messages.shift();
   if (!wasAtCursor) return;

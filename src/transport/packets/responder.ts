@@ -152,7 +152,7 @@ function receiveSend(qp: QueuePair, c: Connection, place: number): void {
     return;
   }
   if (startsMessage(place)) {
-    if (!takeReceive(qp, c)) return;
+    if (!takeReceive(qp, c) || !isReceiveAllowed(qp, c)) return;
     c.arriving = Arriving.SEND;
     c.arrived = 0;
   }
@@ -186,6 +186,11 @@ function takeReceive(qp: QueuePair, c: Connection): boolean {
       return false;
     }
   }
+  return true;
+}
+
+/** Checks the memory of the receive WQE; a write with immediate data does not touch it. */
+function isReceiveAllowed(qp: QueuePair, c: Connection): boolean {
   if (qp.receiveList.isAllowed(qp.adapter.regions, receivePd(qp), Access.LOCAL_WRITE)) return true;
   failReceive(qp, c, Syndrome.LOCAL_PROTECTION, NakCode.REMOTE_OPERATIONAL);
   return false;
