@@ -68,7 +68,7 @@ export function idlePolicy(cores: number, clients: number, sleepCostNs: number):
     longSleepNs: 500_000,
     // Whoever has not been heard for so long can wait another millisecond; two idle VMs then cost 2 % of a core instead of 7.
     longUntilNs: 1.2e9,
-    quietSleepNs: 2_000_000,
+    quietSleepNs: 2_500_000,
     unusedSleepNs: 20_000_000,
   };
 }
