@@ -9,7 +9,7 @@ import { executeConnected } from "./connected.ts";
 import { AdapterCounter } from "./counters.ts";
 import { executeDatagram } from "./datagram.ts";
 import { flushQueues } from "./flush.ts";
-import { runPackets, runPacketTimer } from "./packets/requester.ts";
+import { leavePackets, runPackets, runPacketTimer } from "./packets/requester.ts";
 import { connectionOf } from "./packets/route.ts";
 import { migrate } from "./path-migration.ts";
 import { type QueuePair, Waiting } from "./queue-pair.ts";
@@ -27,7 +27,7 @@ const WQE_COST_BYTES = 512;
 export function runSendQueue(qp: QueuePair, nowNs: number): number {
   if (qp.state === QpState.ERR || qp.state === QpState.SQE) return flushQueues(qp);
   if (qp.state !== QpState.RTS && qp.state !== QpState.SQ_DRAINING) return 0;
-  if (qp.connection?.isRequesting === true) return runPackets(qp, nowNs);
+  if (qp.connection?.isRequesting === true && !leavePackets(qp)) return runPackets(qp, nowNs);
   let work = 0;
   while (work < TURN_BYTES) {
     if (!qp.isTransferring) {
