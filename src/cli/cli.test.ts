@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -83,6 +83,9 @@ test("mistakes end with status 2 and one line that helps", () => {
     [["hca", "show", "n1"], /no HCA named n1/],
     [["exec", "n1", "--", "true"], /no lab is running/],
     [["down"], /vhca up/],
+    [["capture", "x.pcapng"], /no device domain runs/],
+    [["capture", "x.pcapng", "--port", "n1"], /no HCA named n1/],
+    [["capture", "x.pcapng", "--seconds", "-1"], /expected a number above 0/],
   ] as const) {
     const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
     const ran = vhca(args, { XDG_RUNTIME_DIR: folder });
@@ -110,6 +113,13 @@ test("up, status, hca, fabric, down", () => {
     );
     assert.match(vhca(["hca", "show", "b"], env).stdout, /node GUID +0x0002c9/);
     assert.match(vhca(["fabric", "show"], env).stdout, /vhca switch/);
+    const file = join(folder, "all.pcapng");
+    const captured = vhca(["capture", file, "--seconds", "0.3", "--json"], env);
+    assert.equal(captured.status, 0, captured.stderr);
+    const { ports, packets, bytes } = JSON.parse(captured.stdout) as { ports: string[]; packets: number; bytes: number };
+    assert.deepEqual([ports, packets, bytes], [["a", "b", "c"], 0, statSync(file).size]);
+    assert.match(vhca(["capture", file], env).stderr, /exists already/);
+    assert.match(vhca(["capture", `${folder}/no/x`], env).stderr, /cannot be written/);
     assert.equal(vhca(["hca", "rm", "a"], env).status, 0);
     assert.equal(vhca(["down"], env).status, 0);
     assert.equal(vhca(["down"], env).status, 2);

@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   status: async () => (await import("./status.ts")).addStatus,
   hca: async () => (await import("./hca.ts")).addHca,
   fabric: async () => (await import("./fabric.ts")).addFabric,
+  capture: async () => (await import("./capture.ts")).addCapture,
   image: async () => (await import("./image.ts")).addImage,
   doctor: async () => (await import("./doctor.ts")).addDoctor,
   tour: async () => (await import("./tour.ts")).addTour,
@@ -32,6 +33,7 @@ Examples:
   vhca run --on n1 'ib_write_bw' --on n2 'ib_write_bw n1'     a server and a client
   vhca run --nodes 4 -- ping -c 3 n1-ib                       IP over InfiniBand
   vhca up && vhca status                                      HCAs for your own VMs
+  vhca capture all.pcapng                                     their packets, for Wireshark
 
 Exit status: that of the first command that failed, else 0; 124 time-out; 2 wrong usage; 3 the lab itself failed.`,
     )

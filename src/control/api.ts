@@ -9,6 +9,8 @@
 //   GET    /v1/hcas/NAME/cq/NUMBER          → CqDetails
 //   GET    /v1/hcas/NAME/srq/NUMBER         → SrqDetails
 //   GET    /v1/hcas/NAME/region/KEY         → RegionDetails, by lkey or rkey as the guest writes it
+//   GET    /v1/capture?port=NAME&port=…     → a pcapng stream: packets of these HCAs, of all if none is named, until DELETE
+//   DELETE /v1/capture                      → {} and the stream ends with what has been captured
 //   POST   /v1/stop                         → {} and the domain ends
 //
 // NUMBER and KEY are decimal or 0x…. What does not exist is answered 404 and ApiError, what makes no sense 400 and ApiError.
@@ -51,6 +53,11 @@ export const ObjectNumber = z
   .refine((number) => number < 2 ** 32, "expected a number below 2^32");
 
 export const TreeQuery = z.object({ limit: z.coerce.number().int().min(0).max(LISTED_MAX).default(LISTED_MAX) });
+
+/** Ports by the names of their HCAs; one may come as a text, several as a list. */
+export const CaptureQuery = z.object({
+  port: z.union([z.string().transform((name) => [name]), z.array(z.string())]).default([]),
+});
 
 export type { HcaTree, SessionView } from "../domain/inspect.ts";
 export type * from "../hca/inspect.ts";

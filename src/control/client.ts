@@ -1,6 +1,6 @@
 // Talks to the control API of a domain in another process.
 
-import { request } from "node:http";
+import { type IncomingMessage, request } from "node:http";
 import { NotFoundError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { AddHca, ApiError, HcaTree, ObjectDetails, ObjectKind, Status } from "./api.ts";
@@ -42,6 +42,23 @@ export class ControlClient {
     await this.#call("DELETE", `/v1/hcas/${encodeURIComponent(name)}`);
   }
 
+  /** A pcapng stream of what the ports of these HCAs send and receive, until `stopCapture`. @throws what the domain says */
+  capture(ports: readonly string[]): Promise<IncomingMessage> {
+    const path = `/v1/capture?${ports.map((name) => `port=${encodeURIComponent(name)}`).join("&")}`;
+    return new Promise((resolve, reject) => {
+      const call = request({ socketPath: this.socketPath, path }, (response) => {
+        if (response.statusCode === 200) resolve(response);
+        else readJson(response).then((error) => reject(new Error((error as ApiError).error)), reject);
+      });
+      call.on("error", reject);
+      call.end();
+    });
+  }
+
+  async stopCapture(): Promise<void> {
+    await this.#call("DELETE", "/v1/capture");
+  }
+
   async stop(): Promise<void> {
     await this.#call("POST", "/v1/stop", {});
   }
@@ -67,4 +84,10 @@ export class ControlClient {
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
+}
+
+async function readJson(response: IncomingMessage): Promise<unknown> {
+  const parts: Buffer[] = [];
+  for await (const part of response) parts.push(part as Buffer);
+  return JSON.parse(Buffer.concat(parts).toString());
 }

@@ -1,12 +1,13 @@
 // Serves the control API of one device domain.
 
 import { chmodSync, existsSync, unlinkSync } from "node:fs";
+import { Readable } from "node:stream";
 import Fastify, { type FastifyInstance } from "fastify";
 import { ZodError, z } from "zod";
 import { NotFoundError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { DomainHandle } from "../domain/domain-handle.ts";
-import { AddHca, type ApiError, ObjectNumber, type Status, TreeQuery } from "./api.ts";
+import { AddHca, type ApiError, CaptureQuery, ObjectNumber, type Status, TreeQuery } from "./api.ts";
 import { hcaSocketPath } from "./socket-paths.ts";
 
 export interface ControlOptions {
@@ -35,10 +36,16 @@ export async function startControlServer(options: ControlOptions): Promise<Contr
   describeErrors(app);
   addRoutes(app, options, new Date().toISOString());
   addInspection(app, options.domain);
+  addCapture(app, options);
   if (existsSync(options.socketPath)) unlinkSync(options.socketPath);
   await app.listen({ path: options.socketPath });
   chmodSync(options.socketPath, 0o600);
-  return { close: () => app.close() };
+  const close = async (): Promise<void> => {
+    // Its answer would not end by itself.
+    await options.domain.stopCapture();
+    await app.close();
+  };
+  return { close };
 }
 
 function describeErrors(app: FastifyInstance): void {
@@ -75,6 +82,20 @@ function addRoutes(app: FastifyInstance, options: ControlOptions, startedAt: str
   });
   app.post("/v1/stop", () => {
     setImmediate(options.onStop);
+    return {};
+  });
+}
+
+function addCapture(app: FastifyInstance, { domain, version }: ControlOptions): void {
+  app.get("/v1/capture", async (request, reply) => {
+    const { port } = CaptureQuery.parse(request.query);
+    const capture = await domain.startCapture(port, `vhca ${version}`);
+    // Also when the client is gone without a word.
+    reply.raw.once("close", () => void domain.stopCapture());
+    return reply.type("application/octet-stream").send(Readable.from(capture.chunks()));
+  });
+  app.delete("/v1/capture", async () => {
+    await domain.stopCapture();
     return {};
   });
 }

@@ -20,6 +20,7 @@ import { Engine } from "../transport/engine.ts";
 import { Network } from "../transport/network.ts";
 import { ServerCounter } from "../vfio-user/counters.ts";
 import { VfioUserServer } from "../vfio-user/server.ts";
+import { CapturedPort, type CaptureOptions, openCaptureRing } from "./capture-buffer.ts";
 import { type EnginePlace, newEngineFabric, ONLY_ENGINE } from "./engine-fabric.ts";
 import { EngineLink } from "./engine-link.ts";
 import { HcaFunction } from "./hca-function.ts";
@@ -272,6 +273,28 @@ export class DeviceDomain {
       nowNs: this.#clock.nowNs(),
       nameOfHca: (adapter) => this.#entries.find((e) => e.fn.hca.adapter === adapter)?.options.name ?? "?",
     });
+  }
+
+  /**
+   * From now on the ports of these HCAs are looked at, and their messages go as packets.
+   * @throws NotFoundError if there is no HCA of that name
+   */
+  startCapture({ interfaces, ring, counts }: CaptureOptions): void {
+    const target = openCaptureRing(ring);
+    for (const { name, id } of interfaces) {
+      const entry = this.#entries.find((e) => e.options.name === name);
+      if (entry === undefined) throw new NotFoundError(`there is no HCA named ${name}`);
+      const captured = new CapturedPort(target, counts, id, this.#clock);
+      this.#network.tap(entry.fn.hca.adapter.ports[0]!, captured);
+      entry.port.observer = captured.observe;
+    }
+  }
+
+  stopCapture(): void {
+    for (const { fn, port } of this.#entries) {
+      this.#network.untap(fn.hca.adapter.ports[0]!);
+      port.observer = undefined;
+    }
   }
 
   close(): void {

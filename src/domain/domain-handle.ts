@@ -5,6 +5,7 @@ import { type Listing, NotFoundError, type Page } from "../base/inspect.ts";
 import type { Log } from "../base/log.ts";
 import { guidText } from "../base/names.ts";
 import type { ListKind, ObjectDetails, ObjectKind, ObjectViews } from "../hca/inspect.ts";
+import { Capture } from "./capture.ts";
 import type { HcaView } from "./device-domain.ts";
 import { ENGINES_MAX } from "./engine-fabric.ts";
 import { EngineHandle, newBell } from "./engine-handle.ts";
@@ -33,6 +34,7 @@ export class DomainHandle {
   readonly #engines: EngineHandle[];
   readonly #trunks: TrunkMemory;
   readonly #placed = new Map<string, Placed>();
+  #capture: Capture | undefined;
   /** Settles when the engine threads have ended; rejects if one of them crashed. */
   readonly ended: Promise<void>;
 
@@ -131,6 +133,35 @@ export class DomainHandle {
     return this.#inspect(name, { part: "object", kind, number });
   }
 
+  /**
+   * Starts to look at the ports of these HCAs, of all if none is named; one capture runs at a time.
+   * @throws NotFoundError if there is no HCA of a name
+   */
+  async startCapture(names: readonly string[], application: string): Promise<Capture> {
+    if (this.#capture !== undefined) throw new Error("a capture of this domain runs already; one is possible at a time");
+    const wanted = names.length === 0 ? [...this.#placed.keys()] : [...new Set(names)];
+    const interfaces = wanted.map((name) => {
+      const { engine, nodeGuid } = this.#find(name);
+      return { name, engine, description: `port 1 of HCA ${name}, node GUID ${nodeGuid}` };
+    });
+    const capture = new Capture(interfaces, application);
+    this.#capture = capture;
+    try {
+      await capture.start();
+    } catch (error) {
+      this.#capture = undefined;
+      throw error;
+    }
+    return capture;
+  }
+
+  /** Ends the capture that runs, if one does. */
+  async stopCapture(): Promise<void> {
+    const capture = this.#capture;
+    await capture?.stop();
+    if (this.#capture === capture) this.#capture = undefined;
+  }
+
   async #list<K extends ListKind>(name: string, kind: K, limit: number): Promise<Listing<ObjectViews[K]>> {
     const most = Math.min(limit, LISTED_MAX);
     const items: ObjectViews[K][] = [];
@@ -146,12 +177,16 @@ export class DomainHandle {
     }
   }
 
-  #inspect<T>(name: string, question: InspectQuestion): Promise<T> {
+  async #inspect<T>(name: string, question: InspectQuestion): Promise<T> {
+    return this.#find(name).engine.ask({ method: "inspect", name, question });
+  }
+
+  #find(name: string): Placed {
     const placed = this.#placed.get(name);
-    if (placed !== undefined) return placed.engine.ask({ method: "inspect", name, question });
+    if (placed !== undefined) return placed;
     const names = [...this.#placed.keys()].join(", ");
     const others = names === "" ? "there is none at all" : `there are: ${names}`;
-    return Promise.reject(new NotFoundError(`there is no HCA named ${name}; ${others}`));
+    throw new NotFoundError(`there is no HCA named ${name}; ${others}`);
   }
 
   /** Unplugs everything and ends the threads. */

@@ -44,6 +44,13 @@ function handle(request: EngineRequest): unknown {
       return { ...domain.describe(), engine: countersObject(LoopCounter, counters) };
     case "inspect":
       return domain.inspect(request.name, request.question);
+    case "startCapture":
+      domain.startCapture(request.capture);
+      // What lies between this thread's clock and the one that all threads share.
+      return process.hrtime.bigint() - BigInt(systemClock.nowNs());
+    case "stopCapture":
+      domain.stopCapture();
+      return true;
     case "stop":
       isStopping = true;
       domain.close();

@@ -2,6 +2,7 @@
 // sweeps and never waits.
 
 import type { FabricView } from "../fabric/inspect.ts";
+import type { CaptureOptions } from "./capture-buffer.ts";
 import type { HcaOptions, HcaView } from "./device-domain.ts";
 import type { EnginePlace } from "./engine-fabric.ts";
 import type { InspectQuestion } from "./inspect.ts";
@@ -42,6 +43,8 @@ export type EngineRequest =
   | { id: number; method: "removeHca"; name: string }
   | { id: number; method: "describe" }
   | { id: number; method: "inspect"; name: string; question: InspectQuestion }
+  | { id: number; method: "startCapture"; capture: CaptureOptions }
+  | { id: number; method: "stopCapture" }
   | { id: number; method: "stop" };
 
 export interface DomainView {

@@ -194,6 +194,7 @@ export class Fabric {
       return;
     }
     countPacket(port, view, "xmit");
+    port.observer?.(packet, true);
     if (link.impairment?.(packet, port) === true) {
       link.lost++;
       return;
@@ -215,6 +216,7 @@ export class Fabric {
       this.counts.overflowed++;
       return;
     }
+    port.observer?.(packet, true);
     this.#enqueue({ kind: "packet", port, packet, isVl15, isLocal: true, hops: 0, visited: undefined });
   }
 
@@ -245,6 +247,7 @@ export class Fabric {
       countPacket(port, new DataView(packet.buffer, packet.byteOffset, packet.byteLength), "rcv");
     }
     this.counts.delivered++;
+    port.observer?.(packet, false);
     port.node.receive(delivery);
   }
 }

@@ -5,11 +5,16 @@ import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import type { Link } from "./link.ts";
 import type { FabricNode } from "./node.ts";
 
+/** Sees the management packets of a port: LRH … payload, without CRCs. It must not change them. */
+export type PacketObserver = (packet: Uint8Array, isSent: boolean) => void;
+
 export class Port extends PortAttributes {
   readonly node: FabricNode;
   /** Dense number among the fabric's CA ports, in which `resolve` answers; that of its lane (below -1) at a trunk, -1 on a switch. */
   readonly index: number;
   link: Link | undefined = undefined;
+  /** Somebody wants to see what the port sends and receives. */
+  observer: PacketObserver | undefined = undefined;
   /** A CA port is enabled by its driver (INIT_IB); a switch port always is. */
   isEnabled: boolean;
   /** Packets in the fabric's queue that arrive here. */

@@ -58,7 +58,8 @@ function findPeer(qp: QueuePair): QueuePair | undefined {
   const wire = qp.port.wire;
   if (qp.peer === undefined || qp.peerNetworkEpoch !== network.epoch || qp.peerWireEpoch !== wire.epoch) {
     qp.peer = lookUpPeer(qp);
-    qp.peerNetworkEpoch = network.epoch;
+    // In the middle of a message this is the answer for its rest only.
+    qp.peerNetworkEpoch = qp.isTransferring ? -1 : network.epoch;
     qp.peerWireEpoch = wire.epoch;
   }
   const peer = qp.peer;
@@ -77,7 +78,7 @@ function findPeer(qp: QueuePair): QueuePair | undefined {
 function lookUpPeer(qp: QueuePair): QueuePair | undefined {
   const { rlid, remoteQpn } = qp.attributes;
   // A message that has begun on the short path ends there.
-  qp.needsPackets = !qp.isTransferring && qp.port.laneTo(rlid) !== undefined;
+  qp.needsPackets = !qp.isTransferring && qp.port.needsPackets(rlid);
   if (qp.needsPackets) return undefined;
   const port = qp.port.isActive ? qp.port.peer(rlid) : undefined;
   if (port === undefined || !port.isActive) {

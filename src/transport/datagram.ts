@@ -10,7 +10,9 @@ import type { Adapter } from "./adapter.ts";
 import { completeSend, countTraffic } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
 import { beginReceive, datagram, endReceive, grh, receivingParty } from "./datagram-receive.ts";
-import { DatagramSent, sendDatagramPacket } from "./packets/datagrams.ts";
+import { DatagramSent, datagramPacketBytes, sendDatagramPacket } from "./packets/datagrams.ts";
+import { countSent } from "./packets/packet.ts";
+import type { PacketLane } from "./packets/ring.ts";
 import type { AdapterPort } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
 import { type MemoryParty, Moved, moveBytes } from "./scatter-list.ts";
@@ -117,11 +119,8 @@ function sendUnicast(qp: QueuePair): void {
     isSourceMissing = !sendUdToManagement(qp, from);
     return;
   }
-  const lane = qp.port.laneTo(datagram.dlid);
-  if (lane !== undefined) {
-    const sent = sendDatagramPacket(qp, lane);
-    isHeldBack = sent === DatagramSent.NO_ROOM;
-    isSourceMissing = sent === DatagramSent.SOURCE_FAULT;
+  if (qp.port.needsPackets(datagram.dlid)) {
+    sendPacket(qp, qp.port.laneTo(datagram.dlid));
     return;
   }
   const port = qp.port.peer(datagram.dlid);
@@ -141,6 +140,12 @@ function sendMulticast(qp: QueuePair): void {
     qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
     return;
   }
+  if (qp.adapter.network.usesLoopback) {
+    // One packet for all receivers but those of this port itself.
+    sendPacket(qp, qp.port.tapped(qp.adapter.network.loopback));
+    if (!isHeldBack && !isSourceMissing) deliverToMembers(qp, qp.port);
+    return;
+  }
   qp.port.wire.counters[PortCounter.multicastXmitPackets]! += 1;
   deliverToMembers(qp, qp.port);
   const count = qp.port.wire.resolveMulticast(datagram.dlid, ports);
@@ -154,6 +159,14 @@ function sendMulticast(qp: QueuePair): void {
     port.wire.counters[PortCounter.multicastRcvPackets]! += 1;
     deliverToMembers(qp, port);
   }
+}
+
+function sendPacket(qp: QueuePair, lane: PacketLane | undefined): void {
+  if (lane === undefined) return;
+  const sent = sendDatagramPacket(qp, lane);
+  isHeldBack = sent === DatagramSent.NO_ROOM;
+  isSourceMissing = sent === DatagramSent.SOURCE_FAULT;
+  if (sent === DatagramSent.OK) countSent(qp.port.wire, datagramPacketBytes(), isMulticastLid(datagram.dlid));
 }
 
 /** One copy for all receivers that another engine serves; without room there it is lost, since others have theirs already. */

@@ -4,6 +4,7 @@ import { Loopback } from "./packets/loopback.ts";
 import type { PacketInlet } from "./packets/receive.ts";
 import { receivePackets } from "./packets/receive.ts";
 import type { PacketLane } from "./packets/ring.ts";
+import { type PacketSink, PortTap } from "./packets/tap.ts";
 import type { AdapterPort } from "./port.ts";
 
 /** `Wire.resolve` answers with this minus n for a port that is reached through lane n; -1 is nowhere. */
@@ -15,8 +16,12 @@ export class Network {
   epoch = 0;
   /** Packets that ended nowhere. */
   readonly counts = { malformed: 0, unroutable: 0 };
-  /** Where packets between ports of this engine go; undefined as long as the short path serves them. */
+  /** Where packets between ports of this engine go, made when some are wanted for the first time: answers may be owed long after. */
   loopback: PacketLane | undefined = undefined;
+  /** All messages go as packets, not only those of tapped ports. */
+  isForced = false;
+  #tapCount = 0;
+  #loop: Loopback | undefined = undefined;
   readonly #lanes: (PacketLane | undefined)[] = [];
   readonly #inlets: PacketInlet[] = [];
 
@@ -29,6 +34,7 @@ export class Network {
   }
 
   detach(port: AdapterPort): void {
+    this.untap(port);
     if (this.#ports[port.wire.index] === port) this.#ports[port.wire.index] = undefined;
     this.epoch++;
   }
@@ -58,10 +64,43 @@ export class Network {
 
   /** From now on also messages between ports of this engine go as packets. */
   forcePackets(): void {
-    const loopback = new Loopback(this);
-    this.loopback = loopback.ring;
-    this.addInlet(loopback);
+    this.#openLoopback();
+    this.isForced = true;
     this.epoch++;
+  }
+
+  /** From now on `sink` is given what the port sends and receives, and that goes as packets (packets/tap.ts). */
+  tap(port: AdapterPort, sink: PacketSink): void {
+    this.untap(port);
+    this.#openLoopback();
+    port.tap = new PortTap(sink);
+    this.#tapCount++;
+    this.epoch++;
+  }
+
+  /** Ends that: messages that begin from now on take the short path, those that have begun end as they are. */
+  untap(port: AdapterPort): void {
+    if (port.tap === undefined) return;
+    port.tap = undefined;
+    this.#tapCount--;
+    this.epoch++;
+  }
+
+  /** True if some messages between ports of this engine have to go as packets. */
+  get usesLoopback(): boolean {
+    return this.isForced || this.#tapCount > 0;
+  }
+
+  /** True if packets are on their way from a port of this engine to another one. */
+  get hasLoopbackPackets(): boolean {
+    return this.#loop?.ring.hasPackets === true;
+  }
+
+  #openLoopback(): void {
+    if (this.loopback !== undefined) return;
+    this.#loop = new Loopback(this);
+    this.loopback = this.#loop.ring;
+    this.addInlet(this.#loop);
   }
 
   /** Packets that come in there are delivered by `receive`. */

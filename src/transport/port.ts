@@ -3,6 +3,7 @@
 import { Lid, PortState, Qpn } from "../spec/ib/numbers.ts";
 import type { Adapter } from "./adapter.ts";
 import type { PacketLane } from "./packets/ring.ts";
+import type { PortTap } from "./packets/tap.ts";
 import type { QueuePair } from "./queue-pair.ts";
 import type { Wire } from "./wire.ts";
 
@@ -18,6 +19,8 @@ export class AdapterPort {
   /** Internal numbers of the special QPs (CONF_SPECIAL_QP), -1 while not configured. */
   smiQpn = -1;
   gsiQpn = -1;
+  /** Somebody wants to see what the port sends and receives. */
+  tap: PortTap | undefined = undefined;
 
   constructor(adapter: Adapter, wire: Wire, number: number) {
     this.adapter = adapter;
@@ -41,13 +44,27 @@ export class AdapterPort {
     return this.adapter.network.portAt(this.wire.resolve(dlid));
   }
 
-  /** Where packets to a unicast LID leave, if they are needed to reach it; undefined if the short path does, or nothing. */
+  /** True if what is sent to a unicast LID has to go as packets: another engine serves it, or somebody wants to see them. */
+  needsPackets(dlid: number): boolean {
+    if (!this.isActive) return false;
+    const { network } = this.adapter;
+    const answer = this.ownsLid(dlid) ? this.wire.index : this.wire.resolve(dlid);
+    if (answer < 0 || !network.usesLoopback) return network.laneAt(answer) !== undefined;
+    return network.isForced || this.tap !== undefined || network.portAt(answer)?.tap !== undefined;
+  }
+
+  /** Where packets to a unicast LID leave; undefined if none reach it at this time. */
   laneTo(dlid: number): PacketLane | undefined {
     if (!this.isActive) return undefined;
     const { network } = this.adapter;
-    if (this.ownsLid(dlid)) return network.loopback;
+    if (this.ownsLid(dlid)) return this.tapped(network.loopback);
     const answer = this.wire.resolve(dlid);
-    return network.laneAt(answer) ?? (answer >= 0 ? network.loopback : undefined);
+    return this.tapped(network.laneAt(answer) ?? (answer >= 0 ? network.loopback : undefined));
+  }
+
+  /** The lane as this port sees it: what it sends is seen by its tap, if it has one. */
+  tapped(lane: PacketLane | undefined): PacketLane | undefined {
+    return lane === undefined || this.tap === undefined ? lane : this.tap.before(lane);
   }
 
   /** Index of the 16-byte GID at `at` of `view` in the port's table, or -1; a GID of zeros names nobody. */

@@ -9,7 +9,7 @@ import { executeConnected } from "./connected.ts";
 import { AdapterCounter } from "./counters.ts";
 import { executeDatagram } from "./datagram.ts";
 import { flushQueues } from "./flush.ts";
-import { runPackets, runPacketTimer } from "./packets/requester.ts";
+import { leavePackets, runPackets, runPacketTimer } from "./packets/requester.ts";
 import { connectionOf } from "./packets/route.ts";
 import { migrate } from "./path-migration.ts";
 import { runPlainRequests } from "./plain-request.ts";
@@ -25,7 +25,7 @@ import { Outcome, WQE_COST_BYTES } from "./status.ts";
 export function runSendQueue(qp: QueuePair, nowNs: number): number {
   if (qp.state === QpState.ERR || qp.state === QpState.SQE) return flushQueues(qp);
   if (qp.state !== QpState.RTS && qp.state !== QpState.SQ_DRAINING) return 0;
-  if (qp.connection?.isRequesting === true) return runPackets(qp, nowNs);
+  if (qp.connection?.isRequesting === true && !leavePackets(qp)) return runPackets(qp, nowNs);
   let work = 0;
   while (work < TURN_BYTES) {
     if (!qp.isTransferring) {

@@ -41,6 +41,7 @@ export class FaultyLink {
     this.#loopback = new Loopback(network);
     network.addInlet(this.#loopback);
     network.loopback = this.#outgoing;
+    network.isForced = true;
     network.connectionsChanged();
   }
 

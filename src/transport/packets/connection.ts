@@ -164,6 +164,8 @@ export class Connection {
   lane: PacketLane | undefined = undefined;
   networkEpoch = -1;
   wireEpoch = -1;
+  /** The short path leads to the peer as well: it is taken again once nothing is under way. */
+  isLeaving = false;
 
   // Requester.
   /** Its messages go out as packets. */

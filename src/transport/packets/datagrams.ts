@@ -7,18 +7,7 @@ import { datagram, grh } from "../datagram-receive.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { gatherBytes } from "../scatter-list.ts";
 import { newParty } from "../scratch.ts";
-import {
-  BTH_BYTES,
-  countSent,
-  DETH_BYTES,
-  GRH_BYTES,
-  IMMEDIATE_BYTES,
-  LaneTag,
-  LRH_BYTES,
-  packet,
-  padOf,
-  writeLrh,
-} from "./packet.ts";
+import { BTH_BYTES, DETH_BYTES, GRH_BYTES, IMMEDIATE_BYTES, LaneTag, LRH_BYTES, packet, padOf, writeLrh } from "./packet.ts";
 import type { PacketLane } from "./ring.ts";
 
 const SOLICITED = 1 << 23;
@@ -28,13 +17,19 @@ export const DatagramSent = { OK: 0, NO_ROOM: 1, SOURCE_FAULT: 2 } as const;
 
 const party = newParty();
 
+/** Bytes of the packet of the datagram in hand, from the LRH on and without CRCs. */
+export function datagramPacketBytes(): number {
+  const headers = LRH_BYTES + BTH_BYTES + DETH_BYTES + (datagram.hasGrh ? GRH_BYTES : 0);
+  return headers + (datagram.opcode === UD_SEND_ONLY_IMM ? IMMEDIATE_BYTES : 0) + datagram.length + padOf(datagram.length);
+}
+
 /** Sends the datagram in hand, with the data of the WQE in hand of `qp`, into `lane`. */
 export function sendDatagramPacket(qp: QueuePair, lane: PacketLane): number {
   const pad = padOf(datagram.length);
   const grhBytes = datagram.hasGrh ? GRH_BYTES : 0;
   const hasImmediate = datagram.opcode === UD_SEND_ONLY_IMM;
-  const headers = LRH_BYTES + grhBytes + BTH_BYTES + DETH_BYTES + (hasImmediate ? IMMEDIATE_BYTES : 0);
-  const length = headers + datagram.length + pad;
+  const length = datagramPacketBytes();
+  const headers = length - datagram.length - pad;
   if (!lane.reserve(length)) return DatagramSent.NO_ROOM;
   const { view } = lane.memory;
   const next = datagram.hasGrh ? LrhNextHeader.GRH : LrhNextHeader.BTH;
@@ -55,7 +50,6 @@ export function sendDatagramPacket(qp: QueuePair, lane: PacketLane): number {
   if (!gatherBytes(qp.sendList, party, lane.memory, dataAt, datagram.length)) return DatagramSent.SOURCE_FAULT;
   for (let i = 0; i < pad; i++) view.setUint8(dataAt + datagram.length + i, 0);
   lane.commit(LaneTag.DATA);
-  countSent(qp.port.wire, length);
   return DatagramSent.OK;
 }
 

@@ -2,6 +2,7 @@
 
 import { newMemory } from "../../base/bytes.ts";
 import type { Network } from "../network.ts";
+import { packet } from "./packet.ts";
 import type { PacketInlet } from "./receive.ts";
 import { PacketRing, ringBytes } from "./ring.ts";
 
@@ -21,8 +22,10 @@ export class Loopback implements PacketInlet {
     return this.#network.findLid(dlid);
   }
 
-  resolveMulticast(): number {
-    return 0;
+  /** What the sender, whose packet is in hand, reaches; its own receivers it has served itself. */
+  resolveMulticast(dlid: number, out: Int32Array): number {
+    const from = this.#network.portAt(this.#network.findLid(packet.slid));
+    return from === undefined ? 0 : from.wire.resolveMulticast(dlid, out);
   }
 
   handle(): void {}

@@ -92,6 +92,7 @@ function deliver(port: AdapterPort, nowNs: number): void {
     port.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
     return;
   }
+  if (port.tap !== undefined) port.tap.sink.keep(packet.memory, packet.at, packet.end - packet.at, false);
   countReceived(port, false);
   port.adapter.counters[AdapterCounter.packetsReceived]! += 1;
   const transport = packet.opcode >>> TRANSPORT_SHIFT;
@@ -216,6 +217,7 @@ function receiveMulticast(network: Network, inlet: PacketInlet, hops: number): v
 /** Gives every queue pair of the port's HCA that is attached to the group its copy (10.5.2). */
 function deliverToMembers(port: AdapterPort): void {
   const { adapter } = port;
+  if (port.tap !== undefined && port.isActive) port.tap.sink.keep(packet.memory, packet.at, packet.end - packet.at, false);
   if (!port.isActive || adapter.multicast.isEmpty || !packet.hasGrh || packet.destQpn !== Qpn.MULTICAST) return;
   const payloadAt = readDatagram();
   if (payloadAt < 0) return;

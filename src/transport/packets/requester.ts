@@ -42,11 +42,27 @@ const Sent = { OK: 0, NO_ROOM: 1, FAULT: 2, CLOSED: 3 } as const;
 
 const party = newParty();
 
+/**
+ * True if the messages of `qp` take the short path again from now on: nobody wants them as packets any more, and none is under way. What is
+ * acknowledged has been executed, so the peer expects the next PSN; of what may still be on its way to it, it has all.
+ */
+export function leavePackets(qp: QueuePair): boolean {
+  const c = qp.connection!;
+  laneOf(qp);
+  if (!c.isLeaving || c.messages.count > 0) return false;
+  // Nobody acknowledges the packets of UC. None may be overtaken.
+  if (qp.service === Service.UC && qp.adapter.network.hasLoopbackPackets) return false;
+  c.stopRequesting();
+  qp.stopWaiting();
+  return true;
+}
+
 /** Lets a queue pair whose peer is reached by packets send them. Returns work done, in bytes. */
 export function runPackets(qp: QueuePair, nowNs: number): number {
   const c = qp.connection!;
   if (qp.waitsFor === Waiting.RNR) return 0;
   laneOf(qp);
+  if (c.isLeaving && qp.service === Service.UC && c.messages.count === 0) return holdBack(qp);
   let work = 0;
   while (work < TURN_BYTES) {
     const { messages } = c;
@@ -58,8 +74,7 @@ export function runPackets(qp: QueuePair, nowNs: number): number {
       work += PACKET_COST_BYTES + bytes;
       continue;
     }
-    // Others drain the ring: try again at the next turn.
-    if (outcome === Sent.NO_ROOM) qp.adapter.activate(qp);
+    if (outcome === Sent.NO_ROOM) work += holdBack(qp);
     break;
   }
   if (work >= TURN_BYTES) qp.adapter.activate(qp);
@@ -67,11 +82,17 @@ export function runPackets(qp: QueuePair, nowNs: number): number {
   return work;
 }
 
+/** Others drain the ring, once this engine has done something else: `qp` tries again, and the turn of its HCA ends soon. */
+function holdBack(qp: QueuePair): number {
+  qp.adapter.activate(qp);
+  return TURN_BYTES;
+}
+
 /** Fetches the next WQE and makes a message of it. False if there is none, or none may be sent now. */
 function takeMessage(qp: QueuePair, c: Connection): boolean {
   const { messages } = c;
   const isDraining = qp.state === QpState.SQ_DRAINING;
-  if (isDraining || c.syndrome !== 0 || messages.isFull) return false;
+  if (isDraining || c.isLeaving || c.syndrome !== 0 || messages.isFull) return false;
   if (messages.count > 0 && messages.isAnswered(messages.count - 1)) return false;
   if (c.fetched === qp.sqPosted && !qp.refreshPosted()) return false;
   const counter = c.fetched;

@@ -20,6 +20,7 @@ export function laneOf(qp: QueuePair): PacketLane | undefined {
   c.networkEpoch = network.epoch;
   c.wireEpoch = wire.epoch;
   c.lane = findLane(qp);
+  c.isLeaving = c.lane !== undefined && !qp.port.needsPackets(qp.attributes.rlid);
   return c.lane;
 }
 

@@ -1,0 +1,177 @@
+// vhca capture: what goes over the ports of a running domain, into a file that Wireshark and tshark read.
+
+import { once } from "node:events";
+import { closeSync, fstatSync, openSync, writeFileSync } from "node:fs";
+import { type Command, InvalidArgumentError } from "commander";
+import { BlockType } from "../base/pcapng.ts";
+import { BlockSplitter, decodeBlock } from "../base/pcapng-reader.ts";
+import { findDomains, getHca, type RunningDomain } from "./domains.ts";
+import { catchInterrupts } from "./interrupt.ts";
+import { bytesText, printJson, UsageError } from "./output.ts";
+import { ProgressLine } from "./progress.ts";
+
+const PROGRESS_MS = 500;
+/** After the end was asked for, so long for what has been captured. */
+const FLUSH_MS = 5000;
+
+interface CaptureCommandOptions {
+  port?: string[];
+  count?: number;
+  seconds?: number;
+  json?: boolean;
+}
+
+/** What has been written. */
+interface Written {
+  packets: number;
+  bytes: number;
+  dropped: number;
+}
+
+export function addCapture(program: Command): void {
+  program
+    .command("capture <file>")
+    .summary("write the packets of a running domain's ports to a file for Wireshark")
+    .description("Writes what ports send and receive to a pcapng file (- is standard output), until Ctrl-C or the bound given.")
+    .option("--port <names...>", "HCAs whose ports are looked at; all of the domain if left out")
+    .option("--count <packets>", "end after so many packets", parsePositive)
+    .option("--seconds <time>", "end after so long", parsePositive)
+    .option("--json", "print what was written as JSON")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  vhca capture all.pcapng                      every port, until Ctrl-C
+  vhca capture n1.pcapng --port n1 --seconds 5
+  vhca capture - --port n1 n2 | wireshark -k -i -
+
+While it runs, messages of these ports go as packets, which is slower than from memory to memory. Packets that come faster than they
+are written are dropped from the file, not from the fabric; the count is printed.`,
+    )
+    .action(capture);
+}
+
+function parsePositive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError("expected a number above 0");
+  return value;
+}
+
+async function capture(file: string, options: CaptureCommandOptions): Promise<void> {
+  if (file === "-" && options.json === true) throw new UsageError("--json needs a FILE: standard output is the capture's");
+  if (file === "-" && process.stdout.isTTY) throw new UsageError("a capture is no text: send it into a file or a program");
+  const domain = await findDomain(options.port ?? []);
+  const ports = options.port ?? domain.status.hcas.map(({ name }) => name);
+  const target = file === "-" ? process.stdout.fd : openTarget(file);
+  const progress = new ProgressLine(options.json);
+  try {
+    const written = await run(domain, ports, target, options, progress);
+    progress.done();
+    if (options.json === true) printJson({ file, ports, ...written });
+    else process.stderr.write(`vhca: ${textOf(written)}\n`);
+  } finally {
+    progress.done();
+    if (file !== "-") closeSync(target);
+  }
+}
+
+/** The domain of these HCAs; without any, the one that is up, or the only one. */
+async function findDomain(ports: readonly string[]): Promise<RunningDomain> {
+  const found = await Promise.all(ports.map(async (name) => (await getHca(name)).domain));
+  const pids = new Set(found.map(({ status }) => status.pid));
+  if (pids.size > 1) throw new UsageError(`${ports.join(", ")} are in different domains; capture one domain at a time`);
+  if (found[0] !== undefined) return found[0];
+  const [first, ...others] = await findDomains();
+  if (first === undefined) throw new UsageError("no device domain runs; start one with: vhca up");
+  if (first.status.kind === "up" || others.length === 0) return first;
+  throw new UsageError("several domains run; say by --port which HCAs are meant (vhca status shows them)");
+}
+
+/** Opens a new file, or a device or pipe that exists. */
+function openTarget(file: string): number {
+  try {
+    return openSync(file, "wx", 0o600);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "EEXIST") throw new UsageError(`${file} cannot be written: ${(error as Error).message}`);
+  }
+  const descriptor = openSync(file, "r+");
+  if (!fstatSync(descriptor).isFile()) return descriptor;
+  closeSync(descriptor);
+  throw new UsageError(`${file} exists already; remove it or choose another name`);
+}
+
+async function run(
+  { client }: RunningDomain,
+  ports: readonly string[],
+  target: number,
+  options: CaptureCommandOptions,
+  progress: ProgressLine,
+): Promise<Written> {
+  const written = { packets: 0, bytes: 0, dropped: 0 };
+  const interrupt = catchInterrupts();
+  const stream = await client.capture(ports);
+  let hasEnded = false;
+  const end = (): void => {
+    if (hasEnded) return;
+    hasEnded = true;
+    client.stopCapture().catch(() => {});
+    setTimeout(() => stream.destroy(), FLUSH_MS).unref();
+  };
+  interrupt.signal.addEventListener("abort", end);
+  const timer = options.seconds === undefined ? undefined : setTimeout(end, options.seconds * 1000);
+  const show = (): void => progress.show({ step: `capturing ${ports.join(", ")}`, detail: textOf(written) });
+  const shower = setInterval(show, PROGRESS_MS);
+  show();
+  try {
+    await copy(stream, target, written, options.count ?? Number.POSITIVE_INFINITY, end);
+  } catch (error) {
+    if (!isEnd(error)) throw error;
+    // The domain or the reader has gone: what is written is a whole file.
+  } finally {
+    clearTimeout(timer);
+    clearInterval(shower);
+    end();
+    interrupt.dispose();
+  }
+  return written;
+}
+
+const isEnd = (error: unknown): boolean =>
+  ["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"].includes((error as NodeJS.ErrnoException).code ?? "");
+
+/** Writes whole blocks only, and no packet beyond the count. */
+async function copy(
+  stream: AsyncIterable<Buffer>,
+  target: number,
+  written: Written,
+  count: number,
+  end: () => void,
+): Promise<void> {
+  const splitter = new BlockSplitter();
+  const dropped = new Map<number, number>();
+  for await (const bytes of stream) {
+    const blocks: Buffer[] = [];
+    for (const block of splitter.push(bytes)) {
+      const type = block.readUInt32LE(0);
+      if (type === BlockType.PACKET && written.packets++ >= count) continue;
+      blocks.push(block);
+      const { kind, ...what } = decodeBlock(block);
+      if (kind === "statistics" && "dropped" in what) dropped.set(what.interface, what.dropped);
+    }
+    const piece = Buffer.concat(blocks);
+    if (target === process.stdout.fd) await writeOut(piece);
+    else writeFileSync(target, piece);
+    written.bytes += piece.length;
+    written.packets = Math.min(written.packets, count);
+    written.dropped = [...dropped.values()].reduce((sum, each) => sum + each, 0);
+    if (written.packets >= count) end();
+  }
+}
+
+async function writeOut(piece: Buffer): Promise<void> {
+  if (!process.stdout.write(piece)) await once(process.stdout, "drain");
+}
+
+const textOf = ({ packets, bytes, dropped }: Written): string =>
+  `${packets} packets, ${bytesText(bytes)}${dropped === 0 ? "" : `, ${dropped} dropped`}`;
