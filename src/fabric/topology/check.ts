@@ -3,11 +3,9 @@
 import { guidText } from "../../base/names.ts";
 import { Lid } from "../../spec/ib/numbers.ts";
 import { NODE_DESCRIPTION_BYTES } from "../../spec/mad/sm-attributes.ts";
-import { MAX_SWITCH_PORTS } from "../limits.ts";
+import { MAX_NODE_PORTS } from "../limits.ts";
 import { type LinkEnd, type Topology, TopologyError, type TopologyNode } from "./topology.ts";
 
-/** Ports of a host: as many as an HCA of this family may have (infinihost 1). */
-export const MAX_HOST_PORTS = 2;
 /** Hosts' ports and switches: each takes a unicast LID (IBA vol 1, 4.1.3). */
 export const MAX_LIDS = Lid.UNICAST_LAST;
 /** Ports of all nodes together: memory. */
@@ -36,9 +34,8 @@ function checkNames({ source, nodes }: Topology): Map<string, TopologyNode> {
 }
 
 function checkNode(source: string, { kind, name, portCount, guid, description, line }: TopologyNode): void {
-  const most = kind === "switch" ? MAX_SWITCH_PORTS : MAX_HOST_PORTS;
-  if (!Number.isInteger(portCount) || portCount < 1 || portCount > most) {
-    throw new TopologyError(source, line, `${kind} ${name}: expected 1 to ${most} ports, got ${portCount}`);
+  if (!Number.isInteger(portCount) || portCount < 1 || portCount > MAX_NODE_PORTS) {
+    throw new TopologyError(source, line, `${kind} ${name}: expected 1 to ${MAX_NODE_PORTS} ports, got ${portCount}`);
   }
   if (guid !== undefined && (guid <= 0n || guid >= 2n ** 64n)) {
     throw new TopologyError(

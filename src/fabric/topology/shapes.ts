@@ -9,7 +9,7 @@
 //   dragonfly:A,P,H   groups of A switches, each with P hosts and H cables to other groups, A·H+1 groups; all switches of a group are
 //                     joined, and any two groups once (Kim, Dally, Scott, Abts, ISCA 2008)
 
-import { MAX_SWITCH_PORTS } from "../limits.ts";
+import { MAX_NODE_PORTS } from "../limits.ts";
 import { MAX_LIDS } from "./check.ts";
 import { type Topology, TopologyError } from "./topology.ts";
 import { TopologyBuilder } from "./topology-builder.ts";
@@ -36,7 +36,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     form: "star:N",
     about: "N hosts on one switch",
     pattern: /^(\d+)$/,
-    wrong: ([n = 0]) => (n > MAX_SWITCH_PORTS ? `a switch has at most ${MAX_SWITCH_PORTS} ports` : undefined),
+    wrong: ([n = 0]) => (n > MAX_NODE_PORTS ? `a switch has at most ${MAX_NODE_PORTS} ports` : undefined),
     build: (to, [n = 0]) => buildStar(to, n),
   },
   "fat-tree": {
@@ -106,7 +106,7 @@ const problemOf = ({ wrong }: Shape, numbers: readonly number[]): string | undef
   numbers.some((n) => n < 1) ? "every number is at least 1" : wrong(numbers);
 
 function tooMany(lids: number, switchPorts: number): string | undefined {
-  if (switchPorts > MAX_SWITCH_PORTS) return `a switch would need ${switchPorts} ports and has at most ${MAX_SWITCH_PORTS}`;
+  if (switchPorts > MAX_NODE_PORTS) return `a switch would need ${switchPorts} ports and has at most ${MAX_NODE_PORTS}`;
   return lids > MAX_LIDS ? `there would be ${lids} switches and hosts, and there are ${MAX_LIDS} LIDs` : undefined;
 }
 
