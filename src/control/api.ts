@@ -9,6 +9,7 @@
 //   GET    /v1/hcas/NAME/cq/NUMBER          → CqDetails
 //   GET    /v1/hcas/NAME/srq/NUMBER         → SrqDetails
 //   GET    /v1/hcas/NAME/region/KEY         → RegionDetails, by lkey or rkey as the guest writes it
+//   GET    /v1/fabric/nodes?from=N&limit=M  → Page<NodeView>: at most M (256) nodes from number N; `next` is where the rest begins
 //   POST   /v1/stop                         → {} and the domain ends
 //
 // NUMBER and KEY are decimal or 0x…. What does not exist is answered 404 and ApiError, what makes no sense 400 and ApiError.
@@ -51,6 +52,13 @@ export const ObjectNumber = z
   .refine((number) => number < 2 ** 32, "expected a number below 2^32");
 
 export const TreeQuery = z.object({ limit: z.coerce.number().int().min(0).max(LISTED_MAX).default(LISTED_MAX) });
+
+/** Nodes of the fabric in one answer. */
+export const FABRIC_NODES_MAX = 1024;
+export const NodesQuery = z.object({
+  from: z.coerce.number().int().min(0).default(0),
+  limit: z.coerce.number().int().min(1).max(FABRIC_NODES_MAX).default(256),
+});
 
 export type { HcaTree, SessionView } from "../domain/inspect.ts";
 export type * from "../hca/inspect.ts";

@@ -77,6 +77,8 @@ const REVISION = 0xa0;
 export class CaNode extends FabricNode {
   readonly type = NodeType.CA;
   readonly ports: readonly (CaPort | undefined)[];
+  /** There is no VM: it answers for itself (phantom-host.ts). */
+  isPhantom = false;
 
   /** @param nextIndex gives each port its dense number in the fabric. */
   constructor(fabric: Fabric, options: CaOptions, nextIndex: () => number) {

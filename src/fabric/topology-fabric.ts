@@ -9,8 +9,9 @@ import type { Link } from "./link.ts";
 import type { Port } from "./port.ts";
 import type { SwitchNode } from "./switch-node.ts";
 import { addPhantom, buildTopology } from "./topology/build.ts";
+import { checkHasSwitch } from "./topology/check.ts";
 import type { GuidPool } from "./topology/guids.ts";
-import { type Topology, TopologyError, type TopologyNode } from "./topology/topology.ts";
+import type { Topology, TopologyNode } from "./topology/topology.ts";
 
 export interface TopologyFabricOptions {
   readonly topology: Topology;
@@ -52,7 +53,9 @@ export class TopologyFabric extends DomainFabric {
       const ca = hosts.get(host.name);
       if (ca !== undefined) this.#places.set(host.name, { host, guid: ca.guid, plugs: plugsOf(ca), ca, hca: undefined });
     }
-    this.endpoint = subnetManager === undefined ? undefined : firstOf(switches, topology).attachEndpoint(subnetManager(this));
+    const [first] = switches.values();
+    if (subnetManager !== undefined) checkHasSwitch(topology);
+    this.endpoint = subnetManager === undefined ? undefined : first?.attachEndpoint(subnetManager(this));
   }
 
   /**
@@ -109,12 +112,6 @@ export class TopologyFabric extends DomainFabric {
     if (peer.link !== undefined || this.fabric.findNode(peer.node.guid) !== peer.node) return;
     this.fabric.connect(port, peer, link.cable).impairment = link.impairment;
   }
-}
-
-function firstOf(switches: ReadonlyMap<string, SwitchNode>, { source }: Topology): SwitchNode {
-  for (const first of switches.values()) return first;
-  const mend = "add a switch, or let a guest manage the subnet (--sm none)";
-  throw new TopologyError(source, undefined, `there is no switch, and the subnet manager lives in one; ${mend}`);
 }
 
 const plugsOf = (ca: CaNode): Plug[] =>

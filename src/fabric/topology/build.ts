@@ -50,6 +50,7 @@ export function addPhantom(fabric: Fabric, node: TopologyNode, nodeGuid: bigint)
   const { name, description = name, portCount, portGuids } = node;
   const tables = { pkeyCount: PHANTOM_PKEYS, guidCount: PHANTOM_GUIDS };
   const ca = fabric.addCa({ nodeGuid, description, portCount, portGuids, ...tables });
+  ca.isPhantom = true;
   for (const port of ca.ports) {
     if (port === undefined) continue;
     new PhantomHost(port);

@@ -20,6 +20,13 @@ export function checkTopology(topology: Topology): void {
   checkLinks(topology, nodes);
 }
 
+/** @throws TopologyError if there is no switch, behind whose port 0 the built-in subnet manager could live */
+export function checkHasSwitch({ source, nodes }: Topology): void {
+  if (nodes.some(({ kind }) => kind === "switch")) return;
+  const mend = "add a switch, or let a guest manage the subnet (--sm none)";
+  throw new TopologyError(source, undefined, `there is no switch, and the subnet manager lives in one; ${mend}`);
+}
+
 function checkNames({ source, nodes }: Topology): Map<string, TopologyNode> {
   const byName = new Map<string, TopologyNode>();
   for (const node of nodes) {
