@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -79,6 +79,10 @@ test("mistakes end with status 2 and one line that helps", () => {
     [["run", "--timeout", "1e300", "--", "true"], /number of seconds, at most/],
     [["run", "--doorbells", "maybe", "--", "true"], /Allowed choices are mapped, trapped/],
     [["up", "--hca", "n1,control"], /expected another name/],
+    [["up", "--topology", "ring:3"], /expected a shape \(vhca up --help lists them\) or a file, and there is none to read/],
+    [["up", "--topology", "fat-tree:3"], /fat-tree:3: expected fat-tree:K .*K is even/],
+    [["up", "--topology", "star:1"], /star:1 has 1 hosts, and 2 HCAs need one each/],
+    [["run", "--topology", "pair", "--engines", "2", "--", "true"], /expected --engines 1, got 2/],
     [["frobnicate"], /unknown command/],
     [["hca", "show", "n1"], /no HCA named n1/],
     [["exec", "n1", "--", "true"], /no lab is running/],
@@ -123,6 +127,23 @@ test("up, status, hca, fabric, down", () => {
     assert.equal(vhca(["hca", "rm", "a"], env).status, 0);
     assert.equal(vhca(["down"], env).status, 0);
     assert.equal(vhca(["down"], env).status, 2);
+  } finally {
+    vhca(["down"], env);
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("up with a topology from a file: phantoms, and an error with its line", () => {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
+  const env = { XDG_RUNTIME_DIR: folder };
+  const file = join(folder, "lab.yaml");
+  try {
+    writeFileSync(file, "switches: {s1: , s2: }\nhosts:\n  n1: {switch: s1}\n  'm[1-3]': {switch: s2}\nlinks:\n  - [s1, s3]\n");
+    assert.match(vhca(["up", "--hca", "n1", "--topology", file], env).stderr, /lab.yaml:6: a cable leads to s3/);
+    writeFileSync(file, "switches: {s1: , s2: }\nhosts:\n  n1: {switch: s1}\n  'm[1-3]': {switch: s2}\nlinks:\n  - [s1, s2]\n");
+    const up = vhca(["up", "--hca", "n1", "--topology", file], env);
+    assert.match(up.stdout, /1 HCAs in .*lab.yaml: 4 hosts, 2 switches/, up.stderr);
+    assert.match(vhca(["fabric", "show"], env).stdout, /m3/);
   } finally {
     vhca(["down"], env);
     rmSync(folder, { recursive: true, force: true });

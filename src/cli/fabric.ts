@@ -20,7 +20,7 @@ export function addFabric(program: Command): void {
 }
 
 function printFabric(fabric: FabricView, pid: number): void {
-  printLine(`Fabric of process ${pid}: ${fabric.nodes.length} nodes, ${fabric.links.length} links`);
+  printLine(`Fabric of process ${pid}: ${fabric.nodeCount} nodes, ${fabric.linkCount} links, ${fabric.linksUp} of them up`);
   const nameOfNode = new Map(fabric.nodes.map((node) => [node.guid, node.description]));
   for (const node of fabric.nodes) {
     printLine(`${node.type} ${node.description} ${dim(node.guid)}`);
@@ -32,4 +32,6 @@ function printFabric(fabric: FabricView, pid: number): void {
       );
     }
   }
+  if (fabric.isCut)
+    printLine(dim(`… the first ${fabric.nodes.length} of ${fabric.nodeCount} nodes; GET /v1/fabric/nodes has all`));
 }

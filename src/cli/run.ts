@@ -10,6 +10,7 @@ import { ProgressLine } from "./progress.ts";
 import { addQuotaOption } from "./quota.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
 import { Session, type SessionOptions } from "./session.ts";
+import { addTopologyOption, loadTopology } from "./topology.ts";
 
 /** HCAs on the switch of a lab (fabric/lab-fabric.ts). */
 const NODES_MAX = 64;
@@ -31,6 +32,7 @@ interface RunOptions {
   cold?: boolean;
   quota?: Partial<Quota>;
   engines: number;
+  topology?: string;
   timeout?: number;
   stagger: number;
   keepGoing?: boolean;
@@ -42,7 +44,9 @@ export function addRun(program: Command): void {
   const command = program
     .command("run")
     .summary("boot VMs joined by InfiniBand and run commands in them")
-    .description("Boots N VMs (n1, n2, …), each with an HCA on one switch, runs commands, prints their output, cleans up.")
+    .description(
+      "Boots N VMs (n1, n2, …), each with an HCA on one switch or in a topology, runs commands, prints their output, cleans up.",
+    )
     .usage("[options] [--on NODE COMMAND]… [-- COMMAND]")
     .argument("[command...]", "a command for every node, after --")
     .option("--nodes <n>", "how many VMs", parseNodes, 2)
@@ -50,6 +54,7 @@ export function addRun(program: Command): void {
   addLabOptions(command);
   addQuotaOption(command);
   addEnginesOption(command);
+  addTopologyOption(command);
   command
     .option("--timeout <seconds>", "end everything after this time, with status 124", parseSeconds)
     .option(
@@ -141,13 +146,15 @@ export function planCommands(on: readonly string[], words: readonly string[], no
 
 async function run(words: readonly string[], options: RunOptions): Promise<number> {
   const commands = planCommands(options.on, words, options.nodes);
+  const { topology: text, nodes, engines, sm } = options;
+  const topology = await loadTopology({ text, hcas: nodes, engines, sm });
   const progress = new ProgressLine(options.json);
   const interrupt = catchInterrupts();
   const timeout = options.timeout === undefined ? undefined : AbortSignal.timeout(options.timeout * 1000);
   const signal = timeout === undefined ? interrupt.signal : AbortSignal.any([interrupt.signal, timeout]);
   let session: Session | undefined;
   try {
-    session = await Session.start(sessionOptions(options, progress, signal));
+    session = await Session.start({ ...sessionOptions(options, progress, signal), topology });
     progress.done();
     const boot = await describeBoot(session);
     const results = await runCommands(session.lab, commands, {

@@ -5,6 +5,7 @@ import type { Log } from "../base/log.ts";
 import { hcaSocketPath } from "../control/socket-paths.ts";
 import { DomainHandle } from "../domain/domain-handle.ts";
 import type { DomainView } from "../domain/protocol.ts";
+import type { Topology } from "../fabric/topology/topology.ts";
 import type { Quota } from "../hca/limits.ts";
 import { type Lab, type LabOptions, startLab } from "../lab/lab.ts";
 import { RunFolder } from "../lab/run-folder.ts";
@@ -16,6 +17,8 @@ export interface SessionOptions extends Omit<LabOptions, "hcaSocket" | "waitForI
   readonly sm?: "builtin" | "none" | undefined;
   /** Engine threads; 1 if left out. */
   readonly engines?: number | undefined;
+  /** Shape of the fabric; one switch if left out. */
+  readonly topology?: Topology | undefined;
   /** What each HCA may have. */
   readonly quota?: Partial<Quota> | undefined;
   readonly log: Log;
@@ -38,7 +41,12 @@ export class Session {
   /** Starts the domain, plugs in an HCA per node, boots the VMs; resolves when all are ready. */
   static async start(options: SessionOptions): Promise<Session> {
     const folder = RunFolder.create();
-    const domain = new DomainHandle({ sm: options.sm ?? "builtin", engines: options.engines ?? 1, log: options.log });
+    const domain = new DomainHandle({
+      sm: options.sm ?? "builtin",
+      engines: options.engines ?? 1,
+      topology: options.topology,
+      log: options.log,
+    });
     const removeFolder = (): void => rmSync(folder.path, { recursive: true, force: true });
     process.once("exit", removeFolder);
     let closeControl = async (): Promise<void> => {};

@@ -10,6 +10,7 @@ import { HcaName } from "../control/api.ts";
 import { startControlServer } from "../control/server.ts";
 import { hcaSocketPath } from "../control/socket-paths.ts";
 import { DomainHandle } from "../domain/domain-handle.ts";
+import type { Topology } from "../fabric/topology/topology.ts";
 import type { Quota } from "../hca/limits.ts";
 import { LabError, lastLines } from "../lab/lab-error.ts";
 import { makePrivateFolder, runRoot } from "../lab/paths.ts";
@@ -19,6 +20,7 @@ import { addEnginesOption } from "./engines.ts";
 import { printJson, printLine, UsageError } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
 import { addQuotaOption, quotaText } from "./quota.ts";
+import { addTopologyOption, loadTopology, topologyText } from "./topology.ts";
 import { VERSION } from "./version.ts";
 
 const START_TIMEOUT_MS = 20_000;
@@ -32,14 +34,17 @@ interface UpOptions {
   sm: "builtin" | "none";
   quota?: Partial<Quota>;
   engines: number;
+  topology?: string;
   foreground?: boolean;
   json?: boolean;
 }
 
 export function addUp(program: Command): void {
-  addEnginesOption(addQuotaOption(program.command("up")))
+  addTopologyOption(addEnginesOption(addQuotaOption(program.command("up"))))
     .summary("start a device domain that stays")
-    .description("Starts a device domain with one switch and HCAs on it, for VMs of your own; they connect by socket path.")
+    .description(
+      "Starts a device domain with one switch, or a topology, and HCAs in it, for VMs of your own; they connect by socket path.",
+    )
     .option("--hca <names>", "HCAs to create, comma-separated", parseNames, ["n1", "n2"])
     .addOption(
       new Option("--doorbells <how>", "map doorbells into the guest, or trap them")
@@ -57,6 +62,9 @@ export function addUp(program: Command): void {
     .action((options: UpOptions) => (options.foreground === true ? serve(options) : startDetached(options)));
 }
 
+const topologyOf = ({ topology: text, hca, engines, sm }: UpOptions): Promise<Topology | undefined> =>
+  loadTopology({ text, hcas: hca.length, engines, sm });
+
 function parseNames(text: string): string[] {
   const names = text.split(",").filter((name) => name !== "");
   for (const name of names) {
@@ -69,8 +77,9 @@ function parseNames(text: string): string[] {
 /** Runs the domain in this process until a signal or `vhca down`. */
 async function serve(options: UpOptions): Promise<void> {
   await assertNoneRuns();
+  const topology = await topologyOf(options);
   const folder = RunFolder.create();
-  const domain = new DomainHandle({ sm: options.sm, log: stderrLog, engines: options.engines });
+  const domain = new DomainHandle({ sm: options.sm, log: stderrLog, engines: options.engines, topology });
   try {
     for (const name of options.hca) {
       await domain.addHca({
@@ -110,11 +119,13 @@ async function serveUntilStopped(domain: DomainHandle, folder: RunFolder, option
 /** Starts `vhca up --foreground` in the background and waits until it serves. */
 async function startDetached(options: UpOptions): Promise<void> {
   await assertNoneRuns();
+  await topologyOf(options);
   makePrivateFolder(runRoot());
   const logPath = join(runRoot(), LOG_FILE);
   const logFile = openSync(logPath, "w", 0o600);
   const args = ["up", "--foreground", "--hca", options.hca.join(","), "--doorbells", options.doorbells, "--sm", options.sm];
   args.push("--engines", String(options.engines));
+  if (options.topology !== undefined) args.push("--topology", options.topology);
   if (options.quota !== undefined) args.push("--quota", quotaText(options.quota));
   const entry = process.argv[1];
   if (entry === undefined) throw new Error("invariant: a program has a file");
@@ -158,7 +169,9 @@ async function announce(options: UpOptions, isDetached: boolean): Promise<void> 
     });
     return;
   }
-  printLine(`Device domain up (process ${pid}): ${hcas.length} HCAs on one switch, subnet manager ${options.sm}.`);
+  const topology = await topologyOf(options);
+  const where = topology === undefined ? "on one switch" : `in ${topologyText(topology)}`;
+  printLine(`Device domain up (process ${pid}): ${hcas.length} HCAs ${where}, subnet manager ${options.sm}.`);
   for (const { name, socketPath } of hcas) printLine(`\n${name}:\n${qemuHint(socketPath)}`);
   printLine(isDetached ? "\nvhca status shows it, vhca down ends it." : "\nCtrl-C ends it.");
 }

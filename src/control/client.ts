@@ -1,9 +1,11 @@
 // Talks to the control API of a domain in another process.
 
 import { type IncomingMessage, request } from "node:http";
-import { NotFoundError } from "../base/inspect.ts";
+import { NotFoundError, type Page } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
+import type { NodeView } from "../fabric/inspect.ts";
 import type { AddHca, ApiError, HcaTree, ObjectDetails, ObjectKind, Status } from "./api.ts";
+import { FABRIC_NODES_MAX } from "./api.ts";
 
 const TIMEOUT_MS = 10_000;
 
@@ -36,6 +38,17 @@ export class ControlClient {
   /** Everything about one object; a region by its key. @throws NotFoundError if there is no such HCA or object */
   object<K extends ObjectKind>(name: string, kind: K, number: number): Promise<ObjectDetails[K]> {
     return this.#call("GET", `/v1/hcas/${encodeURIComponent(name)}/${kind}/${number}`);
+  }
+
+  /** Every node of the fabric; asked for in parts. */
+  async fabricNodes(): Promise<NodeView[]> {
+    const nodes: NodeView[] = [];
+    for (let from: number | undefined = 0; from !== undefined; ) {
+      const page: Page<NodeView> = await this.#call("GET", `/v1/fabric/nodes?from=${from}&limit=${FABRIC_NODES_MAX}`);
+      nodes.push(...page.items);
+      from = page.next;
+    }
+    return nodes;
   }
 
   async removeHca(name: string): Promise<void> {

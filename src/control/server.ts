@@ -7,7 +7,7 @@ import { ZodError, z } from "zod";
 import { NotFoundError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { DomainHandle } from "../domain/domain-handle.ts";
-import { AddHca, type ApiError, CaptureQuery, ObjectNumber, type Status, TreeQuery } from "./api.ts";
+import { AddHca, type ApiError, CaptureQuery, NodesQuery, ObjectNumber, type Status, TreeQuery } from "./api.ts";
 import { hcaSocketPath } from "./socket-paths.ts";
 
 export interface ControlOptions {
@@ -105,6 +105,10 @@ function addInspection(app: FastifyInstance, domain: DomainHandle): void {
   app.get<{ Params: { name: string } }>("/v1/hcas/:name/tree", (request) =>
     domain.tree(request.params.name, TreeQuery.parse(request.query).limit),
   );
+  app.get("/v1/fabric/nodes", (request) => {
+    const { from, limit } = NodesQuery.parse(request.query);
+    return domain.fabricNodes(from, limit);
+  });
   for (const kind of ["qp", "cq", "srq", "region"] as const) {
     app.get<{ Params: { name: string; number: string } }>(`/v1/hcas/:name/${kind}/:number`, (request) =>
       domain.object(request.params.name, kind, ObjectNumber.parse(request.params.number)),

@@ -3,13 +3,15 @@
 
 import type { Clock } from "../base/clock.ts";
 import { countersObject, newCounters } from "../base/counters.ts";
-import { NotFoundError } from "../base/inspect.ts";
+import { NotFoundError, type Page } from "../base/inspect.ts";
 import { type Log, limitWarnings } from "../base/log.ts";
 import { guidText } from "../base/names.ts";
 import type { Random } from "../base/random.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
-import type { FabricView } from "../fabric/inspect.ts";
-import type { LabFabric } from "../fabric/lab-fabric.ts";
+import { type FabricView, inspectNodes, type NodeView } from "../fabric/inspect.ts";
+import { LabFabric } from "../fabric/lab-fabric.ts";
+import type { Topology } from "../fabric/topology/topology.ts";
+import type { TopologyFabric } from "../fabric/topology-fabric.ts";
 import type { Events } from "../hca/events.ts";
 import type { Quota } from "../hca/limits.ts";
 import { SystemState } from "../hca/system-state.ts";
@@ -21,7 +23,7 @@ import { Network } from "../transport/network.ts";
 import { ServerCounter } from "../vfio-user/counters.ts";
 import { VfioUserServer } from "../vfio-user/server.ts";
 import { CapturedPort, type CaptureOptions, openCaptureRing } from "./capture-buffer.ts";
-import { type EnginePlace, newEngineFabric, ONLY_ENGINE } from "./engine-fabric.ts";
+import { type EnginePlace, newEngineFabric, newTopologyFabric, ONLY_ENGINE } from "./engine-fabric.ts";
 import { EngineLink } from "./engine-link.ts";
 import { HcaFunction } from "./hca-function.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
@@ -43,6 +45,8 @@ const SOCKET_EAGER_NS = 100_000;
 const BUSY_POLLS = 10_000;
 /** Hasty sweeps to one look at an HCA that has been quiet: all that it touches has left the cache, so the look is dear. */
 const SWEEPS_PER_QUIET_HCA = 4;
+/** Nodes of the fabric described between two sweeps. */
+const NODES_AT_ONCE = 16;
 /** Management packets carried in one sweep. */
 const FABRIC_BUDGET = 64;
 
@@ -84,10 +88,22 @@ interface Entry {
   busyPolls: number;
 }
 
+export interface DeviceDomainOptions {
+  clock: Clock;
+  log: Log;
+  random: Random;
+  /** "builtin", or "none" to leave the fabric to a subnet manager in a guest. */
+  sm: "builtin" | "none";
+  /** One engine of several; then there is no topology. */
+  place?: EnginePlace;
+  /** Without it, one switch that every HCA is plugged into. */
+  topology?: Topology | undefined;
+}
+
 export class DeviceDomain {
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #fabric: LabFabric;
+  readonly #fabric: LabFabric | TopologyFabric;
   readonly #network = new Network();
   readonly #engine = new Engine();
   readonly #registry = new SharedMemoryRegistry();
@@ -109,17 +125,18 @@ export class DeviceDomain {
   #quietCursor = 0;
   #sweepsToQuietHca = 0;
 
-  /** @param sm "builtin", or "none" to leave the fabric to a subnet manager in a guest */
-  constructor(options: { clock: Clock; log: Log; random: Random; sm: "builtin" | "none"; place?: EnginePlace }) {
+  /** @throws TopologyError if the topology cannot be built */
+  constructor(options: DeviceDomainOptions) {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#place = options.place ?? ONLY_ENGINE;
-    this.#fabric = newEngineFabric(this.#place, options.sm, options.random);
+    const { topology, sm, random } = options;
+    this.#fabric = topology === undefined ? newEngineFabric(this.#place, sm, random) : newTopologyFabric(topology, sm, random);
   }
 
   /**
-   * Plugs an HCA into the switch and listens for its VM.
-   * @throws if the name is taken, the switch is full or the socket cannot be made
+   * Plugs an HCA into the fabric and listens for its VM.
+   * @throws if the name is taken, there is no place for it or the socket cannot be made
    */
   addHca(options: HcaOptions): HcaView {
     if (this.#entries.some((e) => e.options.name === options.name))
@@ -142,6 +159,7 @@ export class DeviceDomain {
         registry: this.#registry,
       });
       const port = this.#fabric.addCa({
+        name: options.name,
         description: `${options.name} MT25204 vhca`,
         ...(options.nodeGuid === undefined ? {} : { nodeGuid: options.nodeGuid }),
       });
@@ -176,6 +194,7 @@ export class DeviceDomain {
 
   /** Joins this engine to another one; `sleepers` says whether that one has to be woken. */
   join(options: TrunkOptions, sleepers: Int32Array): void {
+    if (!(this.#fabric instanceof LabFabric)) throw new Error("invariant: a topology has one engine");
     this.#trunks.push(new EngineLink(options, sleepers, this.#place, this.#fabric, this.#network));
   }
 
@@ -253,6 +272,11 @@ export class DeviceDomain {
 
   describe(): { hcas: HcaView[]; fabric: FabricView } {
     return { hcas: this.#entries.map((entry) => this.#view(entry)), fabric: this.#fabric.inspect() };
+  }
+
+  /** A part of the fabric's nodes, in a bounded time. */
+  inspectNodes(from: number, limit: number): Page<NodeView> {
+    return inspectNodes(this.#fabric.fabric, from, Math.min(limit, NODES_AT_ONCE));
   }
 
   /**

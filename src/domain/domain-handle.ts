@@ -4,6 +4,9 @@ import { availableParallelism } from "node:os";
 import { type Listing, NotFoundError, type Page } from "../base/inspect.ts";
 import type { Log } from "../base/log.ts";
 import { guidText } from "../base/names.ts";
+import type { NodeView } from "../fabric/inspect.ts";
+import { checkHasSwitch, checkTopology } from "../fabric/topology/check.ts";
+import type { Topology } from "../fabric/topology/topology.ts";
 import type { ListKind, ObjectDetails, ObjectKind, ObjectViews } from "../hca/inspect.ts";
 import { Capture } from "./capture.ts";
 import type { HcaView } from "./device-domain.ts";
@@ -21,12 +24,20 @@ export interface DomainOptions {
   cores?: number;
   /** Engine threads to spread the HCAs over; 1 by default. */
   engines?: number;
+  /** Shape of the fabric, whose hosts the HCAs are; without it, one switch for each engine. */
+  topology?: Topology | undefined;
 }
 
 /** An HCA and where it is. */
 interface Placed {
   engine: EngineHandle;
   nodeGuid: string;
+}
+
+function assertBuildable(topology: Topology, sm: "builtin" | "none", engines: number): void {
+  if (engines > 1) throw new Error(`a topology lives in one engine for now: expected 1, got ${engines}; leave --engines out`);
+  checkTopology(topology);
+  if (sm === "builtin") checkHasSwitch(topology);
 }
 
 /** A running device domain. */
@@ -38,11 +49,13 @@ export class DomainHandle {
   /** Settles when the engine threads have ended; rejects if one of them crashed. */
   readonly ended: Promise<void>;
 
-  /** @throws if the number of engines is not 1 to `ENGINES_MAX` */
+  /** @throws if the number of engines is not 1 to `ENGINES_MAX`, or the topology cannot be built, or not over several engines */
   constructor(options: DomainOptions) {
     const count = options.engines ?? 1;
     if (!Number.isInteger(count) || count < 1 || count > ENGINES_MAX)
       throw new Error(`engines: expected 1 to ${ENGINES_MAX}, got ${count}`);
+    const { sm = "builtin", topology } = options;
+    if (topology !== undefined) assertBuildable(topology, sm, count);
     const bells = Array.from({ length: count }, newBell);
     const trunks = new TrunkMemory(count);
     const sleepers = new SharedArrayBuffer(4 * count);
@@ -55,7 +68,7 @@ export class DomainHandle {
           : [{ peer, bell: other, outgoing: trunks.descriptor(index, peer), incoming: trunks.descriptor(peer, index) }],
       );
       const place = { index, count };
-      return new EngineHandle({ sm: options.sm ?? "builtin", cores, bell, place, trunks: others, sleepers }, options.log);
+      return new EngineHandle({ sm, topology, cores, bell, place, trunks: others, sleepers }, options.log);
     });
     this.ended = this.#end();
     this.ended.catch(() => {});
@@ -105,6 +118,26 @@ export class DomainHandle {
       fabric: joinFabricViews(views.map(({ fabric }) => fabric)),
       engine,
     };
+  }
+
+  /**
+   * At most `limit` nodes of the fabric from number `from`; the engine makes them in parts, as it does a listing.
+   */
+  async fabricNodes(from: number, limit: number): Promise<Page<NodeView>> {
+    const [only, second] = this.#engines;
+    if (only === undefined || second !== undefined) {
+      // Over several engines there are few.
+      const { nodes } = (await this.describe()).fabric;
+      const next = from + limit;
+      return { count: nodes.length, items: nodes.slice(from, next), next: next < nodes.length ? next : undefined };
+    }
+    const items: NodeView[] = [];
+    for (let at = from; ; ) {
+      const page = await only.ask<Page<NodeView>>({ method: "nodes", from: at, limit: limit - items.length });
+      items.push(...page.items);
+      if (page.next === undefined || items.length >= limit) return { ...page, items };
+      at = page.next;
+    }
   }
 
   /**

@@ -2,7 +2,12 @@
 // subnet manager, which sees one subnet.
 
 import type { Random } from "../base/random.ts";
-import { DEFAULT_SWITCH_GUID, DEFAULT_SWITCH_PORTS, FIRST_CA_GUID, LabFabric } from "../fabric/lab-fabric.ts";
+import type { DomainFabric } from "../fabric/domain-fabric.ts";
+import { DEFAULT_SWITCH_GUID, FIRST_CA_GUID } from "../fabric/guids.ts";
+import { DEFAULT_SWITCH_PORTS, LabFabric } from "../fabric/lab-fabric.ts";
+import type { Topology } from "../fabric/topology/topology.ts";
+import { TopologyFabric } from "../fabric/topology-fabric.ts";
+import type { EndpointFactory } from "../mad/endpoint.ts";
 import { subnetManager } from "../sm/subnet-manager.ts";
 import type { Network } from "../transport/network.ts";
 import type { PacketRing } from "../transport/packets/ring.ts";
@@ -27,13 +32,20 @@ export const ONLY_ENGINE: EnginePlace = { index: 0, count: 1 };
 
 export function newEngineFabric({ index, count }: EnginePlace, sm: "builtin" | "none", random: Random): LabFabric {
   const firstTrunk = DEFAULT_SWITCH_PORTS - (count - 1) + 1;
-  const maySwitchBeBehind = (port: number): boolean => port >= firstTrunk;
+  const maySwitchBeBehind = (_guid: bigint, port: number): boolean => port >= firstTrunk;
   return new LabFabric({
     switchGuid: DEFAULT_SWITCH_GUID + BigInt(index) * SWITCH_GUID_STEP,
     switchDescription: index === 0 ? "vhca switch" : `vhca switch ${index + 1}`,
     firstCaGuid: FIRST_CA_GUID + BigInt(index) * CA_GUID_STEP,
     subnetManager: sm === "builtin" && index === 0 ? subnetManager({ random, maySwitchBeBehind }) : undefined,
   });
+}
+
+/** The fabric of a topology, in a domain of one engine; guests may not invent switches behind the ports of its hosts. */
+export function newTopologyFabric(topology: Topology, sm: "builtin" | "none", random: Random): TopologyFabric {
+  const manager = (fabric: DomainFabric): EndpointFactory =>
+    subnetManager({ random, maySwitchBeBehind: (guid, port) => fabric.leadsToSwitch(guid, port) });
+  return new TopologyFabric({ topology, random, subnetManager: sm === "builtin" ? manager : undefined });
 }
 
 /** The port of an engine's switch that leads to engine `peer`: the last ones of each switch lead to the others, in their order. */

@@ -30,7 +30,7 @@ const log: Log = {
 
 const counters = newCounters(LoopCounter);
 const random = new Random(randomInt(2 ** 32));
-const domain = new DeviceDomain({ clock: systemClock, log, random, sm: options.sm, place });
+const domain = new DeviceDomain({ clock: systemClock, log, random, sm: options.sm, place, topology: options.topology });
 for (const trunk of trunks) domain.join(trunk, sleepers);
 let isStopping = false;
 
@@ -42,6 +42,8 @@ function handle(request: EngineRequest): unknown {
       return domain.removeHca(request.name);
     case "describe":
       return { ...domain.describe(), engine: countersObject(LoopCounter, counters) };
+    case "nodes":
+      return domain.inspectNodes(request.from, request.limit);
     case "inspect":
       return domain.inspect(request.name, request.question);
     case "startCapture":

@@ -20,16 +20,22 @@ export function joinFabricViews(views: readonly FabricView[]): FabricView {
       }),
     })),
   );
+  const trunks = trunkLinks(nodes);
+  const sum = (of: (view: FabricView) => number): number => views.reduce((total, view) => total + of(view), 0);
   const counts = { ...first.counts };
   for (const view of views.slice(1)) {
     for (const key of Object.keys(counts) as (keyof typeof counts)[]) counts[key] += view.counts[key];
   }
   return {
     nodes: nodes.flat(),
-    links: [...views.flatMap(({ links }) => links), ...trunkLinks(nodes)],
+    nodeCount: sum(({ nodeCount }) => nodeCount),
+    linkCount: sum(({ linkCount }) => linkCount) + trunks.length,
+    linksUp: sum(({ linksUp }) => linksUp) + trunks.filter(({ isUp }) => isUp).length,
+    isCut: views.some(({ isCut }) => isCut),
+    links: [...views.flatMap(({ links }) => links), ...trunks],
     counts,
-    queued: views.reduce((sum, { queued }) => sum + queued, 0),
-    epoch: views.reduce((sum, { epoch }) => sum + epoch, 0),
+    queued: sum(({ queued }) => queued),
+    epoch: sum(({ epoch }) => epoch),
   };
 }
 

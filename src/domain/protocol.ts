@@ -2,6 +2,7 @@
 // sweeps and never waits.
 
 import type { FabricView } from "../fabric/inspect.ts";
+import type { Topology } from "../fabric/topology/topology.ts";
 import type { CaptureOptions } from "./capture-buffer.ts";
 import type { HcaOptions, HcaView } from "./device-domain.ts";
 import type { EnginePlace } from "./engine-fabric.ts";
@@ -27,6 +28,8 @@ export interface TrunkOptions {
 
 export interface EngineOptions {
   sm: "builtin" | "none";
+  /** Of the one engine; without it, one switch. */
+  topology?: Topology | undefined;
   cores: number;
   bell: EngineBell;
   place: EnginePlace;
@@ -42,6 +45,7 @@ export type EngineRequest =
   | { id: number; method: "addHca"; hca: NewHca }
   | { id: number; method: "removeHca"; name: string }
   | { id: number; method: "describe" }
+  | { id: number; method: "nodes"; from: number; limit: number }
   | { id: number; method: "inspect"; name: string; question: InspectQuestion }
   | { id: number; method: "startCapture"; capture: CaptureOptions }
   | { id: number; method: "stopCapture" }

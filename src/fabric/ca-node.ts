@@ -14,6 +14,8 @@ export interface CaOptions {
   readonly description: string;
   /** Default 1. */
   readonly portCount?: number;
+  /** Port GUIDs by port number; node GUID + number where there is none. */
+  readonly portGuids?: ReadonlyMap<number, bigint> | undefined;
   /** Default: node GUID + 3, as the cards have it. */
   readonly systemImageGuid?: bigint;
   /** Default 25204 (MT25204). */
@@ -75,6 +77,8 @@ const REVISION = 0xa0;
 export class CaNode extends FabricNode {
   readonly type = NodeType.CA;
   readonly ports: readonly (CaPort | undefined)[];
+  /** There is no VM: it answers for itself (phantom-host.ts). */
+  isPhantom = false;
 
   /** @param nextIndex gives each port its dense number in the fabric. */
   constructor(fabric: Fabric, options: CaOptions, nextIndex: () => number) {
@@ -89,10 +93,10 @@ export class CaNode extends FabricNode {
       description: options.description,
     });
     const ports: (CaPort | undefined)[] = [undefined];
+    const powerUp = options.portInfo === undefined ? CA_POWER_UP : { ...CA_POWER_UP, ...options.portInfo };
     for (let number = 1; number <= (options.portCount ?? 1); number++) {
-      const guid = options.nodeGuid + BigInt(number);
+      const guid = options.portGuids?.get(number) ?? options.nodeGuid + BigInt(number);
       const guidCount = options.guidCount ?? DEFAULT_GUIDS;
-      const powerUp = { ...CA_POWER_UP, ...options.portInfo };
       ports.push(new CaPort(this, { number, kind: PortKind.CA, guid, pkeyCount, guidCount, powerUp }, nextIndex()));
     }
     this.ports = ports;

@@ -10,7 +10,7 @@ import { PortCounter } from "../spec/ib/port-counters.ts";
 import { CaNode, type CaOptions } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
 import { DEFAULT_BUDGET, MAX_QUEUED_DATA, MAX_QUEUED_VL15 } from "./limits.ts";
-import { Link } from "./link.ts";
+import { type Cable, Link } from "./link.ts";
 import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
 import { DeliveryQueue, type PacketDelivery } from "./queue.ts";
@@ -44,6 +44,7 @@ export class Fabric {
   };
   readonly multicastTracer: MulticastTracer = new MulticastTracer();
   readonly #nodes: Set<FabricNode> = new Set();
+  readonly #byGuid: Map<bigint, FabricNode> = new Map();
   /** Switches with an agent or a trap to repeat. */
   readonly #watched: Set<SwitchNode> = new Set();
   readonly #links: Set<Link> = new Set();
@@ -81,13 +82,13 @@ export class Fabric {
 
   addSwitch(options: SwitchOptions): SwitchNode {
     const node = new SwitchNode(this, options);
-    this.#nodes.add(node);
+    this.#add(node);
     return node;
   }
 
   addCa(options: CaOptions): CaNode {
     const node = new CaNode(this, options, () => this.#freeIndexes.pop() ?? this.#indexCount++);
-    this.#nodes.add(node);
+    this.#add(node);
     for (const port of node.ports) if (port !== undefined) this.#caPorts[port.index] = port;
     return node;
   }
@@ -95,8 +96,18 @@ export class Fabric {
   /** Adds the end of a cable that leads to another engine; `lane` is the number of that way. */
   addTrunk(guid: bigint, description: string, lane: number, carrier: TrunkCarrier): Trunk {
     const trunk = new Trunk(this, guid, description, lane, carrier);
-    this.#nodes.add(trunk);
+    this.#add(trunk);
     return trunk;
+  }
+
+  #add(node: FabricNode): void {
+    this.#nodes.add(node);
+    this.#byGuid.set(node.guid, node);
+  }
+
+  /** The node with this GUID. */
+  findNode(guid: bigint): FabricNode | undefined {
+    return this.#byGuid.get(guid);
   }
 
   /** Takes a node and its links away. */
@@ -112,13 +123,14 @@ export class Fabric {
     }
     if (node instanceof SwitchNode) this.#watched.delete(node);
     this.#nodes.delete(node);
+    if (this.#byGuid.get(node.guid) === node) this.#byGuid.delete(node.guid);
     this.bumpEpoch();
   }
 
   /** Joins two free ports by a cable. */
-  connect(a: Port, b: Port): Link {
+  connect(a: Port, b: Port, cable?: Cable): Link {
     if (a === b || a.link !== undefined || b.link !== undefined) throw new Error("invariant: connect needs two free ports");
-    const link = new Link(a, b);
+    const link = new Link(a, b, cable);
     this.#links.add(link);
     this.bumpEpoch();
     link.train();

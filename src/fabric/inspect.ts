@@ -1,11 +1,13 @@
 // The fabric as plain objects, for printing and for the dashboard.
 
 import { countersObject } from "../base/counters.ts";
+import type { Page } from "../base/inspect.ts";
 import { guidText, nameOf } from "../base/names.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
 import { NodeType } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
+import { CaNode } from "./ca-node.ts";
 import type { Fabric, FabricCounts } from "./fabric.ts";
 import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
@@ -29,12 +31,19 @@ export interface NodeView {
   readonly type: string;
   readonly guid: string;
   readonly description: string;
+  /** A host without a VM (fabric/phantom-host.ts). */
+  readonly isPhantom: boolean;
   /** Ports that have a cable, a LID or are enabled. */
   readonly ports: PortView[];
 }
 
 export interface FabricView {
+  /** The first nodes and links; all of them where `isCut` is false. */
   readonly nodes: NodeView[];
+  readonly nodeCount: number;
+  readonly linkCount: number;
+  readonly linksUp: number;
+  readonly isCut: boolean;
   readonly links: {
     readonly a: string;
     readonly aPort: number;
@@ -50,23 +59,42 @@ export interface FabricView {
 const LANES: Readonly<Record<number, string>> = { 1: "1X", 2: "4X", 4: "8X", 8: "12X" };
 const SPEEDS: Readonly<Record<number, string>> = { 1: "SDR", 2: "DDR", 4: "QDR" };
 
-/** Everything that can be seen of the fabric. */
+/** Nodes, and links, of a view. */
+export const VIEW_NODES_MAX = 128;
+const VIEW_LINKS_MAX = 512;
+
+/** What can be seen of the fabric in a moment: of a large one the beginning, and the counts. */
 export function inspectFabric(fabric: Fabric): FabricView {
+  const { items, count } = inspectNodes(fabric, 0, VIEW_NODES_MAX);
+  // The far end of a cable to another engine is there.
+  const links = [...fabric.links].filter(({ a, b }) => !(a.node instanceof Trunk || b.node instanceof Trunk));
   return {
-    nodes: [...fabric.nodes].filter((node) => !(node instanceof Trunk)).map(inspectNode),
-    // The far end of a cable to another engine is there.
-    links: [...fabric.links]
-      .filter(({ a, b }) => !(a.node instanceof Trunk || b.node instanceof Trunk))
-      .map(({ a, b }) => ({
-        a: guidText(a.node.guid),
-        aPort: a.number,
-        b: guidText(b.node.guid),
-        bPort: b.number,
-        isUp: a.isLinkUp,
-      })),
+    nodes: items,
+    nodeCount: count,
+    linkCount: links.length,
+    linksUp: links.filter(({ a }) => a.isLinkUp).length,
+    isCut: count > items.length || links.length > VIEW_LINKS_MAX,
+    links: links.slice(0, VIEW_LINKS_MAX).map(({ a, b }) => ({
+      a: guidText(a.node.guid),
+      aPort: a.number,
+      b: guidText(b.node.guid),
+      bPort: b.number,
+      isUp: a.isLinkUp,
+    })),
     counts: { ...fabric.counts },
     queued: fabric.queued,
     epoch: fabric.epoch,
+  };
+}
+
+/** At most `limit` nodes from number `from`, in the order in which they were added. */
+export function inspectNodes(fabric: Fabric, from: number, limit: number): Page<NodeView> {
+  const nodes = [...fabric.nodes].filter((node) => !(node instanceof Trunk));
+  const next = from + limit;
+  return {
+    count: nodes.length,
+    items: nodes.slice(from, next).map(inspectNode),
+    next: next < nodes.length ? next : undefined,
   };
 }
 
@@ -76,6 +104,7 @@ function inspectNode(node: FabricNode): NodeView {
     type: nameOf(NodeType, node.type),
     guid: guidText(node.guid),
     description: node.name,
+    isPhantom: node instanceof CaNode && node.isPhantom,
     ports: ports.flatMap((port) => (port === undefined ? [] : [inspectPort(port)])),
   };
 }

@@ -2,11 +2,9 @@
 // port 0 or none. Hot-plugging an HCA takes the next free port.
 
 import type { EndpointFactory, ManagementEndpoint } from "../mad/endpoint.ts";
-import type { CaOptions } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
-import { Fabric } from "./fabric.ts";
-import { type FabricView, inspectFabric } from "./inspect.ts";
-import { DEFAULT_BUDGET } from "./limits.ts";
+import { type AddCaOptions, DomainFabric } from "./domain-fabric.ts";
+import { DEFAULT_SWITCH_GUID, FIRST_CA_GUID } from "./guids.ts";
 import type { SwitchNode } from "./switch-node.ts";
 import type { Trunk, TrunkCarrier } from "./trunk.ts";
 
@@ -23,25 +21,17 @@ export interface LabFabricOptions {
   readonly firstCaGuid?: bigint | undefined;
 }
 
-export interface AddCaOptions extends Omit<CaOptions, "nodeGuid" | "portCount"> {
-  /** Default: the next one from 0x0002c90200000010, in steps of 16. */
-  readonly nodeGuid?: bigint | undefined;
-}
-
 export const DEFAULT_SWITCH_PORTS = 64;
-export const DEFAULT_SWITCH_GUID = 0x001405000000ff00n;
-export const FIRST_CA_GUID = 0x0002c90200000010n;
 const CA_GUID_STEP = 16n;
 
-/** A switch with HCAs. Nothing happens except in `step` and in the calls of a port. */
-export class LabFabric {
-  readonly fabric: Fabric = new Fabric();
+/** A switch with HCAs. */
+export class LabFabric extends DomainFabric {
   readonly switch: SwitchNode;
-  /** The subnet manager, if there is one. */
   readonly endpoint: ManagementEndpoint | undefined;
   #nextCaGuid: bigint;
 
   constructor(options: LabFabricOptions = {}) {
+    super();
     this.#nextCaGuid = options.firstCaGuid ?? FIRST_CA_GUID;
     this.switch = this.fabric.addSwitch({
       guid: options.switchGuid ?? DEFAULT_SWITCH_GUID,
@@ -51,15 +41,12 @@ export class LabFabric {
     this.endpoint = options.subnetManager === undefined ? undefined : this.switch.attachEndpoint(options.subnetManager);
   }
 
-  /**
-   * A new HCA port on the next free switch port, disabled until its driver enables it.
-   * @throws if the switch is full or the GUID is taken.
-   */
+  /** A new HCA port on the next free switch port. @throws if the switch is full or the GUID is taken */
   addCa(options: AddCaOptions): CaPort {
     const free = this.switch.ports.find((port) => port.number > 0 && port.link === undefined);
     if (free === undefined) throw new Error(`the switch has no free port: all ${this.switch.portCount} are taken`);
     const nodeGuid = options.nodeGuid ?? this.#freeGuid();
-    if (this.#isTaken(nodeGuid)) throw new Error(`node GUID 0x${nodeGuid.toString(16)} is already in the fabric`);
+    this.assertGuidIsFree(nodeGuid);
     const node = this.fabric.addCa({ ...options, nodeGuid });
     const port = node.ports[1];
     if (port === undefined) throw new Error("invariant: a CA has a port 1");
@@ -76,39 +63,14 @@ export class LabFabric {
     return trunk;
   }
 
-  /** Takes an HCA away; its port is of no use afterwards. */
   removeCa(port: CaPort): void {
     this.fabric.removeNode(port.node);
   }
 
-  /** Handles at most `budget` packets and what is due; returns packets handled. */
-  step(nowNs: number, budget: number = DEFAULT_BUDGET): number {
-    return this.fabric.step(nowNs, budget);
-  }
-
-  /** When `step` next has something to do; Infinity if nothing is pending. */
-  nextDeadlineNs(): number {
-    return this.fabric.nextDeadlineNs();
-  }
-
-  /** The port with the number that `resolve` answered. */
-  findPort(index: number): CaPort | undefined {
-    return this.fabric.findCaPort(index);
-  }
-
-  inspect(): FabricView {
-    return inspectFabric(this.fabric);
-  }
-
   #freeGuid(): bigint {
-    while (this.#isTaken(this.#nextCaGuid)) this.#nextCaGuid += CA_GUID_STEP;
+    while (this.fabric.findNode(this.#nextCaGuid) !== undefined) this.#nextCaGuid += CA_GUID_STEP;
     const guid = this.#nextCaGuid;
     this.#nextCaGuid += CA_GUID_STEP;
     return guid;
-  }
-
-  #isTaken(guid: bigint): boolean {
-    for (const node of this.fabric.nodes) if (node.guid === guid) return true;
-    return false;
   }
 }

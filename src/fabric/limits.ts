@@ -12,5 +12,5 @@ export const MAX_PACKET_BYTES = 4096 + 128;
 export const MAX_HOPS = 64;
 /** Packets handled per step if the caller names no budget. */
 export const DEFAULT_BUDGET = 4096;
-/** Ports of one switch: NodeInfo.NumPorts is a byte and 255 means "discard" in forwarding tables. */
-export const MAX_SWITCH_PORTS = 254;
+/** Ports of one node: NodeInfo.NumPorts is a byte and 255 means "discard" in forwarding tables. */
+export const MAX_NODE_PORTS = 254;

@@ -10,9 +10,18 @@ import type { Port } from "./port.ts";
 /** Decides whether a packet that leaves `from` is lost on the way. */
 export type Impairment = (packet: Uint8Array, from: Port) => boolean;
 
+/** What a cable carries, as bit masks of PortInfo.LinkWidth* and LinkSpeed*: its ports agree on no more. */
+export interface Cable {
+  readonly widths: number;
+  readonly speeds: number;
+}
+
+const GOOD_CABLE: Cable = { widths: 0xff, speeds: 0xff };
+
 export class Link {
   readonly a: Port;
   readonly b: Port;
+  readonly cable: Cable;
   /** Loses packets on purpose; for tests and faults. */
   impairment: Impairment | undefined = undefined;
   /** Packets lost to the impairment. */
@@ -20,9 +29,10 @@ export class Link {
   /** False while somebody has pulled the cable. */
   #isPlugged = true;
 
-  constructor(a: Port, b: Port) {
+  constructor(a: Port, b: Port, cable: Cable = GOOD_CABLE) {
     this.a = a;
     this.b = b;
+    this.cable = cable;
     a.link = this;
     b.link = this;
   }
@@ -46,8 +56,8 @@ export class Link {
   train(): void {
     const { a, b } = this;
     if (!this.#isPlugged || a.isLinkUp || b.isLinkUp || !canTrain(a) || !canTrain(b)) return;
-    const width = highestCommon(a, b, PortInfo.linkWidthEnabled);
-    const speed = highestCommon(a, b, PortInfo.linkSpeedEnabled);
+    const width = highestCommon(a, b, PortInfo.linkWidthEnabled, this.cable.widths);
+    const speed = highestCommon(a, b, PortInfo.linkSpeedEnabled, this.cable.speeds);
     if (width === 0 || speed === 0) return;
     for (const port of [a, b]) {
       PortInfo.linkWidthActive.set(port.info, 0, width);
@@ -81,8 +91,8 @@ function canTrain(port: Port): boolean {
   return port.isEnabled && (port.physState === PhysState.POLLING || port.physState === PhysState.TRAINING);
 }
 
-/** Widths and speeds are bit masks; the highest bit both ends have enabled wins. */
-function highestCommon(a: Port, b: Port, field: Field): number {
-  const common = field.get(a.info, 0) & field.get(b.info, 0);
+/** Widths and speeds are bit masks; the highest bit that both ends have enabled and the cable carries wins. */
+function highestCommon(a: Port, b: Port, field: Field, carried: number): number {
+  const common = field.get(a.info, 0) & field.get(b.info, 0) & carried;
   return common === 0 ? 0 : 1 << (31 - Math.clz32(common));
 }

@@ -1,19 +1,10 @@
-// Stands in for a guest's driver and its kernel's MAD layer on a CA port: what arrives on QP0 goes through the SMI rules to
-// the port's own SMA (MAD_IFC), what arrives on QP1 for the performance class to its PMA, and everything else to whoever
-// listens. Hosts without a VM (tests, phantom hosts) use it.
+// A phantom host with a memory and a will of its own, for tests: keeps what its agents do not execute, may be slow or silent, sends.
 
-import { isForPma } from "../mad/agents/pma.ts";
-import { isForSma } from "../mad/agents/sma.ts";
-import { bytesOf, copyMad, isSmpClass, newMad } from "../mad/mad.ts";
-import { buildMadPacket, gmpAddress, type MadAddress, type MadPacket, parseMadPacket, replyAddress } from "../mad/packet.ts";
-import { routeSmp, SmiRoute } from "../mad/smi.ts";
-import { Lid, Qpn } from "../spec/ib/numbers.ts";
-import { MadHeader, Smp } from "../spec/mad/headers.ts";
-import { MgmtClass } from "../spec/mad/numbers.ts";
-import type { CaClient, CaPort } from "./ca-port.ts";
+import { buildMadPacket, gmpAddress, type MadAddress, type MadPacket } from "../mad/packet.ts";
+import { Lid } from "../spec/ib/numbers.ts";
+import { PhantomHost } from "./phantom-host.ts";
 
-export class SimulatedDriver implements CaClient {
-  readonly port: CaPort;
+export class SimulatedDriver extends PhantomHost {
   /** MADs that no agent of the port executes: responses and requests to this host. */
   readonly received: MadPacket[] = [];
   /** What `portStateChanged` has said, oldest first. */
@@ -26,24 +17,12 @@ export class SimulatedDriver implements CaClient {
   executed = 0;
   readonly #late: { dueNs: number; packet: Uint8Array }[] = [];
 
-  constructor(port: CaPort) {
-    this.port = port;
-    port.attach(this);
+  override receive(packet: Uint8Array): void {
+    // Kept beyond the call.
+    if (!this.isSilent) super.receive(new Uint8Array(packet));
   }
 
-  receive(packet: Uint8Array): void {
-    if (this.isSilent) return;
-    const parsed = parseMadPacket(new Uint8Array(packet));
-    if (parsed === undefined) return;
-    const isSmp = parsed.destQp === Qpn.SMI;
-    const mgmtClass = MadHeader.mgmtClass.get(parsed.view, parsed.madAt);
-    if (isSmp !== isSmpClass(mgmtClass)) return;
-    if (mgmtClass === MgmtClass.SUBN_DIRECTED_ROUTE) this.#receiveDirected(parsed);
-    else if (isSmp ? isForSma(parsed.view, parsed.madAt) : isForPma(parsed.view, parsed.madAt)) this.#execute(parsed);
-    else this.received.push(parsed);
-  }
-
-  portStateChanged(active: boolean): void {
+  override portStateChanged(active: boolean): void {
     this.events.push(active);
   }
 
@@ -75,30 +54,13 @@ export class SimulatedDriver implements CaClient {
     return this.#late.reduce((earliest, { dueNs }) => Math.min(earliest, dueNs), Number.POSITIVE_INFINITY);
   }
 
-  #receiveDirected(packet: MadPacket): void {
-    const route = routeSmp(this.#smiNode, packet.view, packet.madAt, this.port.number);
-    if (route === SmiRoute.AGENT && isForSma(packet.view, packet.madAt)) this.#execute(packet);
-    else if (route === SmiRoute.MANAGER || route === SmiRoute.AGENT) this.received.push(packet);
+  protected override handOn(packet: MadPacket): void {
+    this.received.push(packet);
   }
 
-  get #smiNode(): { isSwitch: boolean; portCount: number } {
-    return { isSwitch: false, portCount: this.port.node.ports.length - 1 };
-  }
-
-  #execute(packet: MadPacket): void {
-    const response = newMad();
-    const request = bytesOf(copyMad(packet.bytes, packet.madAt));
+  protected override answer(packet: Uint8Array): void {
     this.executed++;
-    if (!this.port.processMad(request, bytesOf(response), { slid: packet.slid, ignoreMkey: false })) return;
-    if (MadHeader.method.get(response, 0) === MadHeader.method.get(packet.view, packet.madAt)) return; // TrapRepress
-    const isDirected = MadHeader.mgmtClass.get(response, 0) === MgmtClass.SUBN_DIRECTED_ROUTE;
-    if (isDirected) {
-      Smp.direction.set(response, 0, 1);
-      const route = routeSmp(this.#smiNode, response, 0, 0);
-      if (route !== this.port.number && route !== SmiRoute.MANAGER) return;
-    }
-    const answer = buildMadPacket(replyAddress(packet, this.port.lid), response);
-    if (this.answerNs > 0) this.#late.push({ dueNs: this.port.node.fabric.nowNs + this.answerNs, packet: answer });
-    else this.port.transmit(answer);
+    if (this.answerNs > 0) this.#late.push({ dueNs: this.port.node.fabric.nowNs + this.answerNs, packet });
+    else super.answer(packet);
   }
 }

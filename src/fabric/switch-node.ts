@@ -17,7 +17,7 @@ import { MadHeader, Smp } from "../spec/mad/headers.ts";
 import { LinkSpeed, LinkWidth, MFT_POSITION_PORTS, MgmtClass, NodeType, PortCapability } from "../spec/mad/numbers.ts";
 import { SwitchInfo } from "../spec/mad/sm-attributes.ts";
 import type { Fabric } from "./fabric.ts";
-import { MAX_HOPS, MAX_SWITCH_PORTS } from "./limits.ts";
+import { MAX_HOPS, MAX_NODE_PORTS } from "./limits.ts";
 import { FabricNode } from "./node.ts";
 import { Port } from "./port.ts";
 import type { PacketDelivery } from "./queue.ts";
@@ -90,8 +90,8 @@ export class SwitchNode extends FabricNode implements ManagementPort {
   #endpoint: ManagementEndpoint | undefined = undefined;
 
   constructor(fabric: Fabric, options: SwitchOptions) {
-    if (options.portCount < 1 || options.portCount > MAX_SWITCH_PORTS) {
-      throw new Error(`switch ${options.description}: expected 1 to ${MAX_SWITCH_PORTS} ports, got ${options.portCount}`);
+    if (options.portCount < 1 || options.portCount > MAX_NODE_PORTS) {
+      throw new Error(`switch ${options.description}: expected 1 to ${MAX_NODE_PORTS} ports, got ${options.portCount}`);
     }
     super(fabric, {
       guid: options.guid,

@@ -10,6 +10,7 @@ import { bytesOf } from "../mad/mad.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { NodeType, SmAttribute } from "../spec/mad/numbers.ts";
 import { NODE_DESCRIPTION_BYTES, NodeInfo, PortInfo, SwitchInfo } from "../spec/mad/sm-attributes.ts";
+import type { Settings } from "./options.ts";
 import { type SmpClient, SmpGroup } from "./smp-client.ts";
 import { type Subnet, SubnetNode, type SubnetPort, type SwitchState } from "./subnet.ts";
 
@@ -39,7 +40,7 @@ export class Discovery {
   readonly counts: DiscoveryCounts = { probes: 0, scans: 0, delayedScans: 0, silent: 0, duplicateGuids: 0, malformed: 0 };
   readonly #subnet: Subnet;
   readonly #smps: SmpClient;
-  readonly #maySwitchBeBehind: (number: number) => boolean;
+  readonly #maySwitchBeBehind: Settings["maySwitchBeBehind"];
   /** Called when the picture has changed. */
   readonly #onChange: () => void;
   readonly #silent: Set<SubnetPort> = new Set();
@@ -48,7 +49,7 @@ export class Discovery {
   /** No silent port and no delayed scan is due earlier; it may be stale. */
   #earliestNs = Number.POSITIVE_INFINITY;
 
-  constructor(subnet: Subnet, smps: SmpClient, maySwitchBeBehind: (number: number) => boolean, onChange: () => void) {
+  constructor(subnet: Subnet, smps: SmpClient, maySwitchBeBehind: Settings["maySwitchBeBehind"], onChange: () => void) {
     this.#subnet = subnet;
     this.#smps = smps;
     this.#maySwitchBeBehind = maySwitchBeBehind;
@@ -224,7 +225,9 @@ export class Discovery {
   }
 
   #isBelievable(data: DataView, from: SubnetPort | undefined): boolean {
-    return from === undefined || NodeInfo.nodeType.get(data, 0) === NodeType.CA || this.#maySwitchBeBehind(from.number);
+    return (
+      from === undefined || NodeInfo.nodeType.get(data, 0) === NodeType.CA || this.#maySwitchBeBehind(from.node.guid, from.number)
+    );
   }
 
   #findOrAdd(data: DataView, path: readonly number[], nowNs: number): SubnetNode | undefined {

@@ -24,10 +24,10 @@ export interface SubnetManagerOptions {
   readonly smpTries?: number;
   readonly maxOutstanding?: number;
   /**
-   * Whether a switch may be behind port `number` of a switch; whatever else says it is one is lying, and is left out. Hosts answer SMPs
-   * themselves, so where all ports may, a hostile guest can invent a subnet behind its own.
+   * Whether a switch may be behind port `number` of the switch with node GUID `guid`; whatever else says it is one is lying, and is left
+   * out. Hosts answer SMPs themselves, so where all ports may, a hostile guest can invent a subnet behind its own.
    */
-  readonly maySwitchBeBehind?: (number: number) => boolean;
+  readonly maySwitchBeBehind?: (guid: bigint, number: number) => boolean;
 }
 
 export type Settings = Required<Omit<SubnetManagerOptions, "random" | "log">>;

@@ -1,0 +1,126 @@
+// A fabric of any topology. Its hosts are phantoms until an HCA takes the place of one: the same GUIDs, the same cables, another node.
+
+import type { Random } from "../base/random.ts";
+import type { EndpointFactory, ManagementEndpoint } from "../mad/endpoint.ts";
+import type { CaNode } from "./ca-node.ts";
+import type { CaPort } from "./ca-port.ts";
+import { type AddCaOptions, DomainFabric } from "./domain-fabric.ts";
+import type { Link } from "./link.ts";
+import type { Port } from "./port.ts";
+import type { SwitchNode } from "./switch-node.ts";
+import { addPhantom, buildTopology } from "./topology/build.ts";
+import { checkHasSwitch } from "./topology/check.ts";
+import type { GuidPool } from "./topology/guids.ts";
+import type { Topology, TopologyNode } from "./topology/topology.ts";
+
+export interface TopologyFabricOptions {
+  readonly topology: Topology;
+  /** Makes the subnet manager behind port 0 of the first switch; without it the fabric waits for one on an HCA. */
+  readonly subnetManager?: ((fabric: DomainFabric) => EndpointFactory) | undefined;
+  readonly random: Random;
+}
+
+/** Where a cable of a host leads. */
+interface Plug {
+  readonly number: number;
+  readonly peer: Port;
+  readonly link: Link;
+}
+
+/** A host of the topology, and what stands in its place now. */
+interface Place {
+  readonly host: TopologyNode;
+  readonly guid: bigint;
+  readonly plugs: readonly Plug[];
+  ca: CaNode;
+  /** Name of the HCA that is this host, if one is. */
+  hca: string | undefined;
+}
+
+export class TopologyFabric extends DomainFabric {
+  readonly endpoint: ManagementEndpoint | undefined;
+  readonly switches: ReadonlyMap<string, SwitchNode>;
+  readonly #guids: GuidPool;
+  readonly #places = new Map<string, Place>();
+
+  /** @throws TopologyError if it cannot be built, or has no switch for the subnet manager */
+  constructor({ topology, subnetManager, random }: TopologyFabricOptions) {
+    super();
+    const { switches, hosts, guids } = buildTopology(this.fabric, topology, random);
+    this.switches = switches;
+    this.#guids = guids;
+    for (const host of topology.nodes) {
+      const ca = hosts.get(host.name);
+      if (ca !== undefined) this.#places.set(host.name, { host, guid: ca.guid, plugs: plugsOf(ca), ca, hca: undefined });
+    }
+    const [first] = switches.values();
+    if (subnetManager !== undefined) checkHasSwitch(topology);
+    this.endpoint = subnetManager === undefined ? undefined : first?.attachEndpoint(subnetManager(this));
+  }
+
+  /**
+   * An HCA takes the place of the host of its name, or else of the first phantom. Of a host with two ports it has the first that has a cable.
+   * @throws if there is no phantom left, or the GUID is taken
+   */
+  addCa({ name = "", ...options }: AddCaOptions): CaPort {
+    const place = this.#findPlace(name);
+    if (options.nodeGuid !== undefined && options.nodeGuid !== place.guid) this.assertGuidIsFree(options.nodeGuid);
+    this.fabric.removeNode(place.ca);
+    place.ca = this.fabric.addCa({
+      ...options,
+      nodeGuid: options.nodeGuid ?? place.guid,
+      portGuids: portGuidsOf(place, options),
+    });
+    place.hca = name;
+    const port = place.ca.ports[1];
+    if (port === undefined) throw new Error("invariant: a CA has a port 1");
+    const [plug] = place.plugs;
+    if (plug !== undefined) this.#plugIn(port, plug);
+    return port;
+  }
+
+  /** The HCA's host is a phantom again. */
+  removeCa(port: CaPort): void {
+    const place = [...this.#places.values()].find(({ ca }) => ca === port.node);
+    this.fabric.removeNode(port.node);
+    if (place === undefined) return;
+    place.hca = undefined;
+    place.ca = addPhantom(this.fabric, place.host, place.guid);
+    for (const plug of place.plugs) {
+      const own = place.ca.ports[plug.number];
+      if (own !== undefined) this.#plugIn(own, plug);
+    }
+  }
+
+  /** GUIDs for nodes that are added. */
+  protected get guids(): GuidPool {
+    return this.#guids;
+  }
+
+  #findPlace(name: string): Place {
+    const named = this.#places.get(name);
+    if (named !== undefined && named.hca === undefined) return named;
+    for (const place of this.#places.values()) if (place.hca === undefined) return place;
+    const { size } = this.#places;
+    throw new Error(
+      `there is no host left for HCA ${name}: ${size === 0 ? "the topology has none" : `HCAs have taken all ${size} of the topology`}; use a larger one`,
+    );
+  }
+
+  /** The cable as it was, with what is wrong with it. */
+  #plugIn(port: Port, { peer, link }: Plug): void {
+    if (peer.link !== undefined || this.fabric.findNode(peer.node.guid) !== peer.node) return;
+    this.fabric.connect(port, peer, link.cable).impairment = link.impairment;
+  }
+}
+
+const plugsOf = (ca: CaNode): Plug[] =>
+  ca.ports.flatMap((port) =>
+    port?.link === undefined ? [] : [{ number: port.number, peer: port.link.other(port), link: port.link }],
+  );
+
+/** GUID of the port that an HCA has of its host; not kept with a node GUID of its own. */
+function portGuidsOf({ host, plugs }: Place, { nodeGuid }: AddCaOptions): ReadonlyMap<number, bigint> | undefined {
+  const guid = host.portGuids?.get(plugs[0]?.number ?? 1);
+  return guid === undefined || nodeGuid !== undefined ? undefined : new Map([[1, guid]]);
+}

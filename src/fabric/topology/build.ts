@@ -1,0 +1,83 @@
+// From paper to fabric: switches, hosts without VMs, cables.
+
+import type { Random } from "../../base/random.ts";
+import type { CaNode } from "../ca-node.ts";
+import type { Fabric } from "../fabric.ts";
+import type { Cable, Link } from "../link.ts";
+import type { FabricNode } from "../node.ts";
+import { PhantomHost } from "../phantom-host.ts";
+import type { Port } from "../port.ts";
+import type { SwitchNode } from "../switch-node.ts";
+import { checkTopology } from "./check.ts";
+import { GuidPool } from "./guids.ts";
+import { SPEEDS, type Topology, type TopologyLink, type TopologyNode, WIDTHS } from "./topology.ts";
+
+/** What a topology has become; by name, in its order. */
+export interface BuiltTopology {
+  readonly switches: Map<string, SwitchNode>;
+  readonly hosts: Map<string, CaNode>;
+  readonly guids: GuidPool;
+}
+
+/**
+ * Builds `topology` into `fabric`, every host a phantom.
+ * @param random of the packets that are lost
+ * @throws TopologyError if it cannot be built
+ */
+export function buildTopology(fabric: Fabric, topology: Topology, random: Random): BuiltTopology {
+  checkTopology(topology);
+  const guids = new GuidPool(topology.nodes);
+  const built: BuiltTopology = { switches: new Map(), hosts: new Map(), guids };
+  for (const node of topology.nodes) {
+    const guid = node.guid ?? guids.take(node.kind);
+    if (node.kind === "switch") built.switches.set(node.name, addSwitch(fabric, node, guid));
+    else built.hosts.set(node.name, addPhantom(fabric, node, guid));
+  }
+  for (const link of topology.links) addLink(fabric, link, built, random);
+  return built;
+}
+
+export function addSwitch(fabric: Fabric, { name, description, portCount }: TopologyNode, guid: bigint): SwitchNode {
+  return fabric.addSwitch({ guid, description: description ?? name, portCount });
+}
+
+/** Tables of a phantom: nobody uses more of them, and there are thousands. */
+const PHANTOM_PKEYS = 1;
+const PHANTOM_GUIDS = 1;
+
+/** A host whose ports are up at once. */
+export function addPhantom(fabric: Fabric, node: TopologyNode, nodeGuid: bigint): CaNode {
+  const { name, description = name, portCount, portGuids } = node;
+  const tables = { pkeyCount: PHANTOM_PKEYS, guidCount: PHANTOM_GUIDS };
+  const ca = fabric.addCa({ nodeGuid, description, portCount, portGuids, ...tables });
+  ca.isPhantom = true;
+  for (const port of ca.ports) {
+    if (port === undefined) continue;
+    new PhantomHost(port);
+    port.enable();
+  }
+  return ca;
+}
+
+function addLink(fabric: Fabric, link: TopologyLink, { switches, hosts }: BuiltTopology, random: Random): Link {
+  const [a, b] = link.ends.map(({ node, port }) => portOf(switches.get(node) ?? hosts.get(node), port)) as [Port, Port];
+  const added = fabric.connect(a, b, cableOf(link));
+  const { loss = 0 } = link;
+  if (loss > 0) added.impairment = () => random.chance(loss);
+  return added;
+}
+
+function portOf(node: FabricNode | undefined, number: number): Port {
+  const port = node?.ports[number];
+  if (port === undefined) throw new Error("invariant: a checked topology has the ports its links name");
+  return port;
+}
+
+/** The cable of a link with a bound; masks of all widths and speeds up to it. */
+function cableOf({ width, speed }: TopologyLink): Cable | undefined {
+  if (width === undefined && speed === undefined) return undefined;
+  return { widths: upTo(width === undefined ? 0 : WIDTHS[width]), speeds: upTo(speed === undefined ? 0 : SPEEDS[speed]) };
+}
+
+const EVERY = 0xff;
+const upTo = (bit: number): number => (bit === 0 ? EVERY : (bit << 1) - 1);

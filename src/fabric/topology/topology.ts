@@ -1,0 +1,64 @@
+// A fabric on paper: switches, hosts, and the cables between their ports. Files are read into it (yaml.ts, netlist.ts), shapes make it
+// (shapes.ts), `checkTopology` says whether it can be built, `buildTopology` builds it.
+
+import { LinkSpeed, LinkWidth } from "../../spec/mad/numbers.ts";
+
+/** Lanes that ports here have, and bit rates of a lane; those of the MT25204. */
+export const WIDTHS = { "1X": LinkWidth.W1X, "4X": LinkWidth.W4X } as const;
+export const SPEEDS = { SDR: LinkSpeed.SDR, DDR: LinkSpeed.DDR } as const;
+export type WidthName = keyof typeof WIDTHS;
+export type SpeedName = keyof typeof SPEEDS;
+
+export interface TopologyNode {
+  readonly kind: "switch" | "host";
+  /** What commands and HCAs call it; unique. */
+  readonly name: string;
+  readonly portCount: number;
+  /** Node GUID; given out where there is none. */
+  readonly guid?: bigint;
+  /** Port GUIDs by port number; node GUID + number where there is none. */
+  readonly portGuids?: ReadonlyMap<number, bigint>;
+  /** NodeDescription; the name where there is none. */
+  readonly description?: string;
+  /** Line of the file. */
+  readonly line?: number;
+}
+
+export interface LinkEnd {
+  readonly node: string;
+  readonly port: number;
+}
+
+export interface TopologyLink {
+  readonly ends: readonly [LinkEnd, LinkEnd];
+  /** At most so many lanes, and so fast; what both ports can where nothing is said. */
+  readonly width?: WidthName;
+  readonly speed?: SpeedName;
+  /** Part of the management packets that get lost on the way, 0 to 1. */
+  readonly loss?: number;
+  readonly line?: number;
+}
+
+export interface Topology {
+  /** Where it comes from: a file's name or a shape's. */
+  readonly source: string;
+  readonly nodes: readonly TopologyNode[];
+  readonly links: readonly TopologyLink[];
+}
+
+/** A topology that cannot be read or built: what is wrong, where, and how to mend it. */
+export class TopologyError extends Error {
+  readonly line: number | undefined;
+
+  /** @param line of the file, where there is one */
+  constructor(source: string, line: number | undefined, message: string) {
+    super(`${source}${line === undefined ? "" : `:${line}`}: ${message}`);
+    this.line = line;
+  }
+}
+
+/** Nodes of a kind, in their order. */
+export const nodesOf = (topology: Topology, kind: TopologyNode["kind"]): TopologyNode[] =>
+  topology.nodes.filter((node) => node.kind === kind);
+
+export const endText = ({ node, port }: LinkEnd): string => `${node}:${port}`;

@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Random } from "../../base/random.ts";
+import { PortInfo } from "../../spec/mad/sm-attributes.ts";
+import { Fabric } from "../fabric.ts";
+import { buildTopology } from "./build.ts";
+import { parseTopology } from "./parse.ts";
+
+const read = (text: string) => parseTopology(text, "lab.yaml");
+
+test("switches, hosts, ranges and cables, with and without ports", () => {
+  const { nodes, links } = read(`
+switches:
+  leaf: { ports: 6 }
+  spine: { guid: 0xfedcba9876543210, description: top of the rack }
+  bare:
+hosts:
+  n1: { switch: leaf }
+  "m[9-11]": { switch: leaf, speed: SDR }
+  fat: { ports: 2 }
+  lonely:
+links:
+  - [leaf:1, spine]
+  - { ends: [fat, spine:8], width: 1X, loss: 0.25 }
+  - [fat, spine]
+`);
+  assert.deepEqual(
+    nodes.map(({ kind, name, portCount, line }) => [kind, name, portCount, line]),
+    [
+      ["switch", "leaf", 6, 3],
+      ["switch", "spine", 36, 4],
+      ["switch", "bare", 36, 5],
+      ["host", "n1", 1, 7],
+      ["host", "m9", 1, 8],
+      ["host", "m10", 1, 8],
+      ["host", "m11", 1, 8],
+      ["host", "fat", 2, 9],
+      ["host", "lonely", 1, 10],
+    ],
+  );
+  assert.equal(nodes[1]!.guid, 0xfedcba9876543210n);
+  assert.equal(nodes[1]!.description, "top of the rack");
+  assert.deepEqual(
+    links.map(({ ends }) => ends.map(({ node, port }) => `${node}:${port}`).join(" ")),
+    ["n1:1 leaf:2", "m9:1 leaf:3", "m10:1 leaf:4", "m11:1 leaf:5", "leaf:1 spine:1", "fat:1 spine:8", "fat:2 spine:2"],
+  );
+  assert.deepEqual([links[1]!.speed, links[5]!.width, links[5]!.loss, links[5]!.line], ["SDR", "1X", 0.25, 13]);
+});
+
+test("what is built: phantoms up at once, cables no faster than they are, some of them lossy", () => {
+  const fabric = new Fabric();
+  const text = "switches: {s: {ports: 4}}\nhosts: {a: {switch: s, width: 1X, speed: SDR}, b: {switch: s, loss: 1}, c: {}}";
+  const { hosts } = buildTopology(fabric, read(text), new Random(1));
+  const [a, b, c] = ["a", "b", "c"].map((name) => hosts.get(name)!.ports[1]!);
+  const rateOf = (port: typeof a) => [PortInfo.linkWidthActive.get(port!.info, 0), PortInfo.linkSpeedActive.get(port!.info, 0)];
+  assert.deepEqual(
+    [rateOf(a), rateOf(b)],
+    [
+      [1, 1],
+      [2, 2],
+    ],
+  );
+  assert.deepEqual([a!.isLinkUp, b!.isLinkUp, c!.isLinkUp], [true, true, false]);
+  assert.equal(b!.link!.impairment?.(new Uint8Array(0), b!), true);
+  assert.equal(a!.link!.impairment, undefined);
+});
+
+test("each mistake is named with its line, what was expected and what was found", () => {
+  for (const [text, message] of [
+    ["", /lab.yaml:1: expected switches:, hosts: and links:/],
+    ["hello", /expected switches:, hosts: and links:/],
+    ["{}", /there is no node in it/],
+    ["switches:\n  s1: {ports: 4\n", /lab.yaml:\d: this is not YAML: /],
+    ["switches:\n  s1:\n  s1:\n", /lab.yaml:\d: this is not YAML: Map keys must be unique/],
+    ["switches:\n  s1:\n    port: 4\n", /lab.yaml:3: switches.s1: Unrecognized key: "port"/],
+    ["switches:\n  s1:\n    guid: 4\n    ports: four\n", /lab.yaml:4: switches.s1.ports: expected a whole number, got "four"/],
+    ["switches:\n  s1:\n    ports: 999\n", /lab.yaml:2: switch s1: expected 1 to 254 ports, got 999/],
+    ["switches:\n  'a b':\n", /lab.yaml:2: .*expected a name of letters/],
+    ["switches: {s: }\nhosts:\n  n: {switch: t}\n", /lab.yaml:3: a cable leads to t, but there is no such node/],
+    ["switches: {s: {ports: 1}}\nhosts:\n  n: {switch: s}\n  m: {switch: s}\n", /lab.yaml:4: s has no free port: all 1 have/],
+    ["switches: {s: }\nlinks:\n  - [s:1]\n", /lab.yaml:3: links.0.*expected \[NODE:PORT/],
+    ["switches: {s: }\nlinks:\n  - [s:1, s:x]\n", /lab.yaml:3: expected NODE or NODE:PORT as the end of a cable, got "s:x"/],
+    [
+      "switches: {s: }\nlinks:\n  - [s:1, s:2]\n  - [s:3, s:2]\n",
+      /lab.yaml:4: port 2 of s has two cables \(the first one is in line 3/,
+    ],
+    ["hosts:\n  n: {switch: s, speed: EDR}\n", /lab.yaml:2: hosts.n.speed: .*"SDR"\|"DDR"/],
+    ["hosts:\n  n: {delay: 3}\n", /Unrecognized key: "delay"/],
+    ["hosts:\n  'n[3-1]':\n", /lab.yaml:2: n\[3-1\]: expected a range of 1 to 49151 nodes/],
+    ["hosts:\n  'n[1-2]': {guid: 5}\n", /lab.yaml:2: hosts n\[1-2\]: a range cannot have one GUID/],
+    ["hosts:\n  'n[1-40000]':\n  'm[1-40000]':\n", /lab.yaml:3: m\[1-40000\]: expected at most 49151 nodes in all/],
+    [`hosts: &a {n: }\nx: ${"[".repeat(20_000)}`, /lab.yaml:\d: /],
+  ] as const) {
+    assert.throws(() => read(text), message, text.slice(0, 80));
+  }
+});

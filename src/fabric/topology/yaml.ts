@@ -1,0 +1,200 @@
+// Topologies as YAML:
+//
+//   switches:
+//     leaf1: { ports: 36 }                       36 is the default
+//     spine: { ports: 8, guid: 0x1405000000aa00, description: top of the rack }
+//   hosts:
+//     n1: { switch: leaf1 }                      at the next free port
+//     "m[1-16]": { switch: leaf1, speed: SDR }   sixteen hosts, m1 to m16
+//     fat: { ports: 2 }
+//   links:
+//     - [leaf1, spine]                           a cable between the next free ports
+//     - [fat:1, leaf1:36]                        NODE:PORT says which
+//     - { ends: [fat:2, spine:8], width: 1X, speed: SDR, loss: 0.01 }
+
+import { type Document, isMap, LineCounter, type Node, parseDocument } from "yaml";
+import { z } from "zod";
+import { MAX_LIDS } from "./check.ts";
+import { PortAllocator } from "./port-allocator.ts";
+import {
+  SPEEDS,
+  type SpeedName,
+  type Topology,
+  TopologyError,
+  type TopologyLink,
+  type TopologyNode,
+  WIDTHS,
+  type WidthName,
+} from "./topology.ts";
+
+const DEFAULT_SWITCH_PORTS = 36;
+
+// Integers are read as BigInt, so that GUIDs keep all of their 64 bits.
+const integer = z.bigint({ error: "expected a whole number" }).transform(Number);
+const guid = z.bigint({ error: "expected a GUID such as 0x0002c90200000010" });
+const rate = {
+  width: z.enum(Object.keys(WIDTHS) as [WidthName]).optional(),
+  speed: z.enum(Object.keys(SPEEDS) as [SpeedName]).optional(),
+  loss: z.union([z.number(), z.bigint()], { error: "expected a part of 1, such as 0.01" }).transform(Number).optional(),
+};
+const end = z.string({ error: "expected NODE or NODE:PORT" });
+const ends = z.tuple([end, end], { error: "expected two ends: [NODE:PORT, NODE:PORT]" });
+const name = z.string().regex(/^[A-Za-z0-9][\w.-]*(?:\[\d+-\d+\])?$/, "expected a name of letters, digits, '.', '_' and '-'");
+const node = { guid: guid.optional(), description: z.string().optional() };
+const Switch = z.strictObject({ ports: integer.optional(), ...node }).nullable();
+const Host = z.strictObject({ ports: integer.optional(), switch: end.optional(), ...node, ...rate }).nullable();
+const Link = z.union([ends.transform((both) => ({ ends: both })), z.strictObject({ ends, ...rate })], {
+  error: "expected [NODE:PORT, NODE:PORT] or { ends: [NODE:PORT, NODE:PORT], width: …, speed: …, loss: … }",
+});
+const File = z.strictObject(
+  { switches: z.record(name, Switch).nullish(), hosts: z.record(name, Host).nullish(), links: z.array(Link).nullish() },
+  { error: (issue) => (issue.code === "invalid_type" ? "expected switches:, hosts: and links:" : undefined) },
+);
+type File = z.output<typeof File>;
+
+/** @throws TopologyError with the line, what was expected there and what was found */
+export function parseYamlTopology(text: string, source: string): Topology {
+  const lines = new LineCounter();
+  const document = readDocument(text, source, lines);
+  const lineOf = (path: readonly PropertyKey[]): number | undefined => lineAt(document, path, lines);
+  const value: unknown = document.toJS();
+  const { data, error } = File.safeParse(value);
+  if (data !== undefined) return new Reader(source, lineOf).read(data);
+  const [issue] = error.issues;
+  if (issue === undefined) throw new Error("invariant: what does not fit has an issue");
+  const keys = issue.code === "unrecognized_keys" ? issue.keys : [];
+  throw new TopologyError(source, lineOf([...issue.path, ...keys.slice(0, 1)]), messageOf(issue, value));
+}
+
+/** What was expected where, and what is there. */
+function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
+  const where = issue.path.length === 0 ? "" : `${issue.path.map(String).join(".")}: `;
+  const what = issue.code === "invalid_key" ? (issue.issues[0]?.message ?? "") : issue.message;
+  if (issue.code === "unrecognized_keys" || issue.code === "invalid_key") return `${where}${what}`;
+  const got = issue.path.reduce<unknown>((part, key) => (part as Record<PropertyKey, unknown> | undefined)?.[key], value);
+  return `${where}${what}, got ${textOf(got)}`;
+}
+
+const GOT_CHARACTERS = 60;
+
+function textOf(value: unknown): string {
+  const text = JSON.stringify(value, (_key, part: unknown) => (typeof part === "bigint" ? Number(part) : part)) ?? "nothing";
+  return text.length > GOT_CHARACTERS ? `${text.slice(0, GOT_CHARACTERS)}…` : text;
+}
+
+function readDocument(text: string, source: string, lines: LineCounter): Document.Parsed {
+  let document: Document.Parsed;
+  try {
+    document = parseDocument(text, {
+      lineCounter: lines,
+      intAsBigInt: true,
+      prettyErrors: false,
+      stringKeys: true,
+      logLevel: "error",
+    });
+    // Aliases are resolved, and counted, here.
+    document.toJS();
+  } catch (error) {
+    const what = error instanceof Error ? error.message : String(error);
+    throw new TopologyError(source, 1, `this cannot be read as YAML: ${what}`);
+  }
+  const [wrong] = document.errors;
+  if (wrong !== undefined) {
+    throw new TopologyError(source, lines.linePos(wrong.pos[0]).line, `this is not YAML: ${wrong.message}`);
+  }
+  return document;
+}
+
+/** Line of what is at `path`, or of what it should be in. */
+function lineAt(document: Document.Parsed, path: readonly PropertyKey[], lines: LineCounter): number | undefined {
+  for (let length = path.length; length > 0; length--) {
+    const parent = document.getIn(path.slice(0, length - 1), true);
+    const key = path[length - 1];
+    const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === String(key)) : undefined;
+    const found = (pair?.key ?? document.getIn(path.slice(0, length), true)) as Node | undefined;
+    if (found?.range) return lines.linePos(found.range[0]).line;
+  }
+  return 1;
+}
+
+type Rate = Pick<TopologyLink, "width" | "speed" | "loss">;
+
+/** Cable as it was written: its ends may leave the port open. */
+interface Wanted {
+  readonly ends: readonly [string, string];
+  readonly rate: Rate;
+  readonly line: number | undefined;
+}
+
+class Reader {
+  readonly #source: string;
+  readonly #lineOf: (path: readonly PropertyKey[]) => number | undefined;
+  readonly #nodes: TopologyNode[] = [];
+  readonly #wanted: Wanted[] = [];
+
+  constructor(source: string, lineOf: (path: readonly PropertyKey[]) => number | undefined) {
+    this.#source = source;
+    this.#lineOf = lineOf;
+  }
+
+  read({ switches, hosts, links }: File): Topology {
+    for (const [key, value] of Object.entries(switches ?? {})) {
+      const { ports = DEFAULT_SWITCH_PORTS, ...rest } = value ?? {};
+      this.#addNodes("switch", key, ports, rest, this.#lineOf(["switches", key]));
+    }
+    for (const [key, value] of Object.entries(hosts ?? {})) {
+      const { ports = 1, switch: at, guid, description, ...rate } = value ?? {};
+      const line = this.#lineOf(["hosts", key]);
+      const names = this.#addNodes("host", key, ports, { guid, description }, line);
+      if (at !== undefined) for (const host of names) this.#wanted.push({ ends: [host, at], rate: given(rate), line });
+    }
+    for (const [index, { ends, ...rate }] of (links ?? []).entries()) {
+      this.#wanted.push({ ends, rate: given(rate), line: this.#lineOf(["links", index]) });
+    }
+    const ports = new PortAllocator(this.#source, this.#nodes);
+    for (const { ends, line } of this.#wanted) for (const each of ends) ports.claim(each, line);
+    const cables = this.#wanted.map(({ ends: [a, b], rate, line }): TopologyLink => {
+      const both = [ports.resolve(a, line), ports.resolve(b, line)] as const;
+      return { ends: both, ...rate, ...(line === undefined ? {} : { line }) };
+    });
+    return { source: this.#source, nodes: this.#nodes, links: cables };
+  }
+
+  #addNodes(
+    kind: TopologyNode["kind"],
+    key: string,
+    portCount: number,
+    about: { guid?: bigint | undefined; description?: string | undefined },
+    line: number | undefined,
+  ): string[] {
+    const names = this.#namesOf(key, line);
+    if (this.#nodes.length + names.length > MAX_LIDS) {
+      throw new TopologyError(this.#source, line, `${key}: expected at most ${MAX_LIDS} nodes in all, one LID each`);
+    }
+    if (names.length > 1 && about.guid !== undefined) {
+      throw new TopologyError(
+        this.#source,
+        line,
+        `${kind}s ${key}: a range cannot have one GUID; leave it out, or write the ${kind}s out`,
+      );
+    }
+    for (const name of names) this.#nodes.push({ kind, name, portCount, ...given({ ...about, line }) });
+    return names;
+  }
+
+  /** `m[1-3]` is m1, m2, m3. */
+  #namesOf(key: string, line: number | undefined): string[] {
+    const [, stem = "", from = "", to = ""] = /^(.*)\[(\d+)-(\d+)\]$/.exec(key) ?? [];
+    if (from === "") return [key];
+    const count = Number(to) - Number(from) + 1;
+    if (!(count >= 1 && count <= MAX_LIDS)) {
+      throw new TopologyError(this.#source, line, `${key}: expected a range of 1 to ${MAX_LIDS} nodes, such as [1-16]`);
+    }
+    return Array.from({ length: count }, (_, i) => `${stem}${Number(from) + i}`);
+  }
+}
+
+/** The values that are there. */
+function given<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never;
+}
