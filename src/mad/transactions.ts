@@ -19,8 +19,8 @@ export interface TransactionOptions {
 }
 
 export interface MadRequest {
-  /** The MAD; its transaction id is filled in here. */
-  readonly mad: DataView;
+  /** The MAD, or what makes it when its turn has come: there may be hundreds of thousands waiting. Its transaction id is filled in here. */
+  readonly mad: DataView | (() => DataView);
   readonly address: MadAddress;
   /** Requests of one group can be counted with `freshCount`. */
   readonly group: number;
@@ -30,6 +30,7 @@ export interface MadRequest {
 
 interface Transaction {
   readonly request: MadRequest;
+  readonly mad: DataView;
   tries: number;
   deadlineNs: number;
 }
@@ -83,7 +84,7 @@ export class Transactions {
     const { view, madAt } = packet;
     const tid = MadHeader.tid.lo.get(view, madAt);
     const transaction = this.#outstanding.get(tid);
-    if (transaction === undefined || !this.#isResponseTo(transaction.request.mad, view, madAt)) {
+    if (transaction === undefined || !this.#isResponseTo(transaction.mad, view, madAt)) {
       this.counts.unmatched++;
       return false;
     }
@@ -138,9 +139,10 @@ export class Transactions {
       if (request === undefined) continue;
       const tid = this.#nextTid;
       this.#nextTid = (tid + 1) >>> 0;
-      MadHeader.tid.hi.set(request.mad, 0, this.#tidHi);
-      MadHeader.tid.lo.set(request.mad, 0, tid);
-      const transaction: Transaction = { request, tries: 0, deadlineNs: 0 };
+      const mad = typeof request.mad === "function" ? request.mad() : request.mad;
+      MadHeader.tid.hi.set(mad, 0, this.#tidHi);
+      MadHeader.tid.lo.set(mad, 0, tid);
+      const transaction: Transaction = { request, mad, tries: 0, deadlineNs: 0 };
       this.#outstanding.set(tid, transaction);
       this.#transmit(transaction, nowNs);
     }
@@ -155,7 +157,7 @@ export class Transactions {
     transaction.tries++;
     this.#earliestNs = Math.min(this.#earliestNs, transaction.deadlineNs);
     this.counts.sent++;
-    this.#options.send(buildMadPacket(transaction.request.address, transaction.request.mad));
+    this.#options.send(buildMadPacket(transaction.request.address, transaction.mad));
   }
 
   #finish(tid: number, transaction: Transaction): void {

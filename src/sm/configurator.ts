@@ -34,6 +34,7 @@ export class Configurator {
   readonly #onActive: (port: SubnetPort) => void;
   /** Near ends of links that wait for the tables. */
   readonly #waiting: Set<SubnetPort> = new Set();
+  #version = 0;
 
   constructor(
     subnet: Subnet,
@@ -115,16 +116,28 @@ export class Configurator {
   #writeLinear(node: SubnetNode, nowNs: number): void {
     const state = node.switch;
     if (state === undefined) return;
-    for (let block = 0; block * LFT_BLOCK_LIDS < state.linear.length; block++) {
-      const wanted = state.linear.slice(block * LFT_BLOCK_LIDS, (block + 1) * LFT_BLOCK_LIDS);
-      if (isEqual(state.linearSent[block], wanted)) continue;
-      state.linearSent[block] = wanted;
+    state.growLinearSent();
+    const { linear, linearSent, linearVersions } = state;
+    for (let block = 0; block * LFT_BLOCK_LIDS < linear.length; block++) {
+      const at = block * LFT_BLOCK_LIDS;
+      if (linearVersions[block] !== 0 && isSameBlock(linearSent, linear, at)) continue;
+      // A table is made anew when routes change: what this one holds stays as it is until it is sent.
+      const wanted = (): Uint8Array => linear.subarray(at, at + LFT_BLOCK_LIDS);
+      linearSent.set(wanted(), at);
+      const version = this.#nextVersion();
+      linearVersions[block] = version;
       this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.LINEAR_FORWARDING, block, wanted, nowNs, (data) => {
         if (data !== undefined) return;
-        if (state.linearSent[block] === wanted) state.linearSent[block] = undefined;
+        if (state.linearVersions[block] === version) state.linearVersions[block] = 0;
         this.#tableFailed(node);
       });
     }
+  }
+
+  /** Never 0. */
+  #nextVersion(): number {
+    this.#version = (this.#version + 1) >>> 0 || 1;
+    return this.#version;
   }
 
   /** Writes multicast block `block` of `position`, 32 big-endian masks, if the switch does not have it already. */
@@ -256,6 +269,11 @@ export class Configurator {
 
 /** No switch has this; what is compared with it differs. */
 const UNKNOWN_BLOCK = new Uint8Array(0);
+
+function isSameBlock(a: Uint8Array, b: Uint8Array, at: number): boolean {
+  for (let i = at; i < at + LFT_BLOCK_LIDS; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
 
 /** A port that can be configured: its link is up, and it has a LID if it is to have one. */
 const isReady = (port: SubnetPort): boolean => port.hasInfo && port.isLinkUp && (!port.isEndPort || port.lid !== 0);

@@ -25,13 +25,13 @@ export class SmpClient {
     this.#request(path, group, Method.GET, attribute, modifier, undefined, nowNs, done);
   }
 
-  /** @param data the attribute, at most 64 bytes; copied. */
+  /** @param data the attribute, at most 64 bytes; copied, or asked for when it is sent. */
   set(
     path: readonly number[],
     group: number,
     attribute: number,
     modifier: number,
-    data: Uint8Array,
+    data: Uint8Array | (() => Uint8Array),
     nowNs: number,
     done: SmpDone,
   ): void {
@@ -44,7 +44,7 @@ export class SmpClient {
     method: number,
     attribute: number,
     modifier: number,
-    data: Uint8Array | undefined,
+    data: Uint8Array | (() => Uint8Array) | undefined,
     nowNs: number,
     done: SmpDone,
   ): void {
@@ -52,8 +52,12 @@ export class SmpClient {
       done(undefined, nowNs);
       return;
     }
-    const mad = newDirectedSmp(path, method, attribute, modifier);
-    if (data !== undefined) bytesOf(mad).set(data.subarray(0, SMP_DATA_BYTES), SMP_DATA_AT);
+    const smpWith = (bytes: Uint8Array | undefined): DataView => {
+      const smp = newDirectedSmp(path, method, attribute, modifier);
+      if (bytes !== undefined) bytesOf(smp).set(bytes.subarray(0, SMP_DATA_BYTES), SMP_DATA_AT);
+      return smp;
+    };
+    const mad = typeof data === "object" ? smpWith(data) : (): DataView => smpWith(data?.());
     const onDone = (reply: MadPacket | undefined, now: number): void => done(this.#dataOf(reply), now);
     this.#transactions.submit({ mad, address: DIRECTED_ROUTE, group, onDone }, nowNs);
   }

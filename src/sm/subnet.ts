@@ -2,7 +2,7 @@
 // read by routing and by the subnet administration.
 
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
-import { LFT_DISCARD, NodeType } from "../spec/mad/numbers.ts";
+import { LFT_BLOCK_LIDS, LFT_DISCARD, NodeType } from "../spec/mad/numbers.ts";
 import { NodeInfo, PortInfo, SwitchInfo } from "../spec/mad/sm-attributes.ts";
 
 /** SwitchInfo.LifeTimeValue: packets live 4.096 µs × 2^18 in a switch. */
@@ -58,8 +58,10 @@ export class SwitchState {
   readonly info: DataView = new DataView(new ArrayBuffer(SwitchInfo.byteLength));
   /** The wanted linear table, one byte per LID. */
   linear: Uint8Array = new Uint8Array(0);
-  /** Blocks as the switch has them; undefined where that is not known. */
-  readonly linearSent: (Uint8Array | undefined)[] = [];
+  /** The same as the switch has it, in the blocks that have a version. */
+  linearSent: Uint8Array = new Uint8Array(0);
+  /** Of each block, the number of the write that made it so; 0 where what the switch has is not known. */
+  linearVersions: Uint32Array = new Uint32Array(0);
   /** Multicast blocks as the switch has them, by `block << 4 | position`. */
   readonly multicastSent: Map<number, Uint8Array> = new Map();
   isScanning = false;
@@ -81,6 +83,16 @@ export class SwitchState {
     SwitchInfo.linearFdbTop.set(info, 0, top);
     SwitchInfo.lifeTime.set(info, 0, SWITCH_LIFE_TIME);
     return !isSame;
+  }
+
+  /** Makes room for as many blocks as the wanted table has. */
+  growLinearSent(): void {
+    if (this.linearSent.length >= this.linear.length) return;
+    const [sent, versions] = [this.linearSent, this.linearVersions];
+    this.linearSent = new Uint8Array(this.linear.length);
+    this.linearSent.set(sent);
+    this.linearVersions = new Uint32Array(Math.ceil(this.linear.length / LFT_BLOCK_LIDS));
+    this.linearVersions.set(versions);
   }
 
   /** Output port for `lid`. */
