@@ -8,8 +8,8 @@
 
 export const BlockType = { SECTION_HEADER: 0x0a0d0d0a, INTERFACE: 1, STATISTICS: 5, PACKET: 6 } as const;
 export const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
-/** Link types of interfaces (the registry of the pcap link types): whole InfiniBand packets, from the LRH to the VCRC. */
-export const LinkType = { INFINIBAND: 247 } as const;
+/** Link types of interfaces (the registry of the pcap link types): ERF records (erf.ts); bare InfiniBand packets from the LRH to the VCRC. */
+export const LinkType = { ERF: 197, INFINIBAND: 247 } as const;
 /** Direction of a packet, in its flags. */
 export const Direction = { RECEIVED: 1, SENT: 2 } as const;
 

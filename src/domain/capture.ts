@@ -2,6 +2,7 @@
 // packets have on a wire.
 
 import { setTimeout } from "node:timers/promises";
+import { ERF_BYTES, writeErfHeader } from "../base/erf.ts";
 import {
   Direction,
   interfaceDescription,
@@ -81,9 +82,7 @@ export class Capture {
 
   /** The file, in pieces of whole blocks. */
   async *chunks(): AsyncGenerator<Buffer> {
-    const interfaces = this.#interfaces.map(({ name, description }) =>
-      interfaceDescription(LinkType.INFINIBAND, name, description),
-    );
+    const interfaces = this.#interfaces.map(({ name, description }) => interfaceDescription(LinkType.ERF, name, description));
     yield Buffer.concat([sectionHeader(this.#application), ...interfaces]);
     for (;;) {
       // In this order: what comes after this look is taken by the next.
@@ -105,13 +104,15 @@ export class Capture {
     for (let source = this.#oldest(); source !== undefined; source = this.#oldest()) {
       const { ring, originNs } = source;
       const length = ring.length - TIME_BYTES;
-      if (at + packetBlockBytes(length + CRC_BYTES) > CHUNK_BYTES) break;
-      const dataAt = packetDataAt(at);
+      const recordBytes = ERF_BYTES + length + CRC_BYTES;
+      if (at + packetBlockBytes(recordBytes) > CHUNK_BYTES) break;
+      const dataAt = packetDataAt(at) + ERF_BYTES;
       ring.memory.bytes.copy(chunk, dataAt, ring.at + TIME_BYTES, ring.at + ring.length);
       writeCrcs(chunk, dataAt, length);
       const timeNs = originNs + BigInt(ring.memory.view.getFloat64(ring.at, true));
       const direction = (ring.tag & 1) === 1 ? Direction.SENT : Direction.RECEIVED;
-      at = writePacketBlock(chunk, at, ring.tag >>> 1, timeNs, length + CRC_BYTES, direction);
+      writeErfHeader(chunk, packetDataAt(at), timeNs, length + CRC_BYTES, ring.tag >>> 1);
+      at = writePacketBlock(chunk, at, ring.tag >>> 1, timeNs, recordBytes, direction);
       ring.release();
     }
     return chunk.subarray(0, at);
