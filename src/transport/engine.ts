@@ -1,7 +1,7 @@
 // The engine: gives every HCA its turn. No I/O, no clock; the caller says what time it is and decides when to sleep.
 
 import type { Adapter } from "./adapter.ts";
-import { runReplies } from "./packets/responder.ts";
+import { runReplies } from "./packets/replies.ts";
 import { runSendQueue, runWaiting } from "./requester.ts";
 
 /** What one HCA may move before the next has its turn: two slices. */

@@ -89,13 +89,13 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "a packet that is lost is sent again from the one behind it",
-    file: "src/transport/packets/requester.ts",
+    file: "src/transport/packets/retries.ts",
     from: "Math.max(0, diff24(psn, messages.psn(index)))",
     to: "Math.max(0, diff24(psn, messages.psn(index)) + 1)",
   },
   {
     what: "the packet with the end of a write need not bring all of it",
-    file: "src/transport/packets/responder.ts",
+    file: "src/transport/packets/arrivals.ts",
     from: "arrived > c.length || isEnd !== (arrived === c.length)",
     to: "arrived > c.length",
   },
@@ -107,7 +107,7 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "a read's packets after the first come from its beginning",
-    file: "src/transport/packets/responder.ts",
+    file: "src/transport/packets/replies.ts",
     from: "range.skip(sent * mtu);",
     to: "",
   },

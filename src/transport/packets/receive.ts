@@ -15,8 +15,8 @@ import type { QueuePair } from "../queue-pair.ts";
 import { scatterBytes } from "../scatter-list.ts";
 import { readDatagram } from "./datagrams.ts";
 import { LANE_HOPS_SHIFT, LANE_TAG_MASK, LaneTag, packet, parsePacket } from "./packet.ts";
-import { receiveResponse } from "./requester.ts";
 import { receiveRequest } from "./responder.ts";
+import { receiveResponse } from "./responses.ts";
 import type { PacketLane, PacketRing } from "./ring.ts";
 
 /** Packets taken from one inlet before others have a turn. */
