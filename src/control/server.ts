@@ -91,7 +91,7 @@ function addCapture(app: FastifyInstance, { domain, version }: ControlOptions): 
     const { port } = CaptureQuery.parse(request.query);
     const capture = await domain.startCapture(port, `vhca ${version}`);
     // Also when the client is gone without a word.
-    reply.raw.once("close", () => void domain.stopCapture());
+    reply.raw.once("close", () => void domain.stopCapture(capture));
     return reply.type("application/octet-stream").send(Readable.from(capture.chunks()));
   });
   app.delete("/v1/capture", async () => {

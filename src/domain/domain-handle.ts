@@ -188,9 +188,10 @@ export class DomainHandle {
     return capture;
   }
 
-  /** Ends the capture that runs, if one does. */
-  async stopCapture(): Promise<void> {
+  /** Ends the capture that runs, if one does; with `only`, if that is the one. */
+  async stopCapture(only?: Capture): Promise<void> {
     const capture = this.#capture;
+    if (only !== undefined && only !== capture) return;
     await capture?.stop();
     if (this.#capture === capture) this.#capture = undefined;
   }
