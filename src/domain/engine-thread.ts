@@ -8,7 +8,7 @@ import type { Log } from "../base/log.ts";
 import { Random } from "../base/random.ts";
 import { systemClock } from "../host/clock.ts";
 import { drainEventfd } from "../host/eventfd.ts";
-import { setTimerSlack } from "../host/thread.ts";
+import { preferThisThread, setTimerSlack } from "../host/thread.ts";
 import { DeviceDomain } from "./device-domain.ts";
 import { LoopCounter, measureSleepCostNs, runEngine } from "./engine-loop.ts";
 import type { EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
@@ -77,6 +77,7 @@ function attend(): boolean {
   return !isStopping;
 }
 
+preferThisThread();
 // Sleeps of tens of microseconds only make sense if the kernel takes them at their word.
 setTimerSlack(1);
 runEngine({

@@ -1,5 +1,6 @@
 // The calling thread and the scheduler.
 
+import { setPriority } from "node:os";
 import { CLOCK_MONOTONIC, check, clockNanosleep, PR_SET_TIMERSLACK, prctl, schedYield } from "./libc.ts";
 import { allocateNative, setWord64 } from "./mapping.ts";
 
@@ -25,4 +26,20 @@ export function sleepNs(durationNs: number): void {
   setWord64(timespec.view, 0, seconds);
   setWord64(timespec.view, 8, Math.floor(durationNs - seconds * NS_PER_S));
   clockNanosleep(CLOCK_MONOTONIC, 0, timespec.address, 0);
+}
+
+/** Between ordinary programs and the system's own threads. */
+const PREFERRED = -10;
+
+/**
+ * Lets this thread go before others that want the processor, where that is allowed (root, or a limit of `nice`). An engine that shares
+ * its cores with many pollers gets a share like each of them otherwise, and all of them wait for it.
+ */
+export function preferThisThread(): void {
+  try {
+    // On Linux, 0 is the calling thread and not its process.
+    setPriority(0, PREFERRED);
+  } catch {
+    // Not allowed: it runs like everybody.
+  }
 }
