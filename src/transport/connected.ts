@@ -5,8 +5,8 @@ import { newMemory } from "../base/bytes.ts";
 import { add24 } from "../base/seq24.ts";
 import { Access, AddressPath, PathMigration, PRIMARY_PATH_AT } from "../spec/hca/contexts.ts";
 import { EventType, SendOpcode, Syndrome } from "../spec/hca/queues.ts";
-import { Operation } from "../spec/ib/bth-opcode.ts";
-import { mtuBytes, Service } from "../spec/ib/numbers.ts";
+import { bthOpcode, OpcodeTransport, Operation } from "../spec/ib/bth-opcode.ts";
+import { mtuBytes, packetsOf, Service } from "../spec/ib/numbers.ts";
 import { completeReceive, completeReceiveError, completeSend, countTraffic, SOLICITED } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
 import { followMigration, noteArming } from "./path-migration.ts";
@@ -16,7 +16,6 @@ import { gatherBytes, Moved, moveBytes, ScatterList, scatterBytes } from "./scat
 import { newParty } from "./scratch.ts";
 import { Outcome, SLICE_BYTES } from "./status.ts";
 
-const UC_BASE = 0x20;
 const ATOMIC_BYTES = 8;
 
 /** Scratch: the two sides of the message being moved. */
@@ -98,9 +97,10 @@ function lookUpPeer(qp: QueuePair): QueuePair | undefined {
 function isFromPeer(qp: QueuePair, peer: QueuePair, port: AdapterPort): boolean {
   const isConnected = peer.attributes.remoteQpn === qp.number;
   const isMigrating = qp.migration === PathMigration.MIGRATED && peer.migration === PathMigration.ARMED;
-  if (isConnected && isMigrating && !followMigration(qp, peer)) return false;
-  const isExpected = isConnected || qp.service !== Service.RC;
   const source = qp.port.wire.lid | qp.attributes.pathBits;
+  const pkey = qp.port.pkey(qp.attributes.pkeyIndex);
+  if (isConnected && isMigrating && !followMigration(peer, port, source, pkey)) return false;
+  const isExpected = isConnected || qp.service !== Service.RC;
   if (isExpected && peer.port === port && peer.attributes.rlid === source) return true;
   peer.adapter.counters[AdapterCounter.droppedWrongPeer]! += 1;
   return false;
@@ -135,7 +135,7 @@ function areGidsAccepted(qp: QueuePair, peer: QueuePair): boolean {
 /** Nobody hears a UC message: it is lost, and the sender does not know. */
 function dropUnreliable(qp: QueuePair): number {
   qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
-  qp.nextPsn = add24(qp.nextPsn, packetsOf(qp, qp.sendList.total));
+  qp.nextPsn = add24(qp.nextPsn, packetsOf(qp.sendList.total, mtuBytes(qp.attributes.mtuCode)));
   completeSend(qp, 0);
   return Outcome.DONE;
 }
@@ -143,12 +143,6 @@ function dropUnreliable(qp: QueuePair): number {
 function refuse(qp: QueuePair, syndrome: number): number {
   qp.syndrome = syndrome;
   return Outcome.ERROR;
-}
-
-/** Packets of a message of `bytes`; an empty message is one packet. */
-function packetsOf(qp: QueuePair, bytes: number): number {
-  const mtu = mtuBytes(qp.attributes.mtuCode);
-  return bytes <= mtu || mtu === 0 ? 1 : Math.ceil(bytes / mtu);
 }
 
 /** True if the responder would find a packet longer than its path MTU, or one in the middle that is shorter (9.7.4.1.6). */
@@ -167,7 +161,7 @@ function refuseMisfit(qp: QueuePair, peer: QueuePair): number {
 /** The message was accepted: PSNs, retry counters and traffic counters move on, and the requester completes. */
 function finish(qp: QueuePair, peer: QueuePair, byteCount: number): number {
   const total = qp.sendList.total;
-  const packets = packetsOf(qp, total);
+  const packets = packetsOf(total, mtuBytes(qp.attributes.mtuCode));
   qp.nextPsn = add24(qp.nextPsn, packets);
   peer.expectedPsn = qp.nextPsn;
   peer.messageCount = add24(peer.messageCount, 1);
@@ -232,7 +226,7 @@ function continueSend(qp: QueuePair, peer: QueuePair): number {
 const sliceOf = (qp: QueuePair): number => Math.min(qp.sendList.total - qp.done, SLICE_BYTES);
 
 function completeAtPeer(qp: QueuePair, peer: QueuePair, operation: number, immediate: number): void {
-  const opcode = qp.service === Service.UC ? UC_BASE | operation : operation;
+  const opcode = bthOpcode(qp.service === Service.UC ? OpcodeTransport.UC : OpcodeTransport.RC, operation);
   completeReceive(peer, 0, 0, immediate, qp.sendList.total, opcode, (qp.wqeControl & SOLICITED) !== 0);
 }
 
@@ -244,7 +238,7 @@ function noReceive(qp: QueuePair, peer: QueuePair): number {
 
 /** UC: the message is dropped, the requester completes as if it had arrived. */
 function loseMessage(qp: QueuePair): number {
-  const packets = packetsOf(qp, qp.sendList.total);
+  const packets = packetsOf(qp.sendList.total, mtuBytes(qp.attributes.mtuCode));
   qp.nextPsn = add24(qp.nextPsn, packets);
   if (qp.peer !== undefined) qp.peer.expectedPsn = qp.nextPsn;
   completeSend(qp, 0);

@@ -5,7 +5,7 @@
 import { AddressPath, ALTERNATE_PATH_AT, PathMigration, PRIMARY_PATH_AT } from "../spec/hca/contexts.ts";
 import { EventType } from "../spec/hca/queues.ts";
 import { AdapterCounter } from "./counters.ts";
-import { pkeysMatch } from "./port.ts";
+import { type AdapterPort, pkeysMatch } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
 
 /** Both ends of a connection have spoken; those that asked for it are armed now (17.2.8.1.1). */
@@ -34,28 +34,25 @@ export function migrate(qp: QueuePair): void {
 }
 
 /**
- * The other end asks `peer` to migrate: its packets say so and come by another path.
- * @returns false if that is not the alternate path that `peer` was given: the packets are dropped (17.2.8.1.3)
+ * The other end of `qp` has migrated: its packets say so, and come to `port` from LID `slid` with that P_Key.
+ * @returns false if that is not the alternate path that `qp` was given: the packets are dropped (17.2.8.1.3)
  */
-export function followMigration(qp: QueuePair, peer: QueuePair): boolean {
-  if (isAlternatePathTo(qp, peer)) {
-    migrate(peer);
+export function followMigration(qp: QueuePair, port: AdapterPort, slid: number, pkey: number): boolean {
+  if (isAlternatePath(qp, port, slid, pkey)) {
+    migrate(qp);
     return true;
   }
-  if (!peer.hasRefusedMigration) {
-    peer.hasRefusedMigration = true;
-    peer.adapter.counters[AdapterCounter.pathMigrationFailures]! += 1;
-    peer.adapter.events.qpEvent(EventType.PATH_MIGRATION_FAILED, peer.number);
+  if (!qp.hasRefusedMigration) {
+    qp.hasRefusedMigration = true;
+    qp.adapter.counters[AdapterCounter.pathMigrationFailures]! += 1;
+    qp.adapter.events.qpEvent(EventType.PATH_MIGRATION_FAILED, qp.number);
   }
   return false;
 }
 
-function isAlternatePathTo(qp: QueuePair, peer: QueuePair): boolean {
-  const { context } = peer;
-  const path = peer.contextAt + ALTERNATE_PATH_AT;
-  const port = peer.adapter.ports[AddressPath.port.get(context, path) - 1];
-  if (port === undefined) return false;
-  const rlid = AddressPath.rlid.get(context, path);
-  const pkey = port.pkey(AddressPath.pkeyIndex.get(context, path));
-  return rlid === (qp.port.wire.lid | qp.attributes.pathBits) && pkeysMatch(qp.port.pkey(qp.attributes.pkeyIndex), pkey);
+function isAlternatePath({ context, contextAt, adapter }: QueuePair, port: AdapterPort, slid: number, pkey: number): boolean {
+  const path = contextAt + ALTERNATE_PATH_AT;
+  const isPort = adapter.ports[AddressPath.port.get(context, path) - 1] === port;
+  const ours = port.pkey(AddressPath.pkeyIndex.get(context, path));
+  return isPort && AddressPath.rlid.get(context, path) === slid && pkeysMatch(pkey, ours);
 }

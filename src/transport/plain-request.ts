@@ -17,7 +17,7 @@ import {
   WQE_UNIT_BYTES,
 } from "../spec/hca/queues.ts";
 import { Operation } from "../spec/ib/bth-opcode.ts";
-import { mtuBytes, QpState, Service } from "../spec/ib/numbers.ts";
+import { mtuBytes, packetsOf, QpState, Service } from "../spec/ib/numbers.ts";
 import { completeReceive, completeSend, countTraffic, SOLICITED } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
 import type { Cursor, RegionTable } from "./memory.ts";
@@ -95,7 +95,7 @@ export function runPlainRequests(qp: QueuePair, limit: number): number {
     messages++;
     bytes += length;
     words += (length + WORD_BYTES - 1) >>> 2;
-    packets += length <= mtu ? 1 : Math.ceil(length / mtu);
+    packets += packetsOf(length, mtu);
     work += WQE_COST_BYTES + length;
   }
   if (messages === 0) return 0;

@@ -33,6 +33,9 @@ export const Mtu = { MTU_256: 1, MTU_512: 2, MTU_1024: 3, MTU_2048: 4, MTU_4096:
 /** Bytes of payload for an MTU code 1..5; 0 for anything else. */
 export const mtuBytes = (code: number): number => (code >= 1 && code <= 5 ? 128 << code : 0);
 
+/** Packets of a message of `bytes` at a path MTU of `mtu` bytes (9.7.2); an empty message is one packet. */
+export const packetsOf = (bytes: number, mtu: number): number => (bytes <= mtu || mtu === 0 ? 1 : Math.ceil(bytes / mtu));
+
 /** QP states (10.3.1), numbered as the HCA's contexts number them (infinihost 4.1). */
 export const QpState = { RST: 0, INIT: 1, RTR: 2, RTS: 3, SQE: 4, SQD: 5, ERR: 6, SQ_DRAINING: 7 } as const;
 

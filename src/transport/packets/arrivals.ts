@@ -3,7 +3,7 @@
 import { add24 } from "../../base/seq24.ts";
 import { Access } from "../../spec/hca/contexts.ts";
 import { Syndrome } from "../../spec/hca/queues.ts";
-import { Operation } from "../../spec/ib/bth-opcode.ts";
+import { bthOpcode, OpcodeTransport, Operation } from "../../spec/ib/bth-opcode.ts";
 import { AethKind, mtuBytes, NakCode, Service } from "../../spec/ib/numbers.ts";
 import { completeReceive } from "../completion.ts";
 import { AdapterCounter } from "../counters.ts";
@@ -16,7 +16,8 @@ import { failReceive, invalidRequest, remoteAccessError, tooLong } from "./refus
 import { ACK_SYNDROME, owe, SYNDROME_SHIFT } from "./replies.ts";
 import { readReth, reth } from "./reth.ts";
 
-const UC_BASE = 0x20;
+/** Of an opcode, without the service. */
+const OPERATION_MASK = 0x1f;
 /** Opcodes of sends; those of writes lie as far apart. */
 export const OPERATIONS_PER_KIND = Operation.WRITE_FIRST - Operation.SEND_FIRST;
 /** Places of a packet in its message, as opcodes count them from the first. */
@@ -146,9 +147,9 @@ function beginWrite(qp: QueuePair, c: Connection): boolean {
     invalidRequest(qp, c);
     return false;
   }
-  const isOnly = packet.opcode % UC_BASE >= Operation.WRITE_ONLY;
+  const isOnly = (packet.opcode & OPERATION_MASK) >= Operation.WRITE_ONLY;
   if (!readReth(qp, Access.REMOTE_WRITE)) {
-    remoteAccessError(qp, c, isOnly && hasImmediate((packet.opcode % UC_BASE) - Operation.WRITE_FIRST));
+    remoteAccessError(qp, c, isOnly && hasImmediate((packet.opcode & OPERATION_MASK) - Operation.WRITE_FIRST));
     return false;
   }
   c.rkey = reth.rkey;
@@ -170,9 +171,9 @@ function writeRemote(qp: QueuePair, c: Connection, at: number, bytes: number): b
 /** The message is whole: its receive WQE completes. */
 function finish(qp: QueuePair, c: Connection, operation: number): void {
   const isWrite = operation === Operation.WRITE_ONLY_IMM;
-  const immediateAt = packet.bodyAt + (isWrite && packet.opcode % UC_BASE >= Operation.WRITE_ONLY ? RETH_BYTES : 0);
+  const immediateAt = packet.bodyAt + (isWrite && (packet.opcode & OPERATION_MASK) >= Operation.WRITE_ONLY ? RETH_BYTES : 0);
   const immediate = operation === Operation.SEND_ONLY ? 0 : packet.memory.view.getInt32(immediateAt, false);
-  const opcode = qp.service === Service.UC ? UC_BASE | operation : operation;
+  const opcode = bthOpcode(qp.service === Service.UC ? OpcodeTransport.UC : OpcodeTransport.RC, operation);
   completeReceive(qp, 0, 0, immediate, c.arrived, opcode, packet.isSolicited);
   c.arriving = Arriving.NOTHING;
   qp.messageCount = add24(qp.messageCount, 1);

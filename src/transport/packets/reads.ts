@@ -4,6 +4,7 @@ import { newMemory } from "../../base/bytes.ts";
 import { add24 } from "../../base/seq24.ts";
 import { Access } from "../../spec/hca/contexts.ts";
 import { Operation } from "../../spec/ib/bth-opcode.ts";
+import { mtuBytes, packetsOf } from "../../spec/ib/numbers.ts";
 import { AdapterCounter } from "../counters.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { gatherBytes, ScatterList, scatterBytes } from "../scatter-list.ts";
@@ -13,7 +14,6 @@ import { ATOMIC_ETH_BYTES, packet, RETH_BYTES } from "./packet.ts";
 import { invalidRequest, remoteAccessError } from "./refusals.ts";
 import { getTurn } from "./replies.ts";
 import { readReth, reth } from "./reth.ts";
-import { packetsOf } from "./route.ts";
 
 const ATOMIC_BYTES = 8;
 const party = newParty();
@@ -30,7 +30,7 @@ export function receiveReadRequest(qp: QueuePair, c: Connection): void {
     return;
   }
   if (!oweRead(qp, c)) return;
-  qp.expectedPsn = add24(packet.psn, packetsOf(qp, reth.length));
+  qp.expectedPsn = add24(packet.psn, packetsOf(reth.length, mtuBytes(qp.attributes.mtuCode)));
   qp.messageCount = add24(qp.messageCount, 1);
 }
 
@@ -43,7 +43,7 @@ export function oweRead(qp: QueuePair, c: Connection): boolean {
   }
   const { answers } = c;
   answers.psn[index] = packet.psn;
-  answers.packets[index] = packetsOf(qp, reth.length);
+  answers.packets[index] = packetsOf(reth.length, mtuBytes(qp.attributes.mtuCode));
   answers.isAtomic[index] = 0;
   answers.rkey[index] = reth.rkey;
   answers.hi[index] = reth.hi;

@@ -1,7 +1,6 @@
 // Packets that arrive in this engine: to which port, to which queue pair, and may it take them. IBA vol 1, 9.6 (header checks).
 
-import { AddressPath, ALTERNATE_PATH_AT, PathMigration, PRIMARY_PATH_AT } from "../../spec/hca/contexts.ts";
-import { EventType } from "../../spec/hca/queues.ts";
+import { AddressPath, PathMigration, PRIMARY_PATH_AT } from "../../spec/hca/contexts.ts";
 import { OpcodeTransport, Operation, UD_SEND_ONLY, UD_SEND_ONLY_IMM } from "../../spec/ib/bth-opcode.ts";
 import { Grh, ICRC_BYTES } from "../../spec/ib/headers.ts";
 import { isMulticastLid, Qpn, QpState, Service } from "../../spec/ib/numbers.ts";
@@ -9,7 +8,7 @@ import { PortCounter } from "../../spec/ib/port-counters.ts";
 import { AdapterCounter } from "../counters.ts";
 import { beginReceive, datagram, endReceive, receivingParty } from "../datagram-receive.ts";
 import type { Network } from "../network.ts";
-import { migrate } from "../path-migration.ts";
+import { followMigration } from "../path-migration.ts";
 import { type AdapterPort, DEFAULT_PREFIX_HI, pkeysMatch } from "../port.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { scatterBytes } from "../scatter-list.ts";
@@ -127,29 +126,13 @@ function deliverConnected(port: AdapterPort, transport: number, nowNs: number): 
 /** The responder takes packets of its own connection only (9.6.1.5), and follows a peer that has migrated (17.2.8). */
 function isFromPeer(port: AdapterPort, qp: QueuePair): boolean {
   if (qp.migration === PathMigration.REARM && !packet.isMigrated) qp.migration = PathMigration.ARMED;
-  if (qp.migration === PathMigration.ARMED && packet.isMigrated && !follow(port, qp)) return dropFromWrongPeer(qp);
+  const isMigrating = qp.migration === PathMigration.ARMED && packet.isMigrated;
+  if (isMigrating && !followMigration(qp, port, packet.slid, packet.pkey)) return dropFromWrongPeer(qp);
   return (qp.port === port && qp.attributes.rlid === packet.slid) || dropFromWrongPeer(qp);
 }
 
 function dropFromWrongPeer(qp: QueuePair): boolean {
   qp.adapter.counters[AdapterCounter.droppedWrongPeer]! += 1;
-  return false;
-}
-
-/** The peer's packets say that it has migrated: if they came by the alternate path, so does this end (17.2.8.1.3). */
-function follow(port: AdapterPort, qp: QueuePair): boolean {
-  const path = qp.contextAt + ALTERNATE_PATH_AT;
-  const { context, adapter } = qp;
-  const isPort = adapter.ports[AddressPath.port.get(context, path) - 1] === port;
-  const pkey = port.pkey(AddressPath.pkeyIndex.get(context, path));
-  if (isPort && AddressPath.rlid.get(context, path) === packet.slid && pkeysMatch(pkey, packet.pkey)) {
-    migrate(qp);
-    return true;
-  }
-  if (qp.hasRefusedMigration) return false;
-  qp.hasRefusedMigration = true;
-  adapter.counters[AdapterCounter.pathMigrationFailures]! += 1;
-  adapter.events.qpEvent(EventType.PATH_MIGRATION_FAILED, qp.number);
   return false;
 }
 

@@ -6,13 +6,13 @@
 
 import { add24, diff24 } from "../../base/seq24.ts";
 import { SendOpcode, Syndrome } from "../../spec/hca/queues.ts";
-import { mtuBytes, QpState, Service } from "../../spec/ib/numbers.ts";
+import { mtuBytes, packetsOf, QpState, Service } from "../../spec/ib/numbers.ts";
 import { AdapterCounter } from "../counters.ts";
 import { type QueuePair, Waiting } from "../queue-pair.ts";
 import { fetch, TURN_BYTES } from "../send-queue.ts";
 import type { Connection } from "./connection.ts";
 import { completeOldest, failAt, settle } from "./retries.ts";
-import { laneOf, packetsOf } from "./route.ts";
+import { laneOf } from "./route.ts";
 import { Sent, sendPacket } from "./send-packet.ts";
 
 /** Packets under way: at 2 KiB each half of what a ring holds, and enough for engines that wake each other up. */
@@ -78,7 +78,7 @@ function takeMessage(qp: QueuePair, c: Connection): boolean {
   const syndrome = fetch(qp, counter);
   const isNop = qp.wqeOpcode === SendOpcode.NOP;
   const bytes = syndrome === 0 && !isNop ? qp.sendList.total : 0;
-  const packets = syndrome !== 0 || isNop ? 0 : packetsOf(qp, bytes);
+  const packets = syndrome !== 0 || isNop ? 0 : packetsOf(bytes, mtuBytes(qp.attributes.mtuCode));
   messages.push(qp.wqeOffset, counter, qp.nextPsn, packets, qp.wqeOpcode, qp.wqeControl, bytes);
   c.syndrome = syndrome;
   c.inHand = syndrome === 0 ? counter : -1;

@@ -4,7 +4,7 @@
 import { add24, diff24 } from "../../base/seq24.ts";
 import { Access } from "../../spec/hca/contexts.ts";
 import { Operation } from "../../spec/ib/bth-opcode.ts";
-import { NakCode, Service } from "../../spec/ib/numbers.ts";
+import { mtuBytes, NakCode, packetsOf, Service } from "../../spec/ib/numbers.ts";
 import { AdapterCounter } from "../counters.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { OPERATIONS_PER_KIND, Place, receiveSend, receiveWrite } from "./arrivals.ts";
@@ -14,7 +14,7 @@ import { oweAtomic, oweRead, receiveAtomic, receiveReadRequest } from "./reads.t
 import { dropUnreliable, invalidRequest } from "./refusals.ts";
 import { ACK_SYNDROME, nakOf, owe } from "./replies.ts";
 import { readReth, reth } from "./reth.ts";
-import { connectionOf, packetsOf } from "./route.ts";
+import { connectionOf } from "./route.ts";
 
 /** The packet in hand is a request for `qp`; its path has been checked. */
 export function receiveRequest(qp: QueuePair, operation: number): void {
@@ -90,5 +90,5 @@ function repeat(qp: QueuePair, c: Connection, operation: number, behind: number)
 function repeatRead(qp: QueuePair, c: Connection, behind: number): void {
   if (packet.bodyBytes < RETH_BYTES || c.answers.count > 0) return;
   // The range must be part of what has been asked for before.
-  if (readReth(qp, Access.REMOTE_READ) && packetsOf(qp, reth.length) <= behind) oweRead(qp, c);
+  if (readReth(qp, Access.REMOTE_READ) && packetsOf(reth.length, mtuBytes(qp.attributes.mtuCode)) <= behind) oweRead(qp, c);
 }

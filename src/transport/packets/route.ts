@@ -1,6 +1,5 @@
 // Where packets of a queue pair leave, looked up again when the network has changed.
 
-import { mtuBytes } from "../../spec/ib/numbers.ts";
 import { AdapterCounter } from "../counters.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { Connection } from "./connection.ts";
@@ -30,10 +29,4 @@ function findLane(qp: QueuePair): PacketLane | undefined {
   if (mtuCode <= qp.port.wire.mtuCode) return qp.port.laneTo(rlid);
   qp.adapter.counters[AdapterCounter.droppedTooLong]! += 1;
   return undefined;
-}
-
-/** Packets of a message of `bytes` at the path MTU; an empty message is one packet. */
-export function packetsOf(qp: QueuePair, bytes: number): number {
-  const mtu = mtuBytes(qp.attributes.mtuCode);
-  return bytes <= mtu ? 1 : Math.ceil(bytes / mtu);
 }
