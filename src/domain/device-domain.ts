@@ -274,6 +274,13 @@ export class DeviceDomain {
     return { hcas: this.#entries.map((entry) => this.#view(entry)), fabric: this.#fabric.inspect() };
   }
 
+  /** Packets that this engine has lost between HCAs, by reason. */
+  get lostPackets(): Record<string, number> {
+    const { malformed, unroutable } = this.#network.counts;
+    const managementWithoutRoom = this.#trunks.reduce((sum, { dropped }) => sum + dropped, 0);
+    return { packetsMalformed: malformed, packetsUnroutable: unroutable, managementWithoutRoom };
+  }
+
   /** A part of the fabric's nodes, in a bounded time. */
   inspectNodes(from: number, limit: number): Page<NodeView> {
     return inspectNodes(this.#fabric.fabric, from, Math.min(limit, NODES_AT_ONCE));

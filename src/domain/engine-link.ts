@@ -26,6 +26,11 @@ export class EngineLink {
     this.#end = joinEngine(place, options.peer, fabric, network, rings);
   }
 
+  /** Management packets for the other engine that found no room. */
+  get dropped(): number {
+    return this.#end.dropped;
+  }
+
   get hasPackets(): boolean {
     return this.#end.hasPackets;
   }

@@ -41,7 +41,7 @@ function handle(request: EngineRequest): unknown {
     case "removeHca":
       return domain.removeHca(request.name);
     case "describe":
-      return { ...domain.describe(), engine: countersObject(LoopCounter, counters) };
+      return { ...domain.describe(), engine: { ...countersObject(LoopCounter, counters), ...domain.lostPackets } };
     case "nodes":
       return domain.inspectNodes(request.from, request.limit);
     case "inspect":

@@ -67,6 +67,11 @@ export class TrunkEnd implements PacketInlet {
     return hasNews;
   }
 
+  /** Management packets that found no room. */
+  get dropped(): number {
+    return this.#trunk.dropped;
+  }
+
   /** True if packets wait here. */
   get hasPackets(): boolean {
     return this.ring.hasPackets;

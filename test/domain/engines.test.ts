@@ -79,7 +79,8 @@ test("HCAs on two engines: one subnet, every operation, sleepers woken", async (
     a.destroy();
     b.destroy();
   }
-  const { hcas, fabric } = await domain.describe();
+  const { hcas, fabric, engine } = await domain.describe();
+  assert.deepEqual([engine.packetsMalformed, engine.packetsUnroutable, engine.managementWithoutRoom], [0, 0, 0]);
   assert.deepEqual(
     hcas.map(({ name }) => name),
     ["h1", "h2", "h3", "h4"],
