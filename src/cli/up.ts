@@ -170,7 +170,7 @@ async function announce(options: UpOptions, isDetached: boolean): Promise<void> 
     return;
   }
   const topology = await topologyOf(options);
-  const where = topology === undefined ? "on one switch" : `in ${topologyText(topology)}`;
+  const where = topology === undefined ? switchesText(options.engines) : `in ${topologyText(topology)}`;
   printLine(`Device domain up (process ${pid}): ${hcas.length} HCAs ${where}, subnet manager ${options.sm}.`);
   for (const { name, socketPath } of hcas) printLine(`\n${name}:\n${qemuHint(socketPath)}`);
   printLine(isDetached ? "\nvhca status shows it, vhca down ends it." : "\nCtrl-C ends it.");
@@ -181,3 +181,6 @@ const stderrLog: Log = {
   info: (message) => process.stderr.write(`${new Date().toISOString()} ${message}\n`),
   warn: (message) => process.stderr.write(`${new Date().toISOString()} warning: ${message}\n`),
 };
+
+const switchesText = (engines: number): string =>
+  engines === 1 ? "on one switch" : `on ${engines} switches, one for each engine`;

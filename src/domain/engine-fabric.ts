@@ -31,8 +31,8 @@ export interface EnginePlace {
 export const ONLY_ENGINE: EnginePlace = { index: 0, count: 1 };
 
 export function newEngineFabric({ index, count }: EnginePlace, sm: "builtin" | "none", random: Random): LabFabric {
-  const firstTrunk = DEFAULT_SWITCH_PORTS - (count - 1) + 1;
-  const maySwitchBeBehind = (_guid: bigint, port: number): boolean => port >= firstTrunk;
+  // Only the first engine's cables can be looked up here, but all engines number their ports alike.
+  const maySwitchBeBehind = (_guid: bigint, port: number): boolean => port >= firstTrunkPort(count);
   return new LabFabric({
     switchGuid: DEFAULT_SWITCH_GUID + BigInt(index) * SWITCH_GUID_STEP,
     switchDescription: index === 0 ? "vhca switch" : `vhca switch ${index + 1}`,
@@ -48,9 +48,12 @@ export function newTopologyFabric(topology: Topology, sm: "builtin" | "none", ra
   return new TopologyFabric({ topology, random, subnetManager: sm === "builtin" ? manager : undefined });
 }
 
-/** The port of an engine's switch that leads to engine `peer`: the last ones of each switch lead to the others, in their order. */
+/** The last ports of each switch lead to the other engines. */
+const firstTrunkPort = (count: number): number => DEFAULT_SWITCH_PORTS - (count - 1) + 1;
+
+/** The port of an engine's switch that leads to engine `peer`: the others have theirs in their order. */
 export function trunkPort({ index, count }: EnginePlace, peer: number): number {
-  return DEFAULT_SWITCH_PORTS - (count - 1) + 1 + (peer < index ? peer : peer - 1);
+  return firstTrunkPort(count) + (peer < index ? peer : peer - 1);
 }
 
 /** Joins this engine to engine `peer`. */
