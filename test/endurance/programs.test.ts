@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Session } from "../../src/cli/session.ts";
+import { CLOCK_TRIALS, hasLostItsClock } from "../../src/lab/perftest.ts";
 import { startSession } from "../vm/session.ts";
 import { watchPort } from "./asyncwatch.ts";
 import { assertQuietKernels } from "./figures.ts";
@@ -13,19 +14,10 @@ import { PROGRAMS, type Program } from "./programs.ts";
 
 const TIMEOUT_MS = shortOrLong(60_000, 240_000);
 
-/**
- * perftest measures the processor's clock for its report, and gives up where emulation or a busy machine disturbs that. It says
- * nothing about the HCA, so such a run is made again.
- */
-const CLOCK_DISTURBED = /Correlation coefficient r\^2/;
-const CLOCK_TRIALS = 4;
-
 async function run(session: Session, program: Program): Promise<PairOutcome> {
   for (let trial = 1; ; trial++) {
     const outcome = await runPair(session, program.server, program.client, { timeoutMs: TIMEOUT_MS });
-    const { server, client } = outcome;
-    const isDisturbed = CLOCK_DISTURBED.test(client.stdout + client.stderr + server.stdout + server.stderr);
-    if (!isDisturbed || trial === CLOCK_TRIALS) return outcome;
+    if (!hasLostItsClock(outcome.client, outcome.server) || trial === CLOCK_TRIALS) return outcome;
     say(`${program.name}: perftest could not measure its clock, once more`);
   }
 }

@@ -9,6 +9,7 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { runRoot } from "../../src/lab/paths.ts";
+import { CLOCK_TRIALS, hasLostItsClock } from "../../src/lab/perftest.ts";
 import { whyNoVms } from "./session.ts";
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
@@ -76,18 +77,10 @@ test("vhca run on VMs", async (t) => {
   });
 
   await t.test("a server and a client, as in the README", async () => {
-    const ran = await vhca([
-      "run",
-      "--nodes",
-      "2",
-      "--on",
-      "n1",
-      "ib_write_bw -n 500",
-      "--on",
-      "n2",
-      "ib_write_bw -n 500 n1",
-      "--json",
-    ]);
+    const both = ["--on", "n1", "ib_write_bw -n 500", "--on", "n2", "ib_write_bw -n 500 n1"];
+    let ran = await vhca(["run", "--nodes", "2", ...both, "--json"]);
+    for (let trial = 1; trial < CLOCK_TRIALS && hasLostItsClock(ran); trial++)
+      ran = await vhca(["run", "--nodes", "2", ...both, "--json"]);
     assert.equal(ran.status, 0, ran.stderr + ran.stdout);
     const { commands, domain } = JSON.parse(ran.stdout) as {
       commands: { node: string; stdout: string }[];
