@@ -28,15 +28,18 @@ export class LinearForwardingTable {
     for (let i = 0; i < LFT_BLOCK_LIDS; i++) to[i] = this.portOf(block * LFT_BLOCK_LIDS + i);
   }
 
+  /** Makes room for LIDs below `length` (at most `capacity`), where a manager has said how many there will be. */
+  reserve(length: number): void {
+    if (length <= this.#ports.length) return;
+    const grown = new Uint8Array(Math.ceil(length / LFT_BLOCK_LIDS) * LFT_BLOCK_LIDS).fill(LFT_DISCARD);
+    grown.set(this.#ports);
+    this.#ports = grown;
+  }
+
   /** Writes block `block` (below `blockCount`); returns whether anything changed. */
   writeBlock(block: number, from: Uint8Array): boolean {
     const first = block * LFT_BLOCK_LIDS;
-    const end = first + LFT_BLOCK_LIDS;
-    if (this.#ports.length < end) {
-      const grown = new Uint8Array(end).fill(LFT_DISCARD);
-      grown.set(this.#ports);
-      this.#ports = grown;
-    }
+    this.reserve(first + LFT_BLOCK_LIDS);
     let changed = false;
     for (let i = 0; i < LFT_BLOCK_LIDS; i++) {
       const port = from[i] ?? LFT_DISCARD;

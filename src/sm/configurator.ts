@@ -8,9 +8,10 @@
 import type { Field } from "../base/layout.ts";
 import { bytesOf } from "../mad/mad.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
-import { LFT_BLOCK_LIDS, NodeType, PortCapability, SmAttribute } from "../spec/mad/numbers.ts";
+import { NodeType, PortCapability, SmAttribute } from "../spec/mad/numbers.ts";
 import { PortInfo, SwitchInfo } from "../spec/mad/sm-attributes.ts";
 import type { Discovery } from "./discovery.ts";
+import { LinearProgrammer } from "./linear-programmer.ts";
 import type { Settings } from "./options.ts";
 import { type SmpClient, SmpGroup } from "./smp-client.ts";
 import type { Subnet, SubnetNode, SubnetPort } from "./subnet.ts";
@@ -34,7 +35,7 @@ export class Configurator {
   readonly #onActive: (port: SubnetPort) => void;
   /** Near ends of links that wait for the tables. */
   readonly #waiting: Set<SubnetPort> = new Set();
-  #version = 0;
+  readonly #linear: LinearProgrammer;
 
   constructor(
     subnet: Subnet,
@@ -50,6 +51,7 @@ export class Configurator {
     this.#discovery = discovery;
     this.#tablesPending = tablesPending;
     this.#onActive = onActive;
+    this.#linear = new LinearProgrammer(smps, (node) => this.#tableFailed(node));
   }
 
   /** The manager's own LID. */
@@ -63,7 +65,7 @@ export class Configurator {
     for (const node of this.#subnet.switches()) {
       this.#writeBasePort(node, nowNs);
       this.#writeSwitchInfo(node, nowNs);
-      this.#writeLinear(node, nowNs);
+      this.#linear.start(node, nowNs);
     }
     for (const node of this.#subnet.nodes.values()) {
       for (const port of node.ports) if (port?.peer !== undefined && isNearEnd(port)) this.#advance(port, nowNs);
@@ -111,33 +113,6 @@ export class Configurator {
       bytesOf(state.info).set(before);
       this.#tableFailed(node);
     });
-  }
-
-  #writeLinear(node: SubnetNode, nowNs: number): void {
-    const state = node.switch;
-    if (state === undefined) return;
-    state.growLinearSent();
-    const { linear, linearSent, linearVersions } = state;
-    for (let block = 0; block * LFT_BLOCK_LIDS < linear.length; block++) {
-      const at = block * LFT_BLOCK_LIDS;
-      if (linearVersions[block] !== 0 && isSameBlock(linearSent, linear, at)) continue;
-      // A table is made anew when routes change: what this one holds stays as it is until it is sent.
-      const wanted = (): Uint8Array => linear.subarray(at, at + LFT_BLOCK_LIDS);
-      linearSent.set(wanted(), at);
-      const version = this.#nextVersion();
-      linearVersions[block] = version;
-      this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.LINEAR_FORWARDING, block, wanted, nowNs, (data) => {
-        if (data !== undefined) return;
-        if (state.linearVersions[block] === version) state.linearVersions[block] = 0;
-        this.#tableFailed(node);
-      });
-    }
-  }
-
-  /** Never 0. */
-  #nextVersion(): number {
-    this.#version = (this.#version + 1) >>> 0 || 1;
-    return this.#version;
   }
 
   /** Writes multicast block `block` of `position`, 32 big-endian masks, if the switch does not have it already. */
@@ -269,11 +244,6 @@ export class Configurator {
 
 /** No switch has this; what is compared with it differs. */
 const UNKNOWN_BLOCK = new Uint8Array(0);
-
-function isSameBlock(a: Uint8Array, b: Uint8Array, at: number): boolean {
-  for (let i = at; i < at + LFT_BLOCK_LIDS; i++) if (a[i] !== b[i]) return false;
-  return true;
-}
 
 /** A port that can be configured: its link is up, and it has a LID if it is to have one. */
 const isReady = (port: SubnetPort): boolean => port.hasInfo && port.isLinkUp && (!port.isEndPort || port.lid !== 0);

@@ -21,12 +21,12 @@ import { inspectManager, type ManagerView } from "./inspect.ts";
 import { LidTable } from "./lids.ts";
 import { MulticastProgrammer } from "./multicast-programmer.ts";
 import { DEFAULT_SETTINGS, type Settings, type SubnetManagerOptions } from "./options.ts";
+import { routeUnicast } from "./routing/route.ts";
 import { SubnetAdministrator } from "./sa/administrator.ts";
 import { GroupTable } from "./sa/groups.ts";
 import { IPOIB_BROADCAST, ipoibParameters } from "./sa/mcmember.ts";
 import { SmpClient, SmpGroup } from "./smp-client.ts";
 import { Subnet } from "./subnet.ts";
-import { routeUnicast } from "./unicast-routing.ts";
 
 /** A factory for `LabFabric`: `new LabFabric({ subnetManager: subnetManager({ random }) })`. */
 export const subnetManager =

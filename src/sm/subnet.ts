@@ -2,8 +2,9 @@
 // read by routing and by the subnet administration.
 
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
-import { LFT_BLOCK_LIDS, LFT_DISCARD, NodeType } from "../spec/mad/numbers.ts";
+import { NodeType } from "../spec/mad/numbers.ts";
 import { NodeInfo, PortInfo, SwitchInfo } from "../spec/mad/sm-attributes.ts";
+import { LinearTable } from "./linear-table.ts";
 
 /** SwitchInfo.LifeTimeValue: packets live 4.096 µs × 2^18 in a switch. */
 const SWITCH_LIFE_TIME = 18;
@@ -20,6 +21,8 @@ export class SubnetPort {
   peer: SubnetPort | undefined = undefined;
   /** LID the manager has given an end port; 0 if none. */
   lid = 0;
+  /** LIDs it has, `lid` the lowest: 2^LMC. */
+  lidCount = 1;
   /** A NodeInfo request through this port is under way. */
   isProbing = false;
   /** A Set is under way. */
@@ -56,12 +59,8 @@ export class SubnetPort {
 /** What the manager has programmed into a switch, to send only what changes. */
 export class SwitchState {
   readonly info: DataView = new DataView(new ArrayBuffer(SwitchInfo.byteLength));
-  /** The wanted linear table, one byte per LID. */
-  linear: Uint8Array = new Uint8Array(0);
-  /** The same as the switch has it, in the blocks that have a version. */
-  linearSent: Uint8Array = new Uint8Array(0);
-  /** Of each block, the number of the write that made it so; 0 where what the switch has is not known. */
-  linearVersions: Uint32Array = new Uint32Array(0);
+  /** The linear forwarding table. */
+  readonly linear: LinearTable = new LinearTable();
   /** Multicast blocks as the switch has them, by `block << 4 | position`. */
   readonly multicastSent: Map<number, Uint8Array> = new Map();
   isScanning = false;
@@ -85,19 +84,9 @@ export class SwitchState {
     return !isSame;
   }
 
-  /** Makes room for as many blocks as the wanted table has. */
-  growLinearSent(): void {
-    if (this.linearSent.length >= this.linear.length) return;
-    const [sent, versions] = [this.linearSent, this.linearVersions];
-    this.linearSent = new Uint8Array(this.linear.length);
-    this.linearSent.set(sent);
-    this.linearVersions = new Uint32Array(Math.ceil(this.linear.length / LFT_BLOCK_LIDS));
-    this.linearVersions.set(versions);
-  }
-
   /** Output port for `lid`. */
   portOf(lid: number): number {
-    return this.linear[lid] ?? LFT_DISCARD;
+    return this.linear.portOf(lid);
   }
 }
 
@@ -145,7 +134,10 @@ export class Subnet {
   root: SubnetNode | undefined = undefined;
   /** Present end ports; rebuilt by `reindex`. */
   readonly byGuid: Map<bigint, SubnetPort> = new Map();
+  /** The same by every LID they have. */
   readonly byLid: Map<number, SubnetPort> = new Map();
+  /** Highest LID. */
+  topLid = 0;
 
   /** Ports of all nodes. */
   portCount = 0;
@@ -216,10 +208,13 @@ export class Subnet {
   reindex(): void {
     this.byGuid.clear();
     this.byLid.clear();
+    this.topLid = 0;
     for (const node of this.nodes.values()) {
       for (const port of node.presentPorts()) {
         this.byGuid.set(port.guid, port);
-        if (port.lid !== 0) this.byLid.set(port.lid, port);
+        if (port.lid === 0) continue;
+        for (let i = 0; i < port.lidCount; i++) this.byLid.set(port.lid + i, port);
+        this.topLid = Math.max(this.topLid, port.lid + port.lidCount - 1);
       }
     }
   }

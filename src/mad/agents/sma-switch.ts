@@ -32,6 +32,8 @@ export const switchInfo: Attribute = {
     const { info, linear } = node.switch;
     if (SwitchInfo.linearFdbTop.get(mad, AT) >= linear.capacity) return MadStatus.INVALID_FIELD;
     for (const field of WRITABLE) field.set(info, 0, field.get(mad, AT));
+    // what a manager says it will fill is made room for once, not block by block
+    linear.reserve(SwitchInfo.linearFdbTop.get(mad, AT) + 1);
     // written as 1 it is cleared, written as 0 it stays
     if (SwitchInfo.portStateChange.get(mad, AT) === 1) SwitchInfo.portStateChange.set(info, 0, 0);
     node.attributesChanged();

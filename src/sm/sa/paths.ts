@@ -93,7 +93,7 @@ export class PathFinder {
       return !has(query, lidBit) || byLid === port ? [port] : [];
     }
     if (has(query, lidBit)) return byLid === undefined ? [] : [byLid];
-    return [...this.#subnet.byLid.values()];
+    return [...this.#subnet.byGuid.values()];
   }
 
   #build(query: PathQuery, source: SubnetPort, target: SubnetPort): DataView | undefined {

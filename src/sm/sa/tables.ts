@@ -12,7 +12,7 @@ import {
   SM_INFO_RECORD_COMPONENTS,
   SWITCH_INFO_RECORD_COMPONENTS,
 } from "../../spec/mad/components.ts";
-import { CAPMASK_MATCH, LFT_BLOCK_LIDS, SaAttribute } from "../../spec/mad/numbers.ts";
+import { CAPMASK_MATCH, SaAttribute } from "../../spec/mad/numbers.ts";
 import {
   LinearForwardingRecord,
   LinkRecord,
@@ -34,7 +34,8 @@ import { newRecord, type RecordTable } from "./query.ts";
 const lidOf = (port: SubnetPort): number => (port.node.isSwitch ? (port.node.ports[0]?.lid ?? 0) : port.lid);
 
 function* nodeRecords(subnet: Subnet): Generator<DataView> {
-  for (const port of subnet.byLid.values()) {
+  for (const port of subnet.byGuid.values()) {
+    if (port.lid === 0) continue;
     const record = newRecord(NodeRecord.byteLength);
     NodeRecord.lid.set(record, 0, port.lid);
     bytesOf(record).set(bytesOf(port.node.info), NODE_RECORD_INFO_AT);
@@ -92,12 +93,12 @@ function* switchInfoRecords(subnet: Subnet): Generator<DataView> {
 
 function* linearRecords(subnet: Subnet): Generator<DataView> {
   for (const [node, lid] of switchesOf(subnet)) {
-    const table = node.switch?.linear ?? new Uint8Array(0);
-    for (let block = 0; block * LFT_BLOCK_LIDS < table.length; block++) {
+    const table = node.switch?.linear;
+    for (let block = 0; table !== undefined && block < table.blockCount; block++) {
       const record = newRecord(LinearForwardingRecord.byteLength);
       LinearForwardingRecord.lid.set(record, 0, lid);
       LinearForwardingRecord.block.set(record, 0, block);
-      LinearForwardingRecord.data.set(record, 0, table.subarray(block * LFT_BLOCK_LIDS, (block + 1) * LFT_BLOCK_LIDS));
+      LinearForwardingRecord.data.set(record, 0, table.block(block));
       yield record;
     }
   }
