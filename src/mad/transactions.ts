@@ -19,7 +19,10 @@ export interface TransactionOptions {
 }
 
 export interface MadRequest {
-  /** The MAD, or what makes it when its turn has come: there may be hundreds of thousands waiting. Its transaction id is filled in here. */
+  /**
+   * The MAD, or what makes it whenever it is sent: there may be many waiting, and a repeated Set must not bring back what is out of date by
+   * then. Its transaction id is filled in here.
+   */
   readonly mad: DataView | (() => DataView);
   readonly address: MadAddress;
   /** Requests of one group can be counted with `freshCount`. */
@@ -30,7 +33,7 @@ export interface MadRequest {
 
 interface Transaction {
   readonly request: MadRequest;
-  readonly mad: DataView;
+  mad: DataView;
   tries: number;
   deadlineNs: number;
 }
@@ -109,6 +112,7 @@ export class Transactions {
       if (transaction.tries < this.#options.tries) {
         this.#unfresh(transaction);
         this.counts.retried++;
+        if (typeof transaction.request.mad === "function") transaction.mad = this.#madFor(transaction.request, tid);
         this.#transmit(transaction, nowNs);
         continue;
       }
@@ -139,10 +143,7 @@ export class Transactions {
       if (request === undefined) continue;
       const tid = this.#nextTid;
       this.#nextTid = (tid + 1) >>> 0;
-      const mad = typeof request.mad === "function" ? request.mad() : request.mad;
-      MadHeader.tid.hi.set(mad, 0, this.#tidHi);
-      MadHeader.tid.lo.set(mad, 0, tid);
-      const transaction: Transaction = { request, mad, tries: 0, deadlineNs: 0 };
+      const transaction: Transaction = { request, mad: this.#madFor(request, tid), tries: 0, deadlineNs: 0 };
       this.#outstanding.set(tid, transaction);
       this.#transmit(transaction, nowNs);
     }
@@ -150,6 +151,13 @@ export class Transactions {
       this.#waiting = [];
       this.#waitingHead = 0;
     }
+  }
+
+  #madFor({ mad }: MadRequest, tid: number): DataView {
+    const view = typeof mad === "function" ? mad() : mad;
+    MadHeader.tid.hi.set(view, 0, this.#tidHi);
+    MadHeader.tid.lo.set(view, 0, tid);
+    return view;
   }
 
   #transmit(transaction: Transaction, nowNs: number): void {

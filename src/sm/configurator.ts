@@ -108,7 +108,8 @@ export class Configurator {
     const before = bytesOf(state.info).slice();
     SwitchInfo.portStateChange.set(state.info, 0, 0);
     if (!state.putSettings(state.info)) return;
-    this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.SWITCH_INFO, 0, bytesOf(state.info), nowNs, (data) => {
+    const wanted = (): Uint8Array => bytesOf(state.info);
+    this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.SWITCH_INFO, 0, wanted, nowNs, (data) => {
       if (data !== undefined) return;
       bytesOf(state.info).set(before);
       this.#tableFailed(node);

@@ -265,9 +265,13 @@ export class Discovery {
     bytesOf(state.info).set(bytesOf(data).subarray(0, SwitchInfo.byteLength));
     if (SwitchInfo.portStateChange.get(data, 0) === 1) {
       // the 1 clears the bit, before the ports are read
-      const info = new DataView(bytesOf(state.info).slice().buffer);
-      state.putSettings(info);
-      this.#smps.set(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, bytesOf(info), nowNs, () => {});
+      const clearing = (): Uint8Array => {
+        const info = new DataView(bytesOf(state.info).slice().buffer);
+        state.putSettings(info);
+        SwitchInfo.portStateChange.set(info, 0, 1);
+        return bytesOf(info);
+      };
+      this.#smps.set(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, clearing, nowNs, () => {});
     }
     let left = node.ports.length;
     let isComplete = true;
@@ -308,6 +312,8 @@ export class Discovery {
       this.#silent.delete(port);
       this.#subnet.unlink(port);
     }
+    // what comes late, after others have been waited for, must not go unnoticed
+    if (!port.hasInfo) this.#onChange();
     storeInfo(port, data);
     if (port.number === 0 || !isUp) return;
     const isSwitchToVisit = port.peer?.node.switch !== undefined && port.peer.node.switch.sweep !== this.#sweep;

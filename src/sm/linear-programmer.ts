@@ -30,7 +30,7 @@ export class LinearProgrammer {
     while (table.underWay < WINDOW) {
       const block = table.take();
       if (block < 0) return;
-      const entries = table.block(block);
+      const entries = (): Uint8Array => table.block(block);
       this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.LINEAR_FORWARDING, block, entries, nowNs, (data, now) => {
         table.finish(block, data !== undefined);
         if (data === undefined) this.#onFailure(node);

@@ -25,7 +25,7 @@ export class SmpClient {
     this.#request(path, group, Method.GET, attribute, modifier, undefined, nowNs, done);
   }
 
-  /** @param data the attribute, at most 64 bytes; copied, or asked for when it is sent. */
+  /** @param data the attribute, at most 64 bytes; copied, or asked for whenever it is sent. */
   set(
     path: readonly number[],
     group: number,
