@@ -4,11 +4,11 @@
 import { NS_PER_MS } from "../base/clock.ts";
 import { isForPma, processPerf } from "../mad/agents/pma.ts";
 import { isForSma, processSmp } from "../mad/agents/sma.ts";
-import { type PortInfoValues, PortKind, type SwitchAttributes } from "../mad/attributes.ts";
+import { type PortInfoValues, PortKind, portBytes, type SwitchAttributes } from "../mad/attributes.ts";
 import type { EndpointFactory, ManagementEndpoint, ManagementPort } from "../mad/endpoint.ts";
 import { LinearForwardingTable, MulticastForwardingTable } from "../mad/forwarding-tables.ts";
 import { copyMad, isSmpClass, Verdict } from "../mad/mad.ts";
-import { buildMadPacket, type MadPacket, parseMadPacket, replyAddress, SMP_VL } from "../mad/packet.ts";
+import { type MadPacket, madOf, parseMadPacket, SMP_VL, turnRound } from "../mad/packet.ts";
 import { routeSmp, SmiRoute } from "../mad/smi.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { isMulticastLid, isUnicastLid, Lid, Mtu, PhysState, PortState, Qpn } from "../spec/ib/numbers.ts";
@@ -104,11 +104,15 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     });
     this.portCount = options.portCount;
     const base = { number: 0, kind: PortKind.SWITCH_BASE, guid: options.guid, pkeyCount: BASE_PORT_PKEYS, guidCount: 1 };
-    this.port0 = new Port(this, { ...base, powerUp: BASE_PORT }, true);
+    const baseBytes = portBytes(base.pkeyCount, base.guidCount);
+    const externalBytes = portBytes(0, 0);
+    const buffer = new ArrayBuffer(baseBytes + options.portCount * externalBytes);
+    this.port0 = new Port(this, { ...base, powerUp: BASE_PORT, memory: { buffer, offset: 0 } }, true);
     const ports = [this.port0];
     for (let number = 1; number <= options.portCount; number++) {
       const external = { number, kind: PortKind.SWITCH_EXTERNAL, guid: 0n, pkeyCount: 0, guidCount: 0 };
-      ports.push(new Port(this, { ...external, powerUp: EXTERNAL_PORT }, true));
+      const memory = { buffer, offset: baseBytes + (number - 1) * externalBytes };
+      ports.push(new Port(this, { ...external, powerUp: EXTERNAL_PORT, memory }, true));
     }
     this.ports = ports;
     this.switch = {
@@ -256,7 +260,8 @@ export class SwitchNode extends FabricNode implements ManagementPort {
 
   /** The switch's own agents answer what is theirs; the rest is for the endpoint. */
   #executeOrHandOn(packet: MadPacket, port: number): void {
-    const mad = copyMad(packet.bytes, packet.madAt);
+    // executed in the packet itself, which is this switch's own, unless it is one of the copies of a multicast
+    const mad = isMulticastLid(packet.dlid) ? copyMad(packet.bytes, packet.madAt) : madOf(packet);
     const isSmp = packet.destQp === Qpn.SMI;
     if (isSmp ? !isForSma(mad) : !isForPma(mad)) {
       this.#handOn(packet);
@@ -266,7 +271,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     const verdict = isSmp ? processSmp(this, mad, context) : processPerf(this, mad);
     if (verdict !== Verdict.REPLY) return;
     if (MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_DIRECTED_ROUTE) Smp.direction.set(mad, 0, 1);
-    this.send(buildMadPacket(replyAddress(packet, this.lid), mad));
+    this.send(turnRound(packet, this.lid, mad));
   }
 
   #handOn(packet: MadPacket): void {

@@ -2,13 +2,13 @@
 // PortInfo and SwitchInfo are kept as the bytes that go on the wire (IBA vol 1, 14.2.5), so a Get is a copy and a Set is a
 // list of writable fields; everything else reads them through the layout or through the getters here.
 
-import { newCounters } from "../base/counters.ts";
 import { writeAll } from "../base/layout.ts";
 import { DEFAULT_PKEY, PortState } from "../spec/ib/numbers.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
 import { DEFAULT_GID_PREFIX, type NodeType, VL_ARB_BLOCK } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { LinearForwardingTable, MulticastForwardingTable } from "./forwarding-tables.ts";
+import { bytesOf } from "./mad.ts";
 
 /** What a port is; it decides which PortInfo fields mean something (14.2.5.6, "applicability"). */
 export const PortKind = { CA: 0, SWITCH_BASE: 1, SWITCH_EXTERNAL: 2 } as const;
@@ -25,7 +25,18 @@ export interface PortOptions {
   readonly guidCount: number;
   /** PortInfo after power-up. */
   readonly powerUp: PortInfoValues;
+  /** Where its attributes lie, if not in memory of their own: `portBytes` zero bytes from `offset`, a multiple of 8. */
+  readonly memory?: { readonly buffer: ArrayBuffer; readonly offset: number };
 }
+
+const COUNTERS_AT = PortInfo.byteLength;
+const PKEYS_AT = COUNTERS_AT + PortCounter.names.length * Float64Array.BYTES_PER_ELEMENT;
+const NO_PKEYS = new Uint16Array(0);
+const NO_GIDS = new Uint8Array(0);
+
+/** Bytes of a port's attributes: PortInfo, counters, P_Keys, GIDs. A switch has those of all its ports in one piece. */
+export const portBytes = (pkeyCount: number, guidCount: number): number =>
+  Math.ceil((PKEYS_AT + pkeyCount * 2 + guidCount * 16) / 8) * 8;
 
 const MAX_COUNT16 = 0xffff;
 /** SL n travels on VL n modulo 8. */
@@ -37,16 +48,16 @@ export class PortAttributes {
   readonly kind: number;
   readonly guid: bigint;
   /** PortInfo as Get returns it, except LocalPortNum and what the M_Key hides. */
-  readonly info: DataView = new DataView(new ArrayBuffer(PortInfo.byteLength));
-  readonly counters: Float64Array = newCounters(PortCounter);
+  readonly info: DataView;
+  readonly counters: Float64Array;
   readonly pkeys: Uint16Array;
   /** GID table, 16 bytes each: GID prefix and GUID; all zero where no GUID is set. */
   readonly gids: Uint8Array;
   readonly gidCount: number;
   /** SLtoVL tables by input port (0 on a CA), made when first set. */
-  readonly slToVl: Map<number, Uint8Array> = new Map();
+  #slToVl: Map<number, Uint8Array> | undefined = undefined;
   /** VLArbitration blocks 1..4, made when first set. */
-  readonly vlArbitration: Map<number, Uint8Array> = new Map();
+  #vlArbitration: Map<number, Uint8Array> | undefined = undefined;
   /** When the protect bits fall, if a M_Key violation has started the lease (14.2.4.2). */
   mkeyLeaseEndNs: number = Number.POSITIVE_INFINITY;
 
@@ -58,14 +69,18 @@ export class PortAttributes {
     this.guid = options.guid;
     this.#powerUp = options.powerUp;
     this.gidCount = options.guidCount;
-    this.pkeys = new Uint16Array(options.pkeyCount);
-    this.gids = new Uint8Array(options.guidCount * 16);
+    const { pkeyCount, guidCount } = options;
+    const { buffer, offset } = options.memory ?? { buffer: new ArrayBuffer(portBytes(pkeyCount, guidCount)), offset: 0 };
+    this.info = new DataView(buffer, offset, PortInfo.byteLength);
+    this.counters = new Float64Array(buffer, offset + COUNTERS_AT, PortCounter.names.length);
+    this.pkeys = pkeyCount === 0 ? NO_PKEYS : new Uint16Array(buffer, offset + PKEYS_AT, pkeyCount);
+    this.gids = guidCount === 0 ? NO_GIDS : new Uint8Array(buffer, offset + PKEYS_AT + pkeyCount * 2, guidCount * 16);
     this.resetAttributes();
   }
 
   /** Back to power-up values; counters stay. */
   resetAttributes(): void {
-    new Uint8Array(this.info.buffer).fill(0);
+    bytesOf(this.info).fill(0);
     PortInfo.gidPrefix.setBig(this.info, 0, this.kind === PortKind.SWITCH_EXTERNAL ? 0n : DEFAULT_GID_PREFIX);
     PortInfo.guidCap.set(this.info, 0, this.gidCount);
     writeAll(PortInfo, this.info, 0, this.#powerUp as Record<string, number | bigint>);
@@ -73,8 +88,8 @@ export class PortAttributes {
     if (this.pkeys.length > 0) this.pkeys[0] = DEFAULT_PKEY;
     this.gids.fill(0);
     if (this.gidCount > 0) this.setGuid(0, this.guid);
-    this.slToVl.clear();
-    this.vlArbitration.clear();
+    this.#slToVl = undefined;
+    this.#vlArbitration = undefined;
     this.mkeyLeaseEndNs = Number.POSITIVE_INFINITY;
   }
 
@@ -118,14 +133,18 @@ export class PortAttributes {
 
   /** GUID in entry `index` of GUIDInfo. */
   guidAt(index: number): bigint {
-    return new DataView(this.gids.buffer).getBigUint64(index * 16 + 8);
+    return this.#gidView.getBigUint64(index * 16 + 8);
   }
 
   /** Writes entry `index` of GUIDInfo and the GID that follows from it. */
   setGuid(index: number, guid: bigint): void {
-    const view = new DataView(this.gids.buffer);
+    const view = this.#gidView;
     view.setBigUint64(index * 16, guid === 0n ? 0n : PortInfo.gidPrefix.getBig(this.info, 0));
     view.setBigUint64(index * 16 + 8, guid);
+  }
+
+  get #gidView(): DataView {
+    return new DataView(this.gids.buffer, this.gids.byteOffset, this.gids.byteLength);
   }
 
   /** Writes the current GID prefix into every GID that exists. */
@@ -141,11 +160,21 @@ export class PortAttributes {
 
   /** SLtoVL table for packets from `inputPort`; unset, SL n maps to VL n modulo 8. */
   slToVlFrom(inputPort: number): Uint8Array {
-    return this.slToVl.get(inputPort) ?? DEFAULT_SL_TO_VL;
+    return this.#slToVl?.get(inputPort) ?? DEFAULT_SL_TO_VL;
+  }
+
+  setSlToVl(inputPort: number, table: Uint8Array): void {
+    this.#slToVl ??= new Map();
+    this.#slToVl.set(inputPort, table);
   }
 
   vlArbitrationBlock(block: number): Uint8Array {
-    return this.vlArbitration.get(block) ?? new Uint8Array(VL_ARB_BLOCK * 2);
+    return this.#vlArbitration?.get(block) ?? new Uint8Array(VL_ARB_BLOCK * 2);
+  }
+
+  setVlArbitration(block: number, entries: Uint8Array): void {
+    this.#vlArbitration ??= new Map();
+    this.#vlArbitration.set(block, entries);
   }
 }
 

@@ -18,23 +18,40 @@ export const newMad = (): DataView => new DataView(new ArrayBuffer(MAD_BYTES));
 /** A request of `mgmtClass`, its common header filled in. */
 export function newRequest(mgmtClass: number, method: number, attributeId: number, modifier = 0): DataView {
   const mad = newMad();
+  writeRequest(mad, mgmtClass, method, attributeId, modifier);
+  return mad;
+}
+
+function writeRequest(mad: DataView, mgmtClass: number, method: number, attributeId: number, modifier: number): void {
   MadHeader.baseVersion.set(mad, 0, MAD_BASE_VERSION);
   MadHeader.mgmtClass.set(mad, 0, mgmtClass);
   MadHeader.classVersion.set(mad, 0, mgmtClass === MgmtClass.SUBN_ADM ? SA_CLASS_VERSION : SM_CLASS_VERSION);
   MadHeader.method.set(mad, 0, method);
   MadHeader.attributeId.set(mad, 0, attributeId);
   MadHeader.attributeModifier.set(mad, 0, modifier);
-  return mad;
 }
 
 /** A directed-route SMP request that leaves by port path[0], at the next node by path[1], …; no path: for this node. */
 export function newDirectedSmp(path: readonly number[], method: number, attributeId: number, modifier = 0): DataView {
-  const mad = newRequest(MgmtClass.SUBN_DIRECTED_ROUTE, method, attributeId, modifier);
+  const mad = newMad();
+  writeDirectedSmp(mad, path, method, attributeId, modifier);
+  return mad;
+}
+
+/** The same in `mad`, 256 zero bytes. */
+export function writeDirectedSmp(
+  mad: DataView,
+  path: readonly number[],
+  method: number,
+  attributeId: number,
+  modifier: number,
+): void {
+  writeRequest(mad, MgmtClass.SUBN_DIRECTED_ROUTE, method, attributeId, modifier);
   Smp.hopCount.set(mad, 0, path.length);
   Smp.drSlid.set(mad, 0, Lid.PERMISSIVE);
   Smp.drDlid.set(mad, 0, Lid.PERMISSIVE);
-  bytesOf(mad).set(path.slice(0, SMP_MAX_HOPS), SMP_INITIAL_PATH_AT + 1);
-  return mad;
+  const hops = Math.min(path.length, SMP_MAX_HOPS);
+  for (let hop = 0; hop < hops; hop++) mad.setUint8(SMP_INITIAL_PATH_AT + 1 + hop, path[hop] ?? 0);
 }
 
 /** The bytes a view shows. */

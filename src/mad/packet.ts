@@ -63,12 +63,34 @@ export const gmpAddress = (slid: number, dlid: number): MadAddress => ({
 
 /** The packet that carries the 256-byte `mad` to `address`; VL 15 exactly when it goes to QP0. */
 export function buildMadPacket(address: MadAddress, mad: DataView): Uint8Array {
-  const grhBytes = address.grh === undefined ? 0 : Grh.byteLength;
-  const packet = new Uint8Array(PACKET_BYTES + grhBytes);
-  const view = new DataView(packet.buffer);
+  const packet = newPacket(PACKET_BYTES + (address.grh === undefined ? 0 : Grh.byteLength));
+  packet.set(bytesOf(mad), writeHeaders(packet, address));
+  return packet;
+}
+
+/** Packets of a moment come out of one piece of memory: a buffer for each would cost several times what is done with it. */
+const SLAB_BYTES = 1 << 14;
+let slab = new ArrayBuffer(SLAB_BYTES);
+let slabUsed = 0;
+
+/** `length` zero bytes. */
+function newPacket(length: number): Uint8Array {
+  if (slabUsed + length > SLAB_BYTES) {
+    slab = new ArrayBuffer(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  const packet = new Uint8Array(slab, slabUsed, length);
+  slabUsed += Math.ceil(length / 8) * 8;
+  return packet;
+}
+
+/** Writes LRH, GRH, BTH and DETH into zero bytes; returns where the MAD begins. */
+function writeHeaders(packet: Uint8Array, address: MadAddress): number {
+  const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+  const hasGrh = address.grh !== undefined;
   Lrh.vl.set(view, 0, address.destQp === Qpn.SMI ? SMP_VL : 0);
   Lrh.sl.set(view, 0, address.sl);
-  Lrh.nextHeader.set(view, 0, grhBytes === 0 ? LrhNextHeader.BTH : LrhNextHeader.GRH);
+  Lrh.nextHeader.set(view, 0, hasGrh ? LrhNextHeader.GRH : LrhNextHeader.BTH);
   Lrh.dlid.set(view, 0, address.dlid);
   Lrh.slid.set(view, 0, address.slid);
   Lrh.packetLength.set(view, 0, (packet.length + ICRC_BYTES) >> 2);
@@ -88,9 +110,23 @@ export function buildMadPacket(address: MadAddress, mad: DataView): Uint8Array {
   at += Bth.byteLength;
   Deth.qkey.set(view, at, address.qkey);
   Deth.srcQp.set(view, at, address.srcQp);
-  at += Deth.byteLength;
-  packet.set(bytesOf(mad), at);
-  return packet;
+  return at + Deth.byteLength;
+}
+
+/** The MAD of a packet: a window on its bytes. */
+export const madOf = ({ view, madAt }: MadPacket): DataView => new DataView(view.buffer, view.byteOffset + madAt, MAD_BYTES);
+
+/**
+ * The packet that answers `request` with `mad`, from an end port with LID `lid`. It takes the request's own bytes if `mad` lies in them and the
+ * headers are as long, so the request is gone.
+ */
+export function turnRound(request: MadPacket, lid: number, mad: DataView): Uint8Array {
+  const { bytes, madAt } = request;
+  const isInPlace = mad.buffer === bytes.buffer && mad.byteOffset === bytes.byteOffset + madAt;
+  if (!isInPlace || bytes.length !== PACKET_BYTES) return buildMadPacket(replyAddress(request, lid), mad);
+  bytes.fill(0, 0, madAt);
+  writeHeaders(bytes, replyAddress(request, lid));
+  return bytes;
 }
 
 /** Reads a MAD packet; undefined if it is not a well-formed one (any bytes are allowed here). */

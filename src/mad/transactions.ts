@@ -20,8 +20,8 @@ export interface TransactionOptions {
 
 export interface MadRequest {
   /**
-   * The MAD, or what makes it whenever it is sent: there may be many waiting, and a repeated Set must not bring back what is out of date by
-   * then. Its transaction id is filled in here.
+   * The MAD, or what makes it whenever it is sent (in the same bytes as ever, if it likes): there may be many waiting, and a repeated Set must
+   * not bring back what is out of date by then. Its transaction id is filled in here.
    */
   readonly mad: DataView | (() => DataView);
   readonly address: MadAddress;
@@ -33,7 +33,10 @@ export interface MadRequest {
 
 interface Transaction {
   readonly request: MadRequest;
-  mad: DataView;
+  /** What a response must have in common with the request. */
+  readonly mgmtClass: number;
+  readonly attributeId: number;
+  readonly modifier: number;
   tries: number;
   deadlineNs: number;
 }
@@ -66,6 +69,10 @@ export class Transactions {
     this.#nextTid = options.random.u32();
   }
 
+  get maxOutstanding(): number {
+    return this.#options.maxOutstanding;
+  }
+
   /** Requests sent or waiting to be sent. */
   get pending(): number {
     return this.#outstanding.size + this.#waiting.length - this.#waitingHead;
@@ -87,7 +94,7 @@ export class Transactions {
     const { view, madAt } = packet;
     const tid = MadHeader.tid.lo.get(view, madAt);
     const transaction = this.#outstanding.get(tid);
-    if (transaction === undefined || !this.#isResponseTo(transaction.mad, view, madAt)) {
+    if (transaction === undefined || !this.#isResponseTo(transaction, view, madAt)) {
       this.counts.unmatched++;
       return false;
     }
@@ -112,8 +119,7 @@ export class Transactions {
       if (transaction.tries < this.#options.tries) {
         this.#unfresh(transaction);
         this.counts.retried++;
-        if (typeof transaction.request.mad === "function") transaction.mad = this.#madFor(transaction.request, tid);
-        this.#transmit(transaction, nowNs);
+        this.#transmit(transaction, this.#madFor(transaction.request, tid), nowNs);
         continue;
       }
       this.counts.timedOut++;
@@ -127,13 +133,13 @@ export class Transactions {
     return this.#earliestNs;
   }
 
-  #isResponseTo(request: DataView, view: DataView, at: number): boolean {
+  #isResponseTo({ mgmtClass, attributeId, modifier }: Transaction, view: DataView, at: number): boolean {
     return (
       MadHeader.tid.hi.get(view, at) === this.#tidHi &&
       MadHeader.method.get(view, at) === Method.GET_RESP &&
-      MadHeader.mgmtClass.get(view, at) === MadHeader.mgmtClass.get(request, 0) &&
-      MadHeader.attributeId.get(view, at) === MadHeader.attributeId.get(request, 0) &&
-      MadHeader.attributeModifier.get(view, at) === MadHeader.attributeModifier.get(request, 0)
+      MadHeader.mgmtClass.get(view, at) === mgmtClass &&
+      MadHeader.attributeId.get(view, at) === attributeId &&
+      MadHeader.attributeModifier.get(view, at) === modifier
     );
   }
 
@@ -143,12 +149,14 @@ export class Transactions {
       if (request === undefined) continue;
       const tid = this.#nextTid;
       this.#nextTid = (tid + 1) >>> 0;
-      const transaction: Transaction = { request, mad: this.#madFor(request, tid), tries: 0, deadlineNs: 0 };
+      const mad = this.#madFor(request, tid);
+      const transaction = newTransaction(request, mad);
       this.#outstanding.set(tid, transaction);
-      this.#transmit(transaction, nowNs);
+      this.#transmit(transaction, mad, nowNs);
     }
-    if (this.#waitingHead === this.#waiting.length) {
-      this.#waiting = [];
+    // what has been sent must not stay: under load the queue may not be empty for long
+    if (this.#waitingHead * 2 >= this.#waiting.length) {
+      this.#waiting = this.#waiting.slice(this.#waitingHead);
       this.#waitingHead = 0;
     }
   }
@@ -160,12 +168,12 @@ export class Transactions {
     return view;
   }
 
-  #transmit(transaction: Transaction, nowNs: number): void {
+  #transmit(transaction: Transaction, mad: DataView, nowNs: number): void {
     transaction.deadlineNs = nowNs + this.#options.timeoutNs * 2 ** transaction.tries;
     transaction.tries++;
     this.#earliestNs = Math.min(this.#earliestNs, transaction.deadlineNs);
     this.counts.sent++;
-    this.#options.send(buildMadPacket(transaction.request.address, transaction.mad));
+    this.#options.send(buildMadPacket(transaction.request.address, mad));
   }
 
   #finish(tid: number, transaction: Transaction): void {
@@ -180,3 +188,12 @@ export class Transactions {
     this.#fresh.set(group, this.freshCount(group) - 1);
   }
 }
+
+const newTransaction = (request: MadRequest, mad: DataView): Transaction => ({
+  request,
+  mgmtClass: MadHeader.mgmtClass.get(mad, 0),
+  attributeId: MadHeader.attributeId.get(mad, 0),
+  modifier: MadHeader.attributeModifier.get(mad, 0),
+  tries: 0,
+  deadlineNs: 0,
+});

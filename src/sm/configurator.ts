@@ -33,6 +33,9 @@ export class Configurator {
   /** Table writes not yet answered. */
   readonly #tablesPending: () => number;
   readonly #onActive: (port: SubnetPort) => void;
+  /** Near ends of links to look at, from `#queueHead`: there may be thousands, and what they need is asked for a few at a time. */
+  #queue: SubnetPort[] = [];
+  #queueHead = 0;
   /** Near ends of links that wait for the tables. */
   readonly #waiting: Set<SubnetPort> = new Set();
   readonly #linear: LinearProgrammer;
@@ -65,24 +68,42 @@ export class Configurator {
     for (const node of this.#subnet.switches()) {
       this.#writeBasePort(node, nowNs);
       this.#writeSwitchInfo(node, nowNs);
-      this.#linear.start(node, nowNs);
+      this.#linear.start(node);
     }
+    this.#queue = [];
+    this.#queueHead = 0;
     for (const node of this.#subnet.nodes.values()) {
-      for (const port of node.ports) if (port?.peer !== undefined && isNearEnd(port)) this.#advance(port, nowNs);
+      for (const port of node.ports) if (port?.peer !== undefined && isNearEnd(port)) this.#queue.push(port);
     }
+    this.step(nowNs);
   }
 
-  /** Goes on with links that waited for the tables. */
+  /** Goes on with links that waited for the tables or for their turn. */
   step(nowNs: number): void {
-    if (this.#waiting.size === 0 || this.#tablesPending() > 0) return;
-    const ready = [...this.#waiting];
-    this.#waiting.clear();
-    for (const port of ready) if (port.peer !== undefined) this.#advance(port, nowNs);
+    this.#linear.step(nowNs);
+    if (this.#waiting.size > 0 && !this.#isTableDue) {
+      this.#queue = [...this.#queue.slice(this.#queueHead), ...this.#waiting];
+      this.#queueHead = 0;
+      this.#waiting.clear();
+    }
+    while (this.#hasTurn) {
+      const near = this.#queue[this.#queueHead++];
+      if (near?.peer !== undefined) this.#advance(near, nowNs);
+    }
   }
 
   /** Whether `step` has something to do. */
   get isReady(): boolean {
-    return this.#waiting.size > 0 && this.#tablesPending() === 0;
+    return this.#hasTurn || this.#linear.isReady || (this.#waiting.size > 0 && !this.#isTableDue);
+  }
+
+  /** Some switch has not been told its tables yet; those that are slow are not waited for. */
+  get #isTableDue(): boolean {
+    return this.#linear.isWaiting || this.#tablesPending() > 0;
+  }
+
+  get #hasTurn(): boolean {
+    return this.#queueHead < this.#queue.length && this.#smps.hasRoom(SmpGroup.PORTS);
   }
 
   // --- switches
@@ -147,7 +168,7 @@ export class Configurator {
     if (near.isBusy || far.isBusy || near.state < PortState.ARMED || far.state < PortState.ARMED) return;
     const next = near.state === PortState.ARMED ? near : far;
     if (next.state !== PortState.ARMED) return;
-    if (this.#tablesPending() > 0) {
+    if (this.#isTableDue) {
       this.#waiting.add(near);
       return;
     }

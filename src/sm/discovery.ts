@@ -36,6 +36,17 @@ export interface DiscoveryCounts {
   malformed: number;
 }
 
+/** A switch whose ports are being read. */
+interface PortReads {
+  readonly node: SubnetNode;
+  readonly state: SwitchState;
+  /** Port to be asked for next. */
+  next: number;
+  /** Ports that have not answered or timed out yet. */
+  left: number;
+  isComplete: boolean;
+}
+
 export class Discovery {
   readonly counts: DiscoveryCounts = { probes: 0, scans: 0, delayedScans: 0, silent: 0, duplicateGuids: 0, malformed: 0 };
   readonly #subnet: Subnet;
@@ -45,6 +56,9 @@ export class Discovery {
   readonly #onChange: () => void;
   readonly #silent: Set<SubnetPort> = new Set();
   readonly #delayedScans: Set<SubnetNode> = new Set();
+  /** Switches whose ports are to be read, from `#readsHead`. */
+  #reads: PortReads[] = [];
+  #readsHead = 0;
   #sweep = 0;
   /** No silent port and no delayed scan is due earlier; it may be stale. */
   #earliestNs = Number.POSITIVE_INFINITY;
@@ -273,23 +287,38 @@ export class Discovery {
       };
       this.#smps.set(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, clearing, nowNs, () => {});
     }
-    let left = node.ports.length;
-    let isComplete = true;
-    for (const port of node.ports) {
-      if (port === undefined) continue;
-      this.#smps.get(node.path, SmpGroup.DISCOVERY, SmAttribute.PORT_INFO, port.number, nowNs, (info, now) => {
-        if (info !== undefined) this.#portScanned(port, info, now);
-        else isComplete = false;
-        left--;
-        if (left > 0) return;
-        if (!isComplete) {
+    this.#reads.push({ node, state, next: 0, left: node.ports.length, isComplete: true });
+    this.readOn(nowNs);
+    this.#onChange();
+  }
+
+  /** Goes on reading the ports of switches; to be called after every answer. A large subnet has far more ports than may be asked for at once. */
+  readOn(nowNs: number): void {
+    while (this.#reads.length > this.#readsHead && this.#smps.hasRoom(SmpGroup.DISCOVERY)) {
+      const read = this.#reads[this.#readsHead];
+      const port = read?.node.ports[read.next++];
+      if (read !== undefined && port !== undefined) this.#readScanned(read, port, nowNs);
+      else this.#readsHead++;
+    }
+    if (this.#readsHead < this.#reads.length) return;
+    this.#reads = [];
+    this.#readsHead = 0;
+  }
+
+  #readScanned(read: PortReads, port: SubnetPort, nowNs: number): void {
+    const { node, state } = read;
+    this.#smps.get(node.path, SmpGroup.DISCOVERY, SmAttribute.PORT_INFO, port.number, nowNs, (info, now) => {
+      if (info !== undefined) this.#portScanned(port, info, now);
+      else read.isComplete = false;
+      read.left--;
+      if (read.left === 0) {
+        if (!read.isComplete) {
           state.scansPaidAtNs = Math.max(state.scansPaidAtNs, now + RESCAN_NS + SCAN_BURST * SCAN_INTERVAL_NS);
           state.isScanStale = this.#isKnown(node);
         }
         this.#endScan(node, now);
-      });
-    }
-    this.#onChange();
+      }
+    });
   }
 
   #endScan(node: SubnetNode, nowNs: number): void {

@@ -1,6 +1,6 @@
-// Brings the switches' linear forwarding tables to what routing wants, block by block. IBA vol 1, 14.2.5.10. Each switch has a few writes
-// under way and is given the next one when one is answered: what waits is a bit per block, not a request, and a switch that does
-// not answer holds up only its own.
+// Brings the switches' linear forwarding tables to what routing wants, block by block. IBA vol 1, 14.2.5.10. A few switches at a time have a
+// few writes under way each and are given the next one when one is answered: what waits is a bit per block, not a request, and a switch that
+// does not answer holds up only its own.
 
 import { SmAttribute } from "../spec/mad/numbers.ts";
 import { type SmpClient, SmpGroup } from "./smp-client.ts";
@@ -12,16 +12,35 @@ const WINDOW = 4;
 export class LinearProgrammer {
   readonly #smps: SmpClient;
   readonly #onFailure: (node: SubnetNode) => void;
+  /** Switches that have not had their turn. */
+  readonly #waiting: Set<SubnetNode> = new Set();
 
   constructor(smps: SmpClient, onFailure: (node: SubnetNode) => void) {
     this.#smps = smps;
     this.#onFailure = onFailure;
   }
 
-  /** Writes what differs, and once more what could not be written before. */
-  start(node: SubnetNode, nowNs: number): void {
+  /** What differs is to be written, and once more what could not be written before: in `step`, when it is the switch's turn. */
+  start(node: SubnetNode): void {
     node.switch?.linear.retryFailed();
-    this.#feed(node, nowNs);
+    this.#waiting.add(node);
+  }
+
+  get isWaiting(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  /** Whether `step` has something to do. */
+  get isReady(): boolean {
+    return this.isWaiting && this.#smps.hasRoom(SmpGroup.TABLES);
+  }
+
+  step(nowNs: number): void {
+    for (const node of this.#waiting) {
+      if (!this.isReady) return;
+      this.#waiting.delete(node);
+      this.#feed(node, nowNs);
+    }
   }
 
   #feed(node: SubnetNode, nowNs: number): void {

@@ -1,6 +1,6 @@
 // The manager's SMPs: Get and Set along directed routes.
 
-import { bytesOf, newDirectedSmp } from "../mad/mad.ts";
+import { bytesOf, newMad, writeDirectedSmp } from "../mad/mad.ts";
 import { DIRECTED_ROUTE, type MadPacket } from "../mad/packet.ts";
 import type { Transactions } from "../mad/transactions.ts";
 import { SMP_DATA_AT, SMP_DATA_BYTES, SMP_MAX_HOPS, Smp } from "../spec/mad/headers.ts";
@@ -14,6 +14,9 @@ export type SmpDone = (data: DataView | undefined, nowNs: number) => void;
 
 export class SmpClient {
   readonly #transactions: Transactions;
+  /** The SMP that is being sent. */
+  readonly #smp: DataView = newMad();
+  readonly #smpBytes: Uint8Array = bytesOf(this.#smp);
   /** Responses with an error status. */
   refused = 0;
 
@@ -21,11 +24,16 @@ export class SmpClient {
     this.#transactions = transactions;
   }
 
+  /** Whether another request of `group` would be sent soon. Those that have timed out once do not count: a silent node holds up nobody. */
+  hasRoom(group: number): boolean {
+    return this.#transactions.freshCount(group) < this.#transactions.maxOutstanding;
+  }
+
   get(path: readonly number[], group: number, attribute: number, modifier: number, nowNs: number, done: SmpDone): void {
     this.#request(path, group, Method.GET, attribute, modifier, undefined, nowNs, done);
   }
 
-  /** @param data the attribute, at most 64 bytes; copied, or asked for whenever it is sent. */
+  /** @param data the attribute, at most 64 bytes, not to be changed any more; or what gives it whenever it is sent. */
   set(
     path: readonly number[],
     group: number,
@@ -52,12 +60,13 @@ export class SmpClient {
       done(undefined, nowNs);
       return;
     }
-    const smpWith = (bytes: Uint8Array | undefined): DataView => {
-      const smp = newDirectedSmp(path, method, attribute, modifier);
-      if (bytes !== undefined) bytesOf(smp).set(bytes.subarray(0, SMP_DATA_BYTES), SMP_DATA_AT);
-      return smp;
+    const mad = (): DataView => {
+      this.#smpBytes.fill(0);
+      writeDirectedSmp(this.#smp, path, method, attribute, modifier);
+      const bytes = typeof data === "function" ? data() : data;
+      if (bytes !== undefined) this.#smpBytes.set(bytes.subarray(0, SMP_DATA_BYTES), SMP_DATA_AT);
+      return this.#smp;
     };
-    const mad = typeof data === "object" ? smpWith(data) : (): DataView => smpWith(data?.());
     const onDone = (reply: MadPacket | undefined, now: number): void => done(this.#dataOf(reply), now);
     this.#transactions.submit({ mad, address: DIRECTED_ROUTE, group, onDone }, nowNs);
   }

@@ -153,6 +153,7 @@ export class SubnetManager implements ManagementEndpoint {
 
   /** Reconciles once discovery is through but for nodes that have not answered the first time. */
   #work(nowNs: number): void {
+    this.discovery.readOn(nowNs);
     if (this.#isDirty && this.transactions.freshCount(SmpGroup.DISCOVERY) === 0) this.#reconcile(nowNs);
     if (this.configurator.isReady) this.configurator.step(nowNs);
   }

@@ -16,7 +16,7 @@ export class SubnetPort {
   /** Port GUID; 0n on a switch's external ports. */
   guid = 0n;
   /** PortInfo as last read or as the last Set returned it; all zero until then. */
-  readonly info: DataView = new DataView(new ArrayBuffer(PortInfo.byteLength));
+  readonly info: DataView;
   hasInfo = false;
   peer: SubnetPort | undefined = undefined;
   /** LID the manager has given an end port; 0 if none. */
@@ -35,9 +35,10 @@ export class SubnetPort {
   nextProbeNs = 0;
   silentProbes = 0;
 
-  constructor(node: SubnetNode, number: number) {
+  constructor(node: SubnetNode, number: number, info: DataView) {
     this.node = node;
     this.number = number;
+    this.info = info;
   }
 
   get state(): number {
@@ -111,8 +112,12 @@ export class SubnetNode {
     const isSwitch = this.type === NodeType.SWITCH;
     this.switch = isSwitch ? new SwitchState() : undefined;
     const ports: (SubnetPort | undefined)[] = [];
-    for (let number = 0; number <= NodeInfo.portCount.get(this.info, 0); number++) {
-      ports.push(number === 0 && !isSwitch ? undefined : new SubnetPort(this, number));
+    const count = NodeInfo.portCount.get(this.info, 0) + 1;
+    // PortInfo of all ports in one piece: there may be hundreds of thousands
+    const infos = new ArrayBuffer(count * PortInfo.byteLength);
+    for (let number = 0; number < count; number++) {
+      const portInfo = new DataView(infos, number * PortInfo.byteLength, PortInfo.byteLength);
+      ports.push(number === 0 && !isSwitch ? undefined : new SubnetPort(this, number, portInfo));
     }
     this.ports = ports;
     if (isSwitch && ports[0] !== undefined) ports[0].guid = NodeInfo.portGuid.getBig(this.info, 0);

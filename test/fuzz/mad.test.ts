@@ -49,7 +49,9 @@ function portSnapshot(port: Port): unknown {
   const info = readAll(PortInfo, port.info, 0);
   // What a violation of the M_Key counts and how a lease that ends changes the port is not the request's doing.
   const { mkeyViolations: _violations, mkeyProtect: _protect, ...rest } = info;
-  const tables = [...port.slToVl, ...port.vlArbitration].map(([key, bytes]) => [key, Buffer.from(bytes).toString("hex")]);
+  const slToVl = port.node.ports.map((_, input) => port.slToVlFrom(input));
+  const vlArbitration = [1, 2, 3, 4].map((block) => port.vlArbitrationBlock(block));
+  const tables = [...slToVl, ...vlArbitration].map((bytes) => Buffer.from(bytes).toString("hex"));
   return { rest, pkeys: [...port.pkeys], gids: Buffer.from(port.gids).toString("hex"), tables };
 }
 

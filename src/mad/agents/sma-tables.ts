@@ -94,7 +94,7 @@ export const slToVl: Attribute = {
   set(node, mad, context) {
     const where = slToVlTable(node, mad, context);
     if (where === undefined) return MadStatus.INVALID_FIELD;
-    where.port.slToVl.set(where.input, bytesOf(mad).slice(AT, AT + SL_TO_VL_BYTES));
+    where.port.setSlToVl(where.input, bytesOf(mad).slice(AT, AT + SL_TO_VL_BYTES));
     return MadStatus.OK;
   },
 };
@@ -118,7 +118,7 @@ export const vlArbitration: Attribute = {
   set(node, mad, context) {
     const where = vlArbBlock(node, mad, context);
     if (where === undefined) return MadStatus.INVALID_FIELD;
-    where.port.vlArbitration.set(where.block, bytesOf(mad).slice(AT, AT + VL_ARB_BLOCK * 2));
+    where.port.setVlArbitration(where.block, bytesOf(mad).slice(AT, AT + VL_ARB_BLOCK * 2));
     return MadStatus.OK;
   },
 };
