@@ -3,11 +3,13 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Log } from "../base/log.ts";
 import type { Quota } from "../hca/limits.ts";
+import type { RoutingOptions } from "../sm/options.ts";
 import { addEnginesOption } from "./engines.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { dim, ExitCode, printJson, UsageError } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
 import { addQuotaOption } from "./quota.ts";
+import { addRoutingOptions, routingOf } from "./routing.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { addTopologyOption, loadTopology } from "./topology.ts";
@@ -17,7 +19,7 @@ const NODES_MAX = 64;
 /** The longest time a timer of Node takes. */
 const SECONDS_MAX = 2_147_483;
 
-interface RunOptions {
+interface RunOptions extends RoutingOptions {
   nodes: number;
   on: string[];
   image?: string;
@@ -55,6 +57,7 @@ export function addRun(program: Command): void {
   addQuotaOption(command);
   addEnginesOption(command);
   addTopologyOption(command);
+  addRoutingOptions(command);
   command
     .option("--timeout <seconds>", "end everything after this time, with status 124", parseSeconds)
     .option(
@@ -206,6 +209,7 @@ function sessionOptions(options: RunOptions, progress: ProgressLine, signal: Abo
     accel: options.accel,
     doorbells: options.doorbells,
     sm: options.sm,
+    routing: routingOf(options),
     mount: options.mount,
     start: options.cold === true ? "cold" : "warm",
     quota: options.quota,

@@ -15,11 +15,13 @@ import type { Quota } from "../hca/limits.ts";
 import { LabError, lastLines } from "../lab/lab-error.ts";
 import { makePrivateFolder, runRoot } from "../lab/paths.ts";
 import { RunFolder } from "../lab/run-folder.ts";
+import type { RoutingOptions } from "../sm/options.ts";
 import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
 import { addEnginesOption } from "./engines.ts";
 import { printJson, printLine, UsageError } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
 import { addQuotaOption, quotaText } from "./quota.ts";
+import { addRoutingOptions, routingArguments, routingOf } from "./routing.ts";
 import { addTopologyOption, loadTopology, topologyText } from "./topology.ts";
 import { VERSION } from "./version.ts";
 
@@ -28,7 +30,7 @@ const LOG_FILE = "domain.log";
 /** Set for the background process, which has nobody to talk to. */
 const QUIET_VARIABLE = "VHCA_UP_QUIET";
 
-interface UpOptions {
+interface UpOptions extends RoutingOptions {
   hca: string[];
   doorbells: "mapped" | "trapped";
   sm: "builtin" | "none";
@@ -40,7 +42,7 @@ interface UpOptions {
 }
 
 export function addUp(program: Command): void {
-  addTopologyOption(addEnginesOption(addQuotaOption(program.command("up"))))
+  addRoutingOptions(addTopologyOption(addEnginesOption(addQuotaOption(program.command("up")))))
     .summary("start a device domain that stays")
     .description(
       "Starts a device domain with one switch, or a topology, and HCAs in it, for VMs of your own; they connect by socket path.",
@@ -79,7 +81,13 @@ async function serve(options: UpOptions): Promise<void> {
   await assertNoneRuns();
   const topology = await topologyOf(options);
   const folder = RunFolder.create();
-  const domain = new DomainHandle({ sm: options.sm, log: stderrLog, engines: options.engines, topology });
+  const domain = new DomainHandle({
+    sm: options.sm,
+    routing: routingOf(options),
+    log: stderrLog,
+    engines: options.engines,
+    topology,
+  });
   try {
     for (const name of options.hca) {
       await domain.addHca({
@@ -124,7 +132,7 @@ async function startDetached(options: UpOptions): Promise<void> {
   const logPath = join(runRoot(), LOG_FILE);
   const logFile = openSync(logPath, "w", 0o600);
   const args = ["up", "--foreground", "--hca", options.hca.join(","), "--doorbells", options.doorbells, "--sm", options.sm];
-  args.push("--engines", String(options.engines));
+  args.push("--engines", String(options.engines), ...routingArguments(options));
   if (options.topology !== undefined) args.push("--topology", options.topology);
   if (options.quota !== undefined) args.push("--quota", quotaText(options.quota));
   const entry = process.argv[1];

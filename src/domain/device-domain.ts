@@ -17,6 +17,7 @@ import type { Quota } from "../hca/limits.ts";
 import { SystemState } from "../hca/system-state.ts";
 import { Poller } from "../host/poller.ts";
 import { SharedMemoryRegistry } from "../host/shared-memory.ts";
+import type { RoutingOptions } from "../sm/options.ts";
 import { AdapterCounter } from "../transport/counters.ts";
 import { Engine } from "../transport/engine.ts";
 import { Network } from "../transport/network.ts";
@@ -94,6 +95,7 @@ export interface DeviceDomainOptions {
   random: Random;
   /** "builtin", or "none" to leave the fabric to a subnet manager in a guest. */
   sm: "builtin" | "none";
+  routing?: RoutingOptions | undefined;
   /** One engine of several; then there is no topology. */
   place?: EnginePlace;
   /** Without it, one switch that every HCA is plugged into. */
@@ -130,8 +132,12 @@ export class DeviceDomain {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#place = options.place ?? ONLY_ENGINE;
-    const { topology, sm, random } = options;
-    this.#fabric = topology === undefined ? newEngineFabric(this.#place, sm, random) : newTopologyFabric(topology, sm, random);
+    const { topology, sm, random, log } = options;
+    const manager = { ...options.routing, log };
+    this.#fabric =
+      topology === undefined
+        ? newEngineFabric(this.#place, sm, random, manager)
+        : newTopologyFabric(topology, sm, random, manager);
   }
 
   /**

@@ -8,6 +8,7 @@ import type { NodeView } from "../fabric/inspect.ts";
 import { checkHasSwitch, checkTopology } from "../fabric/topology/check.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { ListKind, ObjectDetails, ObjectKind, ObjectViews } from "../hca/inspect.ts";
+import type { RoutingOptions } from "../sm/options.ts";
 import { Capture } from "./capture.ts";
 import type { HcaView } from "./device-domain.ts";
 import { ENGINES_MAX } from "./engine-fabric.ts";
@@ -19,6 +20,8 @@ import { TrunkMemory } from "./trunk-memory.ts";
 
 export interface DomainOptions {
   sm?: "builtin" | "none";
+  /** Of the built-in subnet manager. */
+  routing?: RoutingOptions | undefined;
   log: Log;
   /** Cores the engines may count on; all of the machine's by default. */
   cores?: number;
@@ -54,7 +57,7 @@ export class DomainHandle {
     const count = options.engines ?? 1;
     if (!Number.isInteger(count) || count < 1 || count > ENGINES_MAX)
       throw new Error(`engines: expected 1 to ${ENGINES_MAX}, got ${count}`);
-    const { sm = "builtin", topology } = options;
+    const { sm = "builtin", routing, topology } = options;
     if (topology !== undefined) assertBuildable(topology, sm, count);
     const bells = Array.from({ length: count }, newBell);
     const trunks = new TrunkMemory(count);
@@ -68,7 +71,7 @@ export class DomainHandle {
           : [{ peer, bell: other, outgoing: trunks.descriptor(index, peer), incoming: trunks.descriptor(peer, index) }],
       );
       const place = { index, count };
-      return new EngineHandle({ sm, topology, cores, bell, place, trunks: others, sleepers }, options.log);
+      return new EngineHandle({ sm, routing, topology, cores, bell, place, trunks: others, sleepers }, options.log);
     });
     this.ended = this.#end();
     this.ended.catch(() => {});

@@ -8,6 +8,7 @@ import { DEFAULT_SWITCH_PORTS, LabFabric } from "../fabric/lab-fabric.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import { TopologyFabric } from "../fabric/topology-fabric.ts";
 import type { EndpointFactory } from "../mad/endpoint.ts";
+import type { RoutingOptions, SubnetManagerOptions } from "../sm/options.ts";
 import { subnetManager } from "../sm/subnet-manager.ts";
 import type { Network } from "../transport/network.ts";
 import type { PacketRing } from "../transport/packets/ring.ts";
@@ -30,21 +31,34 @@ export interface EnginePlace {
 
 export const ONLY_ENGINE: EnginePlace = { index: 0, count: 1 };
 
-export function newEngineFabric({ index, count }: EnginePlace, sm: "builtin" | "none", random: Random): LabFabric {
+/** What the subnet manager is told, beside what the fabric knows. */
+export type ManagerOptions = RoutingOptions & Pick<SubnetManagerOptions, "log">;
+
+export function newEngineFabric(
+  { index, count }: EnginePlace,
+  sm: "builtin" | "none",
+  random: Random,
+  options: ManagerOptions = {},
+): LabFabric {
   // Only the first engine's cables can be looked up here, but all engines number their ports alike.
   const maySwitchBeBehind = (_guid: bigint, port: number): boolean => port >= firstTrunkPort(count);
   return new LabFabric({
     switchGuid: DEFAULT_SWITCH_GUID + BigInt(index) * SWITCH_GUID_STEP,
     switchDescription: index === 0 ? "vhca switch" : `vhca switch ${index + 1}`,
     firstCaGuid: FIRST_CA_GUID + BigInt(index) * CA_GUID_STEP,
-    subnetManager: sm === "builtin" && index === 0 ? subnetManager({ random, maySwitchBeBehind }) : undefined,
+    subnetManager: sm === "builtin" && index === 0 ? subnetManager({ ...options, random, maySwitchBeBehind }) : undefined,
   });
 }
 
 /** The fabric of a topology, in a domain of one engine; guests may not invent switches behind the ports of its hosts. */
-export function newTopologyFabric(topology: Topology, sm: "builtin" | "none", random: Random): TopologyFabric {
+export function newTopologyFabric(
+  topology: Topology,
+  sm: "builtin" | "none",
+  random: Random,
+  options: ManagerOptions = {},
+): TopologyFabric {
   const manager = (fabric: DomainFabric): EndpointFactory =>
-    subnetManager({ random, maySwitchBeBehind: (guid, port) => fabric.leadsToSwitch(guid, port) });
+    subnetManager({ ...options, random, maySwitchBeBehind: (guid, port) => fabric.leadsToSwitch(guid, port) });
   return new TopologyFabric({ topology, random, subnetManager: sm === "builtin" ? manager : undefined });
 }
 

@@ -30,7 +30,15 @@ const log: Log = {
 
 const counters = newCounters(LoopCounter);
 const random = new Random(randomInt(2 ** 32));
-const domain = new DeviceDomain({ clock: systemClock, log, random, sm: options.sm, place, topology: options.topology });
+const domain = new DeviceDomain({
+  clock: systemClock,
+  log,
+  random,
+  sm: options.sm,
+  routing: options.routing,
+  place,
+  topology: options.topology,
+});
 for (const trunk of trunks) domain.join(trunk, sleepers);
 let isStopping = false;
 

@@ -3,6 +3,7 @@
 
 import type { FabricView } from "../fabric/inspect.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
+import type { RoutingOptions } from "../sm/options.ts";
 import type { CaptureOptions } from "./capture-buffer.ts";
 import type { HcaOptions, HcaView } from "./device-domain.ts";
 import type { EnginePlace } from "./engine-fabric.ts";
@@ -28,6 +29,7 @@ export interface TrunkOptions {
 
 export interface EngineOptions {
   sm: "builtin" | "none";
+  routing?: RoutingOptions | undefined;
   /** Of the one engine; without it, one switch. */
   topology?: Topology | undefined;
   cores: number;

@@ -241,7 +241,7 @@ export class Configurator {
     return [
       [PortInfo.lid, port.lid],
       [PortInfo.smLid, this.smLid],
-      [PortInfo.lmc, 0],
+      [PortInfo.lmc, Math.log2(port.lidCount)],
       [PortInfo.masterSmSl, 0],
       [PortInfo.subnetTimeout, this.#settings.subnetTimeout],
       [PortInfo.mkeyProtect, 0],

@@ -1,38 +1,64 @@
-// LIDs by port GUID. A port keeps its LID as long as the manager lives, whether it is there or not; a manager that starts on
-// a running subnet takes over the LIDs it finds. LMC is 0.
+// LIDs by port GUID. A port keeps its LIDs as long as the manager lives, whether it is there or not; a manager that starts on
+// a running subnet takes over the LIDs it finds. With LMC a port has 2^LMC of them, the lowest a multiple of that (14.2.5.6).
 
 import { isUnicastLid, Lid } from "../spec/ib/numbers.ts";
 
 export class LidTable {
+  /** Lowest LID. */
   readonly #byGuid: Map<bigint, number> = new Map();
-  readonly #byLid: Map<number, bigint> = new Map();
-  #next = 1;
+  /** Every LID that is given away. */
+  readonly #owners: Map<number, bigint> = new Map();
+  /** By number of LIDs: no lower ones are free. */
+  readonly #next: Map<number, number> = new Map();
 
   /**
-   * LID for `guid`.
-   * @param current the LID the port has now; kept if it is free. 0: none.
-   * @param isInUse whether a GUID is in the subnet; the LIDs of others may be given away when none is free.
-   * @returns 0 if all LIDs are in use.
+   * LIDs for `guid`.
+   * @param current the lowest LID the port has now; kept if they are free. 0: none.
+   * @param count how many: a power of two, the same at every call for this GUID.
+   * @param isInUse whether a GUID is in the subnet; the LIDs of others may be given away when none are free.
+   * @returns the lowest, 0 if not enough are left.
    */
-  assign(guid: bigint, current: number, isInUse: (guid: bigint) => boolean): number {
+  assign(guid: bigint, current: number, count: number, isInUse: (guid: bigint) => boolean): number {
     const known = this.#byGuid.get(guid);
     if (known !== undefined) return known;
-    const lid = isUnicastLid(current) && !this.#byLid.has(current) ? current : this.#findFree(isInUse);
+    const lid = this.#isFree(current, count, () => false) ? current : this.#findFree(count, isInUse);
     if (lid === 0) return 0;
+    for (let i = 0; i < count; i++) {
+      const before = this.#owners.get(lid + i);
+      if (before !== undefined) this.#release(before);
+    }
     this.#byGuid.set(guid, lid);
-    this.#byLid.set(lid, guid);
+    for (let i = 0; i < count; i++) this.#owners.set(lid + i, guid);
     return lid;
   }
 
-  #findFree(isInUse: (guid: bigint) => boolean): number {
-    while (this.#byLid.has(this.#next) && this.#next <= Lid.UNICAST_LAST) this.#next++;
-    if (this.#next <= Lid.UNICAST_LAST) return this.#next;
-    for (const [lid, guid] of this.#byLid) {
-      if (isInUse(guid)) continue;
-      this.#byLid.delete(lid);
-      this.#byGuid.delete(guid);
+  #findFree(count: number, isInUse: (guid: bigint) => boolean): number {
+    for (let lid = this.#next.get(count) ?? count; lid <= Lid.UNICAST_LAST; lid += count) {
+      if (!this.#isFree(lid, count, () => false)) continue;
+      this.#next.set(count, lid);
       return lid;
     }
+    this.#next.set(count, Lid.UNICAST_LAST + 1);
+    for (let lid = count; lid <= Lid.UNICAST_LAST; lid += count) {
+      if (this.#isFree(lid, count, (owner) => !isInUse(owner))) return lid;
+    }
     return 0;
+  }
+
+  /** Whether `count` LIDs from `lid` can be had; `mayTake` says whose may be taken away. */
+  #isFree(lid: number, count: number, mayTake: (owner: bigint) => boolean): boolean {
+    if (lid % count !== 0 || !isUnicastLid(lid) || !isUnicastLid(lid + count - 1)) return false;
+    for (let i = 0; i < count; i++) {
+      const owner = this.#owners.get(lid + i);
+      if (owner !== undefined && !mayTake(owner)) return false;
+    }
+    return true;
+  }
+
+  #release(guid: bigint): void {
+    const first = this.#byGuid.get(guid);
+    if (first === undefined) return;
+    this.#byGuid.delete(guid);
+    for (let lid = first; this.#owners.get(lid) === guid; lid++) this.#owners.delete(lid);
   }
 }

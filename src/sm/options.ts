@@ -5,8 +5,17 @@ import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { Mtu } from "../spec/ib/numbers.ts";
 import { DEFAULT_GID_PREFIX } from "../spec/mad/numbers.ts";
+import type { RoutingName } from "./routing/names.ts";
 
-export interface SubnetManagerOptions {
+/** How packets find their way; the command line's `--routing` and `--lmc`. */
+export interface RoutingOptions {
+  /** Routing engine; min-hop by default. */
+  readonly routing?: RoutingName;
+  /** PortInfo.LMC of hosts' ports, 0 to 7: each has 2^LMC LIDs, with different ways to them where there are several. */
+  readonly lmc?: number;
+}
+
+export interface SubnetManagerOptions extends RoutingOptions {
   readonly random: Random;
   readonly log?: Log;
   /** SMInfo.Priority 0..15; an OpenSM with its default 0 stays standby. */
@@ -47,6 +56,8 @@ export const DEFAULT_SETTINGS: Settings = {
   smpTimeoutNs: 20 * NS_PER_MS,
   smpTries: 7,
   maxOutstanding: 256,
+  routing: "minhop",
+  lmc: 0,
   maySwitchBeBehind: () => true,
 };
 

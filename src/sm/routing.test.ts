@@ -164,18 +164,34 @@ test("multicast: switches that lie between no members forward nothing", () => {
 test("LIDs: kept for ever, taken over when free, given away only when none is left", () => {
   const lids = new LidTable();
   const all = () => true;
-  assert.equal(lids.assign(10n, 0, all), 1);
-  assert.equal(lids.assign(11n, 1, all), 2, "1 is taken");
-  assert.equal(lids.assign(12n, 77, all), 77);
-  assert.equal(lids.assign(12n, 5, all), 77);
-  for (let i = 0; i < 0xbfff - 3; i++) assert.ok(lids.assign(BigInt(1000 + i), 0, all) > 0);
-  assert.equal(lids.assign(13n, 0, all), 0, "all in use");
+  assert.equal(lids.assign(10n, 0, 1, all), 1);
+  assert.equal(lids.assign(11n, 1, 1, all), 2, "1 is taken");
+  assert.equal(lids.assign(12n, 77, 1, all), 77);
+  assert.equal(lids.assign(12n, 5, 1, all), 77);
+  for (let i = 0; i < 0xbfff - 3; i++) assert.ok(lids.assign(BigInt(1000 + i), 0, 1, all) > 0);
+  assert.equal(lids.assign(13n, 0, 1, all), 0, "all in use");
   assert.equal(
-    lids.assign(13n, 0, (guid) => guid !== 12n),
+    lids.assign(13n, 0, 1, (guid) => guid !== 12n),
     77,
   );
   assert.equal(
-    lids.assign(14n, 0, (guid) => guid !== 12n),
+    lids.assign(14n, 0, 1, (guid) => guid !== 12n),
     0,
   );
+});
+
+test("LIDs with LMC: aligned blocks; one that is cut into is given away whole", () => {
+  const lids = new LidTable();
+  const all = () => true;
+  assert.equal(lids.assign(1n, 0, 1, all), 1);
+  assert.equal(lids.assign(2n, 0, 4, all), 4);
+  assert.equal(lids.assign(3n, 6, 4, all), 8, "6 is not aligned");
+  assert.equal(lids.assign(4n, 0, 1, all), 2);
+  assert.equal(lids.assign(5n, 0xbffc, 4, all), 0xbffc);
+  for (let guid = 1000n; lids.assign(guid, 0, 1, all) > 0; guid++);
+  assert.equal(
+    lids.assign(6n, 0, 1, (guid) => guid !== 2n),
+    4,
+  );
+  assert.equal(lids.assign(7n, 0, 1, all), 5, "the rest of the block is free");
 });

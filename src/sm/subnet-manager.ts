@@ -21,6 +21,7 @@ import { inspectManager, type ManagerView } from "./inspect.ts";
 import { LidTable } from "./lids.ts";
 import { MulticastProgrammer } from "./multicast-programmer.ts";
 import { DEFAULT_SETTINGS, type Settings, type SubnetManagerOptions } from "./options.ts";
+import { routingEngine } from "./routing/names.ts";
 import { routeUnicast } from "./routing/route.ts";
 import { SubnetAdministrator } from "./sa/administrator.ts";
 import { GroupTable } from "./sa/groups.ts";
@@ -70,6 +71,8 @@ export class SubnetManager implements ManagementEndpoint {
   readonly #multicast: MulticastProgrammer;
   /** Discovery has found something new since the last reconciliation. */
   #isDirty = false;
+  /** Why the routing engine could not be used the last time. */
+  #refusal: string | undefined = undefined;
   #nextSweepNs = 0;
   #hasSwept = false;
 
@@ -168,10 +171,17 @@ export class SubnetManager implements ManagementEndpoint {
     }
     this.#assignLids();
     this.subnet.reindex();
-    routeUnicast(this.subnet);
+    this.#route();
     this.configurator.apply(nowNs);
     this.#multicast.topologyChanged(nowNs);
     this.discovery.probeLooseEnds(nowNs);
+  }
+
+  #route(): void {
+    const { routing } = this.settings;
+    const refusal = routeUnicast(this.subnet, routingEngine(routing));
+    if (refusal !== undefined && refusal !== this.#refusal) this.#log.warn(`routing by min-hop, not ${routing}: ${refusal}`);
+    this.#refusal = refusal;
   }
 
   #assignLids(): void {
@@ -182,7 +192,9 @@ export class SubnetManager implements ManagementEndpoint {
     for (const node of nodes) {
       for (const port of node.presentPorts()) {
         if (!port.hasInfo || port.lid !== 0) continue;
-        port.lid = this.#lids.assign(port.guid, PortInfo.lid.get(port.info, 0), isInUse);
+        // switches keep LMC 0: only management goes to them
+        port.lidCount = node.isSwitch ? 1 : 1 << this.settings.lmc;
+        port.lid = this.#lids.assign(port.guid, PortInfo.lid.get(port.info, 0), port.lidCount, isInUse);
         if (port.lid === 0) this.counts.withoutLid++;
       }
     }

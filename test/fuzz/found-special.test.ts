@@ -24,7 +24,7 @@ function smiQp(guest: Guest): Buffer64 {
 const packetOf = (vl: number, dlid: number, destQp: number): Uint8Array => {
   const address = destQp === 0 ? smpAddress(1, dlid) : { ...gmpAddress(1, dlid), destQp, qkey: 0x1234 };
   const packet = buildMadPacket(address, new DataView(new ArrayBuffer(256)));
-  Lrh.vl.set(new DataView(packet.buffer), 0, vl);
+  Lrh.vl.set(new DataView(packet.buffer, packet.byteOffset, packet.byteLength), 0, vl);
   return packet;
 };
 

@@ -2,53 +2,21 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SimClock } from "../../src/base/clock.ts";
 import { Random } from "../../src/base/random.ts";
 import { newTopologyFabric } from "../../src/domain/engine-fabric.ts";
 import type { CaPort } from "../../src/fabric/ca-port.ts";
 import { PhantomHost } from "../../src/fabric/phantom-host.ts";
 import { shapeTopology } from "../../src/fabric/topology/shapes.ts";
-import type { Topology } from "../../src/fabric/topology/topology.ts";
-import type { TopologyFabric } from "../../src/fabric/topology-fabric.ts";
 import { traceUnicast } from "../../src/fabric/trace.ts";
 import { buildMadPacket, gmpAddress } from "../../src/mad/packet.ts";
 import { IPOIB_BROADCAST } from "../../src/sm/sa/mcmember.ts";
-import type { SubnetManager } from "../../src/sm/subnet-manager.ts";
 import { McComponent } from "../../src/spec/mad/components.ts";
 import { JoinState, Method, NodeType, SaAttribute } from "../../src/spec/mad/numbers.ts";
 import { McMemberRecord } from "../../src/spec/mad/sa-records.ts";
 import { NodeInfo } from "../../src/spec/mad/sm-attributes.ts";
 
 import { AT, bit, request } from "./administrator-kit.ts";
-
-class Lab {
-  readonly clock = new SimClock();
-  readonly lab: TopologyFabric;
-
-  constructor(topology: Topology) {
-    this.lab = newTopologyFabric(topology, "builtin", new Random(1));
-  }
-
-  /** Until nothing is due for a while. */
-  settle(): void {
-    for (let i = 0; i < 100_000; i++) {
-      this.lab.step(this.clock.nowNs());
-      if (this.lab.fabric.queued > 0) continue;
-      const waitNs = this.lab.nextDeadlineNs() - this.clock.nowNs();
-      if (waitNs > 2e9) return;
-      this.clock.advanceNs(Math.max(0, waitNs));
-    }
-    assert.fail("never quiet");
-  }
-
-  get manager(): SubnetManager {
-    return this.lab.endpoint as SubnetManager;
-  }
-
-  get hosts(): CaPort[] {
-    return [...this.lab.fabric.nodes].flatMap((node) => node.ports).filter((p) => p?.isEndPort && p.number > 0) as CaPort[];
-  }
-}
+import { Lab } from "./topology-kit.ts";
 
 /** What a host sends to join the broadcast group of IPoIB. */
 function joinRequest(port: CaPort): Uint8Array {

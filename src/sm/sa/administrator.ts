@@ -139,7 +139,8 @@ export class SubnetAdministrator {
     const [maskHi, maskLo] = [hi.get(mad, 0), lo.get(mad, 0)];
     if (attribute === SaAttribute.CLASS_PORT_INFO) return classPortInfo(mad);
     if (attribute === SaAttribute.PATH_RECORD) {
-      const { status, records } = this.#paths.find({ view: mad, at: AT, maskHi, maskLo });
+      const pathsMax = MadHeader.method.get(mad, 0) === Method.GET ? 1 : Number.POSITIVE_INFINITY;
+      const { status, records } = this.#paths.find({ view: mad, at: AT, maskHi, maskLo, pathsMax });
       return status === MadStatus.OK ? this.#putRecords(packet, mad, records, PathRecord.byteLength, nowNs) : status;
     }
     const table =

@@ -1,5 +1,5 @@
 // PathRecord queries. IBA vol 1, 15.2.5.16. IPoIB asks by SGID and DGID, rdma_cm also with P_Key, NumbPath 1 and Reversible,
-// tools by LIDs or by nothing; every combination is the same search. There is one path between two ports (LMC 0), its P_Key is
+// tools by LIDs or by nothing; every combination is the same search. Between two ports there are 2^LMC paths, their P_Key is
 // the default partition, its SL 0.
 
 import { DEFAULT_PKEY, isMulticastLid } from "../../spec/ib/numbers.ts";
@@ -25,6 +25,8 @@ export interface PathQuery {
   readonly at: number;
   readonly maskHi: number;
   readonly maskLo: number;
+  /** Paths wanted between two ports, if the query does not say: one for a Get. */
+  readonly pathsMax: number;
 }
 
 export interface PathAnswer {
@@ -65,12 +67,15 @@ export class PathFinder {
     if (this.#isMulticast(query)) return this.#findMulticast(query, sources);
     const targets = this.#endPorts(query, C.DGID, PathRecord.dgid.get(view, at), C.DLID, PathRecord.dlid.get(view, at));
     if (targets === undefined) return failed(SaStatus.REQ_INVALID_GID);
-    if (sources.length * targets.length > MAX_PATHS) return failed(SaStatus.NO_RESOURCES);
+    const perPair = Math.min(1 << this.#settings.lmc, pathsWanted(query));
+    if (sources.length * targets.length * perPair > MAX_PATHS) return failed(SaStatus.NO_RESOURCES);
     const records: DataView[] = [];
     for (const source of sources) {
       for (const target of targets) {
-        const record = this.#build(query, source, target);
-        if (record !== undefined) records.push(record);
+        for (const [slid, dlid] of lidPairs(query, source, target)) {
+          const record = this.#build(query, source, target, slid, dlid);
+          if (record !== undefined) records.push(record);
+        }
       }
     }
     return { status: MadStatus.OK, records };
@@ -96,15 +101,15 @@ export class PathFinder {
     return [...this.#subnet.byGuid.values()];
   }
 
-  #build(query: PathQuery, source: SubnetPort, target: SubnetPort): DataView | undefined {
-    const way = this.#trace(source, target);
+  #build(query: PathQuery, source: SubnetPort, target: SubnetPort, slid: number, dlid: number): DataView | undefined {
+    const way = this.#trace(source, target, dlid);
     if (way === undefined || source.lid === 0 || target.lid === 0) return undefined;
     const record = newRecord(PathRecord.byteLength);
     if (!this.#putLimits(query, way, this.#settings.subnetTimeout, record)) return undefined;
     this.#putGid(record, PathRecord.dgid.offset, target.guid);
     this.#putGid(record, PathRecord.sgid.offset, source.guid);
-    PathRecord.dlid.set(record, 0, target.lid);
-    PathRecord.slid.set(record, 0, source.lid);
+    PathRecord.dlid.set(record, 0, dlid);
+    PathRecord.slid.set(record, 0, slid);
     putCommon(query, record);
     return record;
   }
@@ -134,11 +139,11 @@ export class PathFinder {
   }
 
   /** Follows the forwarding tables and collects the smallest MTU and rate. */
-  #trace(source: SubnetPort, target: SubnetPort): Way | undefined {
+  #trace(source: SubnetPort, target: SubnetPort, dlid: number): Way | undefined {
     const way: Way = { mtu: PortInfo.neighborMtu.get(source.info, 0), rateRank: linkRateRank(source.info) };
     if (source === target) return way;
     let node: SubnetNode = source.node;
-    let out: SubnetPort | undefined = node.isSwitch ? this.#egress(node, target) : source;
+    let out: SubnetPort | undefined = node.isSwitch ? this.#egress(node, dlid) : source;
     for (let hops = 0; hops < MAX_HOPS && out?.peer !== undefined; hops++) {
       way.mtu = Math.min(way.mtu, PortInfo.neighborMtu.get(out.info, 0));
       way.rateRank = Math.min(way.rateRank, linkRateRank(out.info));
@@ -146,13 +151,13 @@ export class PathFinder {
       node = out.peer.node;
       // a switch's port 0 is reached with the switch
       if (node === target.node && target.number === 0) return way;
-      out = this.#egress(node, target);
+      out = this.#egress(node, dlid);
     }
     return undefined;
   }
 
-  #egress(node: SubnetNode, target: SubnetPort): SubnetPort | undefined {
-    const number = node.switch?.portOf(target.lid) ?? 0;
+  #egress(node: SubnetNode, dlid: number): SubnetPort | undefined {
+    const number = node.switch?.portOf(dlid) ?? 0;
     return number === 0 ? undefined : node.ports[number];
   }
 
@@ -188,6 +193,25 @@ export class PathFinder {
     return { status: MadStatus.OK, records: [record] };
   }
 }
+
+/** Paths asked for between two ports: NumbPath, or what the method means. */
+function pathsWanted(query: PathQuery): number {
+  return has(query, C.NUMB_PATH) ? PathRecord.numbPath.get(query.view, query.at) : query.pathsMax;
+}
+
+/**
+ * SLID and DLID of each path between two ports: the LIDs that the query leaves open side by side, so every path has other ones while there are
+ * any, and is the way back of another.
+ */
+function lidPairs(query: PathQuery, source: SubnetPort, target: SubnetPort): [number, number][] {
+  const { view, at } = query;
+  const slids = has(query, C.SLID) ? [PathRecord.slid.get(view, at)] : lidsOf(source);
+  const dlids = has(query, C.DLID) ? [PathRecord.dlid.get(view, at)] : lidsOf(target);
+  const count = Math.min(Math.max(slids.length, dlids.length), pathsWanted(query));
+  return Array.from({ length: count }, (_, i) => [slids[i % slids.length] ?? 0, dlids[i % dlids.length] ?? 0]);
+}
+
+const lidsOf = ({ lid, lidCount }: SubnetPort): number[] => Array.from({ length: lidCount }, (_, i) => lid + i);
 
 /** What does not depend on the way; components that only label the path come back as asked. */
 function putCommon(query: PathQuery, record: DataView): void {

@@ -1,0 +1,61 @@
+// Path records where ports have several LIDs (LMC). IBA vol 1, 15.2.5.16 and 7.11.1.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { PathComponent as C } from "../../src/spec/mad/components.ts";
+import { Method } from "../../src/spec/mad/numbers.ts";
+import { PathRecord } from "../../src/spec/mad/sa-records.ts";
+import { AT, ask, askTable, bit, gidOf, path, running } from "./administrator-kit.ts";
+
+/** Four switches in a ring, a host on each, two LIDs for each host: two ways to the host across. */
+function ring() {
+  const { subnet } = running({ switches: 4, shape: "loop", hosts: 4 }, { lmc: 1 });
+  const between =
+    (more: (mad: DataView) => void = () => {}) =>
+    (mad: DataView) => {
+      PathRecord.sgid.set(mad, AT, gidOf(subnet, 0));
+      PathRecord.dgid.set(mad, AT, gidOf(subnet, 2));
+      more(mad);
+    };
+  const lidsOf = (record: DataView, at = 0): [number, number] => [
+    PathRecord.slid.get(record, at),
+    PathRecord.dlid.get(record, at),
+  ];
+  const [s, d] = [subnet.port(0).lid, subnet.port(2).lid];
+  return { subnet, between, lidsOf, s, d };
+}
+
+test("a table of paths has one for each LID, by different ways, each the way back of another", () => {
+  const { subnet, between, lidsOf, s, d } = ring();
+  assert.deepEqual([s % 2, subnet.port(0).lmc], [0, 1]);
+  const { records } = askTable(subnet, 0, path(bit(C.SGID, C.DGID), between(), Method.GET_TABLE));
+  const expected = [
+    [s, d],
+    [s + 1, d + 1],
+  ];
+  assert.deepEqual(
+    records.map((record) => lidsOf(record)),
+    expected,
+  );
+  const { linear } = subnet.switches[0]!.switch;
+  assert.notEqual(linear.portOf(d), linear.portOf(d + 1));
+  assert.equal(subnet.port(0).resolve(d + 1), subnet.port(2).index);
+});
+
+test("a Get has one path; NumbPath bounds a table; LIDs that are given are kept to", () => {
+  const { subnet, between, lidsOf, s, d } = ring();
+  const answer = ask(subnet, 0, path(bit(C.SGID, C.DGID), between()));
+  assert.deepEqual(lidsOf(answer.view, answer.madAt + AT), [s, d]);
+  const one = between((mad) => PathRecord.numbPath.set(mad, AT, 1));
+  assert.equal(askTable(subnet, 0, path(bit(C.SGID, C.DGID, C.NUMB_PATH), one, Method.GET_TABLE)).records.length, 1);
+  const toOdd = between((mad) => PathRecord.dlid.set(mad, AT, d + 1));
+  const { records } = askTable(subnet, 0, path(bit(C.SGID, C.DGID, C.DLID), toOdd, Method.GET_TABLE));
+  const expected = [
+    [s, d + 1],
+    [s + 1, d + 1],
+  ];
+  assert.deepEqual(
+    records.map((record) => lidsOf(record)),
+    expected,
+  );
+});
