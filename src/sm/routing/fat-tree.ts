@@ -118,29 +118,26 @@ class FatTreeRouter {
     this.#isBelow.fill(0);
     for (let i = 0; i < this.#chain.length; i++) {
       queue[0] = this.#chain[i] ?? 0;
-      for (let head = 0, tail = 1, depth = i; head < tail; head++) {
+      for (let head = 0, tail = 1; head < tail; head++) {
         const from = queue[head] ?? 0;
-        depth = this.#levels.levelOf[from] ?? 0;
         for (const edge of down[from] ?? []) {
           const to = this.#graph.edgeTo[edge] ?? 0;
           if (this.#isBelow[to] === 1 || to === this.#chain[0]) continue;
           this.#isBelow[to] = 1;
-          if (this.#next[to] === NONE) this.#next[to] = this.#upTo(to, from, this.#parallelAt(depth));
+          if (this.#next[to] === NONE) this.#next[to] = this.#upBy(edge, to, from);
           queue[tail++] = to;
         }
       }
     }
   }
 
-  /** Which of parallel cables the chain takes up to level `level`. */
-  #parallelAt(level: number): number {
-    const first = this.#levels.levelOf[this.#chain[0] ?? 0] ?? 0;
-    return this.#parallel[level - 1 - first] ?? 0;
-  }
-
-  /** An edge from `at` up to `to`, the `which`th of those there are. */
-  #upTo(at: number, to: number, which: number): number {
-    const edges = (this.#levels.up[at] ?? new Int32Array(0)).filter((edge) => this.#graph.edgeTo[edge] === to);
+  /** The edge from `at` up to `to`, the other end of `edge`; of parallel cables the one that the chain takes on this level. */
+  #upBy(edge: number, at: number, to: number): number {
+    const { levelOf, twin, up } = this.#levels;
+    if (!this.#levels.hasParallels) return twin[edge] ?? NONE;
+    const edges = (up[at] ?? new Int32Array(0)).filter((other) => this.#graph.edgeTo[other] === to);
+    const first = levelOf[this.#chain[0] ?? 0] ?? 0;
+    const which = this.#parallel[(levelOf[at] ?? 0) - first] ?? 0;
     return edges[which % edges.length] ?? NONE;
   }
 
@@ -148,10 +145,18 @@ class FatTreeRouter {
   #climb(home: number, lid: number): void {
     const { fromTop, up } = this.#levels;
     for (const at of fromTop) {
-      if (at === home || this.#next[at] !== NONE) continue;
-      const edges = (up[at] ?? new Int32Array(0)).filter((edge) => this.#isKnown(home, this.#graph.edgeTo[edge] ?? 0));
-      if (edges.length > 0) this.#next[at] = edges[lid % edges.length] ?? NONE;
+      if (this.#isKnown(home, at) || up[at]?.length === 0) continue;
+      this.#next[at] = this.#someKnown(home, up[at] ?? new Int32Array(0), lid);
     }
+  }
+
+  /** One of `edges` that leads to somebody who knows a way. */
+  #someKnown(home: number, edges: Int32Array, lid: number): number {
+    for (let i = 0; i < edges.length; i++) {
+      const edge = edges[(lid + i) % edges.length] ?? 0;
+      if (this.#isKnown(home, this.#graph.edgeTo[edge] ?? 0)) return edge;
+    }
+    return NONE;
   }
 
   #isKnown(home: number, at: number): boolean {

@@ -16,6 +16,8 @@ export class Levels {
   readonly leafPlace: Int32Array;
   /** The same cable as seen from its other end. */
   readonly twin: Int32Array;
+  /** Whether any two switches are joined by several cables. */
+  readonly hasParallels: boolean;
   /** Most hosts on a leaf. */
   readonly hostsMax: number;
 
@@ -41,6 +43,7 @@ export class Levels {
     const columns = Array.from({ length: top + 1 }, (_, level) => this.#parts((at) => this.#level(at) >= level));
     this.up = numbers.map((at) => this.#edges(at, 1, columns[this.#level(at) + 1]));
     this.down = numbers.map((at) => this.#edges(at, -1, undefined));
+    this.hasParallels = this.up.some((edges) => new Set(edges.map((edge) => graph.edgeTo[edge] ?? 0)).size < edges.length);
     this.hostsMax = Math.max(...graph.homes.map(({ ports }) => ports.filter(({ node }) => !node.isSwitch).length));
   }
 
