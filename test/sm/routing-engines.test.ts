@@ -42,7 +42,7 @@ function assertConnected(lab: Lab): void {
 function randomTopology(seed: number): Topology {
   const random = new Random(seed);
   const below = (n: number): number => random.u32() % n;
-  const count = 4 + below(12);
+  const count = 4 + below(24);
   const nodes: TopologyNode[] = [];
   const links: TopologyLink[] = [];
   const used = new Map<string, number>();
@@ -57,7 +57,7 @@ function randomTopology(seed: number): Topology {
     nodes.push({ kind: "host", name: `n${i + 1}`, portCount: 1 });
     links.push({ ends: [end(`n${i + 1}`), end(`s${i}`)] });
   }
-  for (let i = 0; i < count; i++) {
+  for (let i = below(2 * count); i >= 0; i--) {
     const [a, b] = [below(count), below(count)];
     if (a !== b) links.push({ ends: [end(`s${a}`), end(`s${b}`)] });
   }
