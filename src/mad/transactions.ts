@@ -33,6 +33,7 @@ export interface MadRequest {
 
 interface Transaction {
   readonly request: MadRequest;
+  readonly tid: number;
   /** What a response must have in common with the request. */
   readonly mgmtClass: number;
   readonly attributeId: number;
@@ -55,9 +56,14 @@ export class Transactions {
   readonly counts: TransactionCounts = { sent: 0, retried: 0, completed: 0, timedOut: 0, unmatched: 0 };
   readonly #options: TransactionOptions;
   readonly #tidHi: number;
-  #nextTid: number;
-  readonly #outstanding: Map<number, Transaction> = new Map();
-  #waiting: MadRequest[] = [];
+  /** Requests under way, in the slots that the low bits of their ids say. (The tables that a growing Map leaves behind keep what was in them.) */
+  readonly #slots: (Transaction | undefined)[];
+  readonly #freeSlots: number[];
+  readonly #slotBits: number;
+  /** High bits of the next id. */
+  #serial: number;
+  /** From `#waitingHead`. */
+  readonly #waiting: (MadRequest | undefined)[] = [];
   #waitingHead = 0;
   readonly #fresh: Map<number, number> = new Map();
   /** No deadline is earlier; it may be stale. */
@@ -66,7 +72,10 @@ export class Transactions {
   constructor(options: TransactionOptions) {
     this.#options = options;
     this.#tidHi = options.random.u32();
-    this.#nextTid = options.random.u32();
+    this.#serial = options.random.u32();
+    this.#slots = new Array(options.maxOutstanding).fill(undefined);
+    this.#freeSlots = Array.from({ length: options.maxOutstanding }, (_, i) => options.maxOutstanding - 1 - i);
+    this.#slotBits = 32 - Math.clz32(options.maxOutstanding - 1);
   }
 
   get maxOutstanding(): number {
@@ -75,7 +84,7 @@ export class Transactions {
 
   /** Requests sent or waiting to be sent. */
   get pending(): number {
-    return this.#outstanding.size + this.#waiting.length - this.#waitingHead;
+    return this.#slots.length - this.#freeSlots.length + this.#waiting.length - this.#waitingHead;
   }
 
   /** Requests of `group` that have not been answered and have not timed out even once. */
@@ -92,14 +101,13 @@ export class Transactions {
   /** Hands in a response; returns whether it belonged to a request. */
   receive(packet: MadPacket, nowNs: number): boolean {
     const { view, madAt } = packet;
-    const tid = MadHeader.tid.lo.get(view, madAt);
-    const transaction = this.#outstanding.get(tid);
+    const transaction = this.#slots[this.#slotOf(MadHeader.tid.lo.get(view, madAt))];
     if (transaction === undefined || !this.#isResponseTo(transaction, view, madAt)) {
       this.counts.unmatched++;
       return false;
     }
     this.counts.completed++;
-    this.#finish(tid, transaction);
+    this.#finish(transaction);
     transaction.request.onDone(packet, nowNs);
     this.#sendWaiting(nowNs);
     return true;
@@ -108,22 +116,23 @@ export class Transactions {
   /** Sends again what has timed out, gives up what has been tried often enough. */
   step(nowNs: number): void {
     if (nowNs < this.#earliestNs) return;
-    const due: [number, Transaction][] = [];
+    const due: Transaction[] = [];
     let earliestNs = Number.POSITIVE_INFINITY;
-    for (const [tid, transaction] of this.#outstanding) {
-      if (transaction.deadlineNs <= nowNs) due.push([tid, transaction]);
+    for (const transaction of this.#slots) {
+      if (transaction === undefined) continue;
+      if (transaction.deadlineNs <= nowNs) due.push(transaction);
       else earliestNs = Math.min(earliestNs, transaction.deadlineNs);
     }
     this.#earliestNs = earliestNs;
-    for (const [tid, transaction] of due) {
+    for (const transaction of due) {
       if (transaction.tries < this.#options.tries) {
         this.#unfresh(transaction);
         this.counts.retried++;
-        this.#transmit(transaction, this.#madFor(transaction.request, tid), nowNs);
+        this.#transmit(transaction, this.#madFor(transaction.request, transaction.tid), nowNs);
         continue;
       }
       this.counts.timedOut++;
-      this.#finish(tid, transaction);
+      this.#finish(transaction);
       transaction.request.onDone(undefined, nowNs);
     }
     this.#sendWaiting(nowNs);
@@ -133,8 +142,13 @@ export class Transactions {
     return this.#earliestNs;
   }
 
-  #isResponseTo({ mgmtClass, attributeId, modifier }: Transaction, view: DataView, at: number): boolean {
+  #slotOf(tid: number): number {
+    return tid & ((1 << this.#slotBits) - 1);
+  }
+
+  #isResponseTo({ tid, mgmtClass, attributeId, modifier }: Transaction, view: DataView, at: number): boolean {
     return (
+      MadHeader.tid.lo.get(view, at) === tid &&
       MadHeader.tid.hi.get(view, at) === this.#tidHi &&
       MadHeader.method.get(view, at) === Method.GET_RESP &&
       MadHeader.mgmtClass.get(view, at) === mgmtClass &&
@@ -144,21 +158,25 @@ export class Transactions {
   }
 
   #sendWaiting(nowNs: number): void {
-    while (this.#waitingHead < this.#waiting.length && this.#outstanding.size < this.#options.maxOutstanding) {
-      const request = this.#waiting[this.#waitingHead++];
-      if (request === undefined) continue;
-      const tid = this.#nextTid;
-      this.#nextTid = (tid + 1) >>> 0;
-      const mad = this.#madFor(request, tid);
-      const transaction = newTransaction(request, mad);
-      this.#outstanding.set(tid, transaction);
-      this.#transmit(transaction, mad, nowNs);
+    while (this.#waitingHead < this.#waiting.length && this.#freeSlots.length > 0) {
+      const request = this.#waiting[this.#waitingHead];
+      // what has been sent must not stay: under load the queue may not be empty for long
+      this.#waiting[this.#waitingHead++] = undefined;
+      if (request !== undefined) this.#send(request, nowNs);
     }
-    // what has been sent must not stay: under load the queue may not be empty for long
-    if (this.#waitingHead * 2 >= this.#waiting.length) {
-      this.#waiting = this.#waiting.slice(this.#waitingHead);
-      this.#waitingHead = 0;
-    }
+    if (this.#waitingHead * 2 < this.#waiting.length) return;
+    this.#waiting.splice(0, this.#waitingHead);
+    this.#waitingHead = 0;
+  }
+
+  #send(request: MadRequest, nowNs: number): void {
+    const slot = this.#freeSlots.pop() ?? 0;
+    this.#serial = (this.#serial + 1) >>> 0;
+    const tid = ((this.#serial << this.#slotBits) | slot) >>> 0;
+    const mad = this.#madFor(request, tid);
+    const transaction = newTransaction(request, tid, mad);
+    this.#slots[slot] = transaction;
+    this.#transmit(transaction, mad, nowNs);
   }
 
   #madFor({ mad }: MadRequest, tid: number): DataView {
@@ -176,8 +194,10 @@ export class Transactions {
     this.#options.send(buildMadPacket(transaction.request.address, mad));
   }
 
-  #finish(tid: number, transaction: Transaction): void {
-    this.#outstanding.delete(tid);
+  #finish(transaction: Transaction): void {
+    const slot = this.#slotOf(transaction.tid);
+    this.#slots[slot] = undefined;
+    this.#freeSlots.push(slot);
     if (transaction.tries === 1) this.#unfresh(transaction);
   }
 
@@ -189,8 +209,9 @@ export class Transactions {
   }
 }
 
-const newTransaction = (request: MadRequest, mad: DataView): Transaction => ({
+const newTransaction = (request: MadRequest, tid: number, mad: DataView): Transaction => ({
   request,
+  tid,
   mgmtClass: MadHeader.mgmtClass.get(mad, 0),
   attributeId: MadHeader.attributeId.get(mad, 0),
   modifier: MadHeader.attributeModifier.get(mad, 0),
