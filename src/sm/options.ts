@@ -55,7 +55,7 @@ export const DEFAULT_SETTINGS: Settings = {
   // (20, 40, … 1280 ms).
   smpTimeoutNs: 20 * NS_PER_MS,
   smpTries: 7,
-  maxOutstanding: 256,
+  maxOutstanding: 128,
   routing: "minhop",
   lmc: 0,
   maySwitchBeBehind: () => true,
