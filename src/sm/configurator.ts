@@ -129,7 +129,11 @@ export class Configurator {
     const before = bytesOf(state.info).slice();
     SwitchInfo.portStateChange.set(state.info, 0, 0);
     if (!state.putSettings(state.info)) return;
-    const wanted = (): Uint8Array => bytesOf(state.info);
+    // put in again: an answer to an earlier question may have brought old settings back meanwhile
+    const wanted = (): Uint8Array => {
+      state.putSettings(state.info);
+      return bytesOf(state.info);
+    };
     this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.SWITCH_INFO, 0, wanted, nowNs, (data) => {
       if (data !== undefined) return;
       bytesOf(state.info).set(before);

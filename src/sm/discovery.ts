@@ -82,9 +82,19 @@ export class Discovery {
     for (const node of this.#subnet.nodes.values()) this.#forgive(node);
     for (const node of this.#subnet.switches()) {
       this.#smps.get(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, nowNs, (data, now) => {
-        if (data !== undefined && SwitchInfo.portStateChange.get(data, 0) === 1) this.scan(node, now);
+        if (data === undefined) return;
+        if (SwitchInfo.portStateChange.get(data, 0) === 1) this.scan(node, now);
+        else if (node.switch !== undefined) this.#checkSettings(node.switch, data);
       });
     }
+  }
+
+  /** Two Sets by different ways may have overtaken each other: what the switch says it has is what counts. */
+  #checkSettings(state: SwitchState, data: DataView): void {
+    const top = SwitchInfo.linearFdbTop.get(data, 0);
+    if (top === SwitchInfo.linearFdbTop.get(state.info, 0)) return;
+    SwitchInfo.linearFdbTop.set(state.info, 0, top);
+    this.#onChange();
   }
 
   /** What failed may be tried again. */
@@ -264,8 +274,12 @@ export class Discovery {
   }
 
   #readPort(path: readonly number[], port: SubnetPort, nowNs: number): void {
-    this.#smps.get(path, SmpGroup.DISCOVERY, SmAttribute.PORT_INFO, port.number, nowNs, (data) => {
-      if (data === undefined) return;
+    this.#smps.get(path, SmpGroup.DISCOVERY, SmAttribute.PORT_INFO, port.number, nowNs, (data, now) => {
+      if (data === undefined) {
+        // nothing else would ask again
+        if (!port.hasInfo && port.peer !== undefined) this.#markSilent(port.peer, now);
+        return;
+      }
       storeInfo(port, data);
       this.#onChange();
       // a manager on a CA's port has the whole subnet behind that port
@@ -285,7 +299,9 @@ export class Discovery {
         SwitchInfo.portStateChange.set(info, 0, 1);
         return bytesOf(info);
       };
-      this.#smps.set(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, clearing, nowNs, () => {});
+      this.#smps.set(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, clearing, nowNs, (answer) => {
+        if (answer !== undefined) this.#checkSettings(state, answer);
+      });
     }
     this.#reads.push({ node, state, next: 0, left: node.ports.length, isComplete: true });
     this.readOn(nowNs);
