@@ -1,6 +1,5 @@
 // vhca capture: what goes over the ports of a running domain, into a file that Wireshark and tshark read.
 
-import { once } from "node:events";
 import { closeSync, fstatSync, openSync, writeFileSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import { BlockType } from "../base/pcapng.ts";
@@ -9,6 +8,7 @@ import { findDomains, getHca, type RunningDomain } from "./domains.ts";
 import { catchInterrupts } from "./interrupt.ts";
 import { bytesText, printJson, UsageError } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
+import { writeToOutput } from "./standard-output.ts";
 
 const PROGRESS_MS = 500;
 /** After the end was asked for, so long for what has been captured. */
@@ -138,7 +138,9 @@ async function run(
 }
 
 const isEnd = (error: unknown): boolean =>
-  ["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"].includes((error as NodeJS.ErrnoException).code ?? "");
+  ["ECONNRESET", "EPIPE", "ERR_STREAM_DESTROYED", "ERR_STREAM_PREMATURE_CLOSE"].includes(
+    (error as NodeJS.ErrnoException).code ?? "",
+  );
 
 /** Writes whole blocks only, and no packet beyond the count. */
 async function copy(
@@ -160,17 +162,13 @@ async function copy(
       if (kind === "statistics" && "dropped" in what) dropped.set(what.interface, what.dropped);
     }
     const piece = Buffer.concat(blocks);
-    if (target === process.stdout.fd) await writeOut(piece);
+    if (target === process.stdout.fd) await writeToOutput(piece);
     else writeFileSync(target, piece);
     written.bytes += piece.length;
     written.packets = Math.min(written.packets, count);
     written.dropped = [...dropped.values()].reduce((sum, each) => sum + each, 0);
     if (written.packets >= count) end();
   }
-}
-
-async function writeOut(piece: Buffer): Promise<void> {
-  if (!process.stdout.write(piece)) await once(process.stdout, "drain");
 }
 
 const textOf = ({ packets, bytes, dropped }: Written): string =>

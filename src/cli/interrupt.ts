@@ -1,4 +1,7 @@
-// Ctrl-C and friends: the work is told to stop, cleans up, and the process then ends as if by the signal.
+// Ctrl-C and friends, and a reader of the output that has left: the work is told to stop, cleans up, and the process then ends as if by
+// the signal.
+
+import { onReaderLeft, PIPE_STATUS } from "./standard-output.ts";
 
 const EXIT_BASE = 128;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
@@ -23,12 +26,17 @@ export function catchInterrupts(): Interrupt {
     process.on(name, handler);
     return { name, handler };
   });
+  onReaderLeft(() => {
+    status ??= PIPE_STATUS;
+    controller.abort(new Error("nobody reads the output any more"));
+  });
   return {
     signal: controller.signal,
     get status() {
       return status;
     },
     dispose: () => {
+      onReaderLeft(undefined);
       for (const { name, handler } of handlers) process.off(name, handler);
     },
   };

@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from "commander";
 import { ExitCode, printError } from "./output.ts";
+import { flushOutput, watchStandardOutput } from "./standard-output.ts";
 import { VERSION } from "./version.ts";
 
 /** What adds each command, in the order of the help. Loaded when needed: all of them take longer to load than some take to run. */
@@ -56,4 +57,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-process.exit(await main(process.argv.slice(2)));
+watchStandardOutput();
+const status = await main(process.argv.slice(2));
+await flushOutput();
+process.exit(status);
