@@ -257,7 +257,7 @@ export class DeviceDomain {
 
   /** When something is due, in the clock's time; Infinity if nothing is. */
   nextDeadlineNs(): number {
-    return this.#fabric.nextDeadlineNs();
+    return Math.min(this.#fabric.nextDeadlineNs(), this.#network.nextDeadlineNs());
   }
 
   /** True while a queue pair waits for a timer or flushes: sleeps must stay short. */

@@ -43,6 +43,7 @@ export function newEngineFabric(
   // Only the first engine's cables can be looked up here, but all engines number their ports alike.
   const maySwitchBeBehind = (_guid: bigint, port: number): boolean => port >= firstTrunkPort(count);
   return new LabFabric({
+    random,
     switchGuid: DEFAULT_SWITCH_GUID + BigInt(index) * SWITCH_GUID_STEP,
     switchDescription: index === 0 ? "vhca switch" : `vhca switch ${index + 1}`,
     firstCaGuid: FIRST_CA_GUID + BigInt(index) * CA_GUID_STEP,

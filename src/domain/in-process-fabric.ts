@@ -7,9 +7,11 @@ import type { Random } from "../base/random.ts";
 import { Device, type DeviceOptions } from "../driver/device.ts";
 import { ManagementAgent } from "../driver/management-agent.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
-import type { LabFabric } from "../fabric/lab-fabric.ts";
+import type { DomainFabric } from "../fabric/domain-fabric.ts";
+import { LabFabric } from "../fabric/lab-fabric.ts";
+import type { Topology } from "../fabric/topology/topology.ts";
 import { PacketRing, ringBytes } from "../transport/packets/ring.ts";
-import { type EnginePlace, joinEngine, LOG_TRUNK_BYTES, newEngineFabric } from "./engine-fabric.ts";
+import { type EnginePlace, joinEngine, LOG_TRUNK_BYTES, newEngineFabric, newTopologyFabric } from "./engine-fabric.ts";
 import { InProcessDomain, type InProcessNode } from "./in-process.ts";
 
 /** Management packets carried in one sweep. */
@@ -22,6 +24,8 @@ export interface InProcessFabricOptions {
   isMapped?: boolean;
   /** Engines to spread the HCAs over, one after the other; 1 if left out. What is on different ones exchanges packets. */
   engines?: number;
+  /** Switches, hosts and cables; without it, one switch for each engine. The n-th HCA is its n-th host. Not with several engines. */
+  topology?: Topology;
 }
 
 /** A guest whose port a subnet manager can bring up. */
@@ -33,8 +37,16 @@ export interface InProcessGuest {
   readonly port: CaPort;
 }
 
-function newEngine(place: EnginePlace, options: InProcessFabricOptions): { fabric: LabFabric; domain: InProcessDomain } {
-  const fabric = newEngineFabric(place, "builtin", options.random);
+interface InProcessEngine {
+  readonly fabric: DomainFabric;
+  readonly domain: InProcessDomain;
+}
+
+function newEngine(place: EnginePlace, options: InProcessFabricOptions): InProcessEngine {
+  const { topology, random } = options;
+  if (topology !== undefined && place.count > 1) throw new Error("expected one engine for a topology");
+  const fabric =
+    topology === undefined ? newEngineFabric(place, "builtin", random) : newTopologyFabric(topology, "builtin", random);
   const domain = new InProcessDomain({
     clock: options.clock,
     isMapped: options.isMapped ?? true,
@@ -48,9 +60,9 @@ export class InProcessFabric {
   /** Of the first engine; stepping it steps all. */
   readonly domain: InProcessDomain;
   /** The first engine's, with the subnet manager. */
-  readonly fabric: LabFabric;
+  readonly fabric: DomainFabric;
   readonly guests: InProcessGuest[] = [];
-  readonly #engines: { fabric: LabFabric; domain: InProcessDomain }[] = [];
+  readonly #engines: InProcessEngine[] = [];
   #next = 0;
 
   constructor(options: InProcessFabricOptions) {
@@ -68,7 +80,7 @@ export class InProcessFabric {
   /** Adds an HCA on the switch of the next engine, for a driver yet to come. */
   addHca(name: string, memoryBytes: number): { node: InProcessNode; port: CaPort } {
     const { fabric, domain } = this.#engines[this.#next++ % this.#engines.length]!;
-    const port = fabric.addCa({ description: `${name} MT25204 vhca` });
+    const port = fabric.addCa({ name, description: `${name} MT25204 vhca` });
     return { port, node: domain.addNode(name, memoryBytes, port, (client) => port.attach(client)) };
   }
 
@@ -77,6 +89,7 @@ export class InProcessFabric {
     const count = this.#engines.length;
     for (const [index, peer, out, from] of [[a, b, there, back] as const, [b, a, back, there] as const]) {
       const { fabric, domain } = this.#engines[index]!;
+      if (!(fabric instanceof LabFabric)) throw new Error("invariant: a topology has one engine");
       joinEngine({ index, count }, peer, fabric, domain.network, {
         outgoing: new PacketRing(out),
         incoming: new PacketRing(from),

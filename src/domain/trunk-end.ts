@@ -4,7 +4,7 @@
 import type { LabFabric } from "../fabric/lab-fabric.ts";
 import type { Trunk } from "../fabric/trunk.ts";
 import type { Network } from "../transport/network.ts";
-import { LANE_HOPS_SHIFT, LaneTag } from "../transport/packets/packet.ts";
+import { LANE_HOPS_SHIFT, LaneTag, packet } from "../transport/packets/packet.ts";
 import type { PacketInlet } from "../transport/packets/receive.ts";
 import type { PacketRing } from "../transport/packets/ring.ts";
 
@@ -49,8 +49,12 @@ export class TrunkEnd implements PacketInlet {
     return this.#trunk.resolve(dlid);
   }
 
-  resolveMulticast(dlid: number, out: Int32Array): number {
-    return this.#trunk.resolveMulticast(dlid, out);
+  resolveMulticast(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
+    return this.#trunk.passFaultsToGroup(dlid, out, delaysNs);
+  }
+
+  passFaults(): number {
+    return this.#trunk.passFaults(packet.dlid);
   }
 
   handle(tag: number, hops: number, bytes: Uint8Array): void {

@@ -15,6 +15,7 @@ import { MAX_PACKET_BYTES } from "./limits.ts";
 import type { FabricNode } from "./node.ts";
 import { Port } from "./port.ts";
 import { ResolveCache } from "./resolve-cache.ts";
+import { passFaults } from "./trace.ts";
 
 /** The HCA behind a port. */
 export interface CaClient {
@@ -46,6 +47,23 @@ export class CaPort extends Port {
 
   resolveMulticast(dlid: number, out: Int32Array): number {
     return this.node.fabric.multicastTracer.trace(this, dlid, out);
+  }
+
+  get hasFaultyFabric(): boolean {
+    return this.node.fabric.hasFaults;
+  }
+
+  crossesFaults(dlid: number): boolean {
+    return this.#cache.crossesFaults(dlid);
+  }
+
+  passFaults(dlid: number): number {
+    return passFaults(this, dlid, this.node.fabric.random);
+  }
+
+  passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
+    const { multicastTracer, random } = this.node.fabric;
+    return multicastTracer.pass(this, dlid, random, out, delaysNs);
   }
 
   transmit(packet: Uint8Array): void {

@@ -1,5 +1,6 @@
 // The fabric of a device domain, whatever its shape: HCAs come and go, a subnet manager lives behind a switch or nowhere.
 
+import type { Random } from "../base/random.ts";
 import type { ManagementEndpoint } from "../mad/endpoint.ts";
 import { NodeType } from "../spec/mad/numbers.ts";
 import type { CaOptions } from "./ca-node.ts";
@@ -17,9 +18,14 @@ export interface AddCaOptions extends Omit<CaOptions, "nodeGuid" | "portCount" |
 
 /** Nothing happens except in `step` and in the calls of a port. */
 export abstract class DomainFabric {
-  readonly fabric: Fabric = new Fabric();
+  readonly fabric: Fabric;
   /** The subnet manager, if there is one. */
   abstract readonly endpoint: ManagementEndpoint | undefined;
+
+  /** @param random decides which packets faulty cables lose */
+  constructor(random?: Random) {
+    this.fabric = new Fabric(random);
+  }
 
   /**
    * A port for a new HCA, disabled until its driver enables it.

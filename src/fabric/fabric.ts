@@ -3,16 +3,20 @@
 //
 // Work happens in `step`, nowhere else: sending only appends to the queue, so a call into the fabric returns at once.
 
+import { LateQueue } from "../base/late-queue.ts";
+import { Random } from "../base/random.ts";
 import { SMP_VL } from "../mad/packet.ts";
 import { Lrh } from "../spec/ib/headers.ts";
-import { isMulticastLid, PhysState } from "../spec/ib/numbers.ts";
+import { PhysState } from "../spec/ib/numbers.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
 import { CaNode, type CaOptions } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
-import { DEFAULT_BUDGET, MAX_QUEUED_DATA, MAX_QUEUED_VL15 } from "./limits.ts";
+import { DEFAULT_BUDGET, MAX_QUEUED, MAX_QUEUED_DATA, MAX_QUEUED_VL15 } from "./limits.ts";
 import { type Cable, Link } from "./link.ts";
+import { CORRUPTED, faultsProblem, isFaulty, type LinkFaults, LOST, meetFaults } from "./link-faults.ts";
 import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
+import { count, countPacket } from "./port-counts.ts";
 import { DeliveryQueue, type PacketDelivery } from "./queue.ts";
 import { SwitchNode, type SwitchOptions } from "./switch-node.ts";
 import { MulticastTracer } from "./trace.ts";
@@ -45,6 +49,11 @@ export class Fabric {
   readonly multicastTracer: MulticastTracer = new MulticastTracer();
   readonly #nodes: Set<FabricNode> = new Set();
   readonly #byGuid: Map<bigint, FabricNode> = new Map();
+  readonly #random: Random;
+  /** Links with faults. */
+  #faultyCount = 0;
+  /** Packets in long cables. */
+  readonly #late: LateQueue<PacketDelivery> = new LateQueue();
   /** Switches with an agent or a trap to repeat. */
   readonly #watched: Set<SwitchNode> = new Set();
   readonly #links: Set<Link> = new Set();
@@ -57,6 +66,11 @@ export class Fabric {
   /** Before then `step` has nothing to do. */
   #dueNs = 0;
   #nowNs = 0;
+
+  /** @param random decides which packets faulty cables lose and corrupt */
+  constructor(random: Random = new Random(1)) {
+    this.#random = random;
+  }
 
   /** Changes whenever a forwarding table, a LID, a state or a link changes. */
   get epoch(): number {
@@ -74,6 +88,14 @@ export class Fabric {
   }
   get queued(): number {
     return this.#queue.length;
+  }
+
+  get random(): Random {
+    return this.#random;
+  }
+  /** True if a link has faults: data has to ask its way for them. */
+  get hasFaults(): boolean {
+    return this.#faultyCount > 0;
   }
 
   bumpEpoch(): void {
@@ -137,7 +159,22 @@ export class Fabric {
     return link;
   }
 
+  /**
+   * Says what is wrong with a cable from now on, for management packets and data alike; undefined mends it.
+   * @throws if a value is out of bounds
+   */
+  setFaults(link: Link, faults: LinkFaults | undefined): void {
+    const problem = faults === undefined ? undefined : faultsProblem(faults);
+    if (problem !== undefined) throw new Error(problem);
+    if (!this.#links.has(link)) throw new Error("invariant: faults of a link of this fabric");
+    if (link.faults !== undefined) this.#faultyCount--;
+    link.faults = faults !== undefined && isFaulty(faults) ? faults : undefined;
+    if (link.faults !== undefined) this.#faultyCount++;
+    this.bumpEpoch();
+  }
+
   disconnect(link: Link): void {
+    this.setFaults(link, undefined);
     link.goDown();
     link.a.link = undefined;
     link.b.link = undefined;
@@ -165,6 +202,7 @@ export class Fabric {
   step(nowNs: number, budget: number = DEFAULT_BUDGET): number {
     this.#nowNs = nowNs;
     if (nowNs < this.#dueNs) return 0;
+    this.#enqueueLate(nowNs);
     let done = 0;
     do {
       while (done < budget) {
@@ -186,7 +224,7 @@ export class Fabric {
   /** When `step` has something to do: now if packets are queued, Infinity if nothing is pending. */
   nextDeadlineNs(): number {
     if (this.#queue.length > 0) return this.#nowNs;
-    let earliestNs = Number.POSITIVE_INFINITY;
+    let earliestNs = this.#late.dueNs;
     for (const node of this.#watched) earliestNs = Math.min(earliestNs, node.nextDeadlineNs());
     return earliestNs;
   }
@@ -207,11 +245,14 @@ export class Fabric {
     }
     countPacket(port, view, "xmit");
     port.observer?.(packet, true);
+    const peer = link.other(port);
+    const delayNs = link.faults === undefined ? 0 : meetFaults(link.faults, link.counts, this.#random);
+    if (delayNs === CORRUPTED) count(peer, PortCounter.rcvErrors);
+    if (delayNs === LOST || delayNs === CORRUPTED) return;
     if (link.impairment?.(packet, port) === true) {
-      link.lost++;
+      link.counts.lost++;
       return;
     }
-    const peer = link.other(port);
     if (isVl15 ? peer.queuedVl15 >= MAX_QUEUED_VL15 : peer.queuedData >= MAX_QUEUED_DATA) {
       // VL 15 has no flow control and is lost at the receiver; other lanes wait for credits and are lost at the sender
       if (isVl15) count(peer, PortCounter.vl15Dropped);
@@ -219,7 +260,27 @@ export class Fabric {
       this.counts.overflowed++;
       return;
     }
-    this.#enqueue({ kind: "packet", port: peer, packet, isVl15, isLocal: false, hops, visited });
+    const delivery: PacketDelivery = { kind: "packet", port: peer, packet, isVl15, isLocal: false, hops, visited };
+    if (delayNs > 0) this.#delay(delivery, delayNs);
+    else this.#enqueue(delivery);
+  }
+
+  /** Packets come out of their long cables. */
+  #enqueueLate(nowNs: number): void {
+    while (this.#late.dueNs <= nowNs) {
+      const delivery = this.#late.shift();
+      if (delivery !== undefined) this.#enqueue(delivery);
+    }
+  }
+
+  /** A long cable has room for as many packets as the queue behind it. */
+  #delay(delivery: PacketDelivery, delayNs: number): void {
+    if (this.#late.length >= MAX_QUEUED) {
+      this.counts.overflowed++;
+      return;
+    }
+    this.#late.push(this.#nowNs + delayNs, delivery);
+    this.#dueNs = Math.min(this.#dueNs, this.#late.dueNs);
   }
 
   /** `port` sends `packet` to itself: a CA to its own LID, a switch's port 0 to wherever its tables say. */
@@ -262,31 +323,4 @@ export class Fabric {
     port.observer?.(packet, false);
     port.node.receive(delivery);
   }
-}
-
-function count(port: Port, slot: number, by = 1): void {
-  port.counters[slot] = (port.counters[slot] ?? 0) + by;
-}
-
-const COUNTERS = {
-  xmit: {
-    data: PortCounter.xmitData,
-    packets: PortCounter.xmitPackets,
-    unicast: PortCounter.unicastXmitPackets,
-    multicast: PortCounter.multicastXmitPackets,
-  },
-  rcv: {
-    data: PortCounter.rcvData,
-    packets: PortCounter.rcvPackets,
-    unicast: PortCounter.unicastRcvPackets,
-    multicast: PortCounter.multicastRcvPackets,
-  },
-} as const;
-
-/** Counts a packet as 16.1.3.5 does: words from the LRH to the ICRC. */
-function countPacket(port: Port, view: DataView, direction: "xmit" | "rcv"): void {
-  const slots = COUNTERS[direction];
-  count(port, slots.data, Lrh.packetLength.get(view, 0));
-  count(port, slots.packets);
-  count(port, isMulticastLid(Lrh.dlid.get(view, 0)) ? slots.multicast : slots.unicast);
 }

@@ -1,6 +1,7 @@
 // The fabric a device domain starts with: one switch, every HCA on a port of its own, a subnet manager behind the switch's
 // port 0 or none. Hot-plugging an HCA takes the next free port.
 
+import type { Random } from "../base/random.ts";
 import type { EndpointFactory, ManagementEndpoint } from "../mad/endpoint.ts";
 import type { CaPort } from "./ca-port.ts";
 import { type AddCaOptions, DomainFabric } from "./domain-fabric.ts";
@@ -17,6 +18,8 @@ export interface LabFabricOptions {
   readonly switchGuid?: bigint | undefined;
   /** NodeDescription of the switch; default "vhca switch". */
   readonly switchDescription?: string | undefined;
+  /** Of what faulty cables lose. */
+  readonly random?: Random | undefined;
   /** Where default node GUIDs begin; default 0x0002c90200000010. */
   readonly firstCaGuid?: bigint | undefined;
 }
@@ -31,7 +34,7 @@ export class LabFabric extends DomainFabric {
   #nextCaGuid: bigint;
 
   constructor(options: LabFabricOptions = {}) {
-    super();
+    super(options.random);
     this.#nextCaGuid = options.firstCaGuid ?? FIRST_CA_GUID;
     this.switch = this.fabric.addSwitch({
       guid: options.switchGuid ?? DEFAULT_SWITCH_GUID,

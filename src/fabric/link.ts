@@ -5,9 +5,10 @@ import type { Field } from "../base/layout.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
+import type { LinkCounts, LinkFaults } from "./link-faults.ts";
 import type { Port } from "./port.ts";
 
-/** Decides whether a packet that leaves `from` is lost on the way. */
+/** Decides whether a management packet that leaves `from` is lost on the way. */
 export type Impairment = (packet: Uint8Array, from: Port) => boolean;
 
 /** What a cable carries, as bit masks of PortInfo.LinkWidth* and LinkSpeed*: its ports agree on no more. */
@@ -22,10 +23,11 @@ export class Link {
   readonly a: Port;
   readonly b: Port;
   readonly cable: Cable;
-  /** Loses packets on purpose; for tests and faults. */
+  /** Loses chosen management packets; for tests. */
   impairment: Impairment | undefined = undefined;
-  /** Packets lost to the impairment. */
-  lost = 0;
+  /** What is wrong with the cable for all packets; `Fabric.setFaults` sets it. */
+  faults: LinkFaults | undefined = undefined;
+  readonly counts: LinkCounts = { lost: 0, corrupted: 0, delayed: 0 };
   /** False while somebody has pulled the cable. */
   #isPlugged = true;
 

@@ -20,6 +20,7 @@ import type { Fabric } from "./fabric.ts";
 import { MAX_HOPS, MAX_NODE_PORTS } from "./limits.ts";
 import { FabricNode } from "./node.ts";
 import { Port } from "./port.ts";
+import { count } from "./port-counts.ts";
 import type { PacketDelivery } from "./queue.ts";
 import { outputPort } from "./trace.ts";
 import { TrapSender } from "./trap-sender.ts";
@@ -74,10 +75,6 @@ const EXTERNAL_PORT: PortInfoValues = {
   localPhyErrors: ERROR_THRESHOLD,
   overrunErrors: ERROR_THRESHOLD,
 };
-
-function count(port: Port, slot: number): void {
-  port.counters[slot] = (port.counters[slot] ?? 0) + 1;
-}
 
 export class SwitchNode extends FabricNode implements ManagementPort {
   readonly type = NodeType.SWITCH;

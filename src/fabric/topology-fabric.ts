@@ -6,6 +6,7 @@ import type { CaNode } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
 import { type AddCaOptions, DomainFabric } from "./domain-fabric.ts";
 import type { Link } from "./link.ts";
+import type { LinkFaults } from "./link-faults.ts";
 import type { Port } from "./port.ts";
 import type { SwitchNode } from "./switch-node.ts";
 import { addPhantom, buildTopology } from "./topology/build.ts";
@@ -25,6 +26,8 @@ interface Plug {
   readonly number: number;
   readonly peer: Port;
   readonly link: Link;
+  /** As they were when the host's node was last replaced. */
+  faults: LinkFaults | undefined;
 }
 
 /** A host of the topology, and what stands in its place now. */
@@ -45,8 +48,8 @@ export class TopologyFabric extends DomainFabric {
 
   /** @throws TopologyError if it cannot be built, or has no switch for the subnet manager */
   constructor({ topology, subnetManager, random }: TopologyFabricOptions) {
-    super();
-    const { switches, hosts, guids } = buildTopology(this.fabric, topology, random);
+    super(random);
+    const { switches, hosts, guids } = buildTopology(this.fabric, topology);
     this.switches = switches;
     this.#guids = guids;
     for (const host of topology.nodes) {
@@ -65,7 +68,7 @@ export class TopologyFabric extends DomainFabric {
   addCa({ name = "", ...options }: AddCaOptions): CaPort {
     const place = this.#findPlace(name);
     if (options.nodeGuid !== undefined && options.nodeGuid !== place.guid) this.assertGuidIsFree(options.nodeGuid);
-    this.fabric.removeNode(place.ca);
+    this.#unplug(place);
     place.ca = this.fabric.addCa({
       ...options,
       nodeGuid: options.nodeGuid ?? place.guid,
@@ -82,8 +85,8 @@ export class TopologyFabric extends DomainFabric {
   /** The HCA's host is a phantom again. */
   removeCa(port: CaPort): void {
     const place = [...this.#places.values()].find(({ ca }) => ca === port.node);
-    this.fabric.removeNode(port.node);
     if (place === undefined) return;
+    this.#unplug(place);
     place.hca = undefined;
     place.ca = addPhantom(this.fabric, place.host, place.guid);
     for (const plug of place.plugs) {
@@ -107,16 +110,27 @@ export class TopologyFabric extends DomainFabric {
     );
   }
 
+  /** Takes the host's node away and remembers what its cables are like. */
+  #unplug({ ca, plugs }: Place): void {
+    for (const plug of plugs) {
+      const { link } = plug.peer;
+      if (link?.other(plug.peer).node === ca) plug.faults = link.faults;
+    }
+    this.fabric.removeNode(ca);
+  }
+
   /** The cable as it was, with what is wrong with it. */
-  #plugIn(port: Port, { peer, link }: Plug): void {
+  #plugIn(port: Port, { peer, link, faults }: Plug): void {
     if (peer.link !== undefined || this.fabric.findNode(peer.node.guid) !== peer.node) return;
-    this.fabric.connect(port, peer, link.cable).impairment = link.impairment;
+    this.fabric.setFaults(this.fabric.connect(port, peer, link.cable), faults);
   }
 }
 
 const plugsOf = (ca: CaNode): Plug[] =>
   ca.ports.flatMap((port) =>
-    port?.link === undefined ? [] : [{ number: port.number, peer: port.link.other(port), link: port.link }],
+    port?.link === undefined
+      ? []
+      : [{ number: port.number, peer: port.link.other(port), link: port.link, faults: port.link.faults }],
   );
 
 /** GUID of the port that an HCA has of its host; not kept with a node GUID of its own. */

@@ -1,12 +1,17 @@
 // Follows a packet's way through the switches without sending one: which end port does a LID reach? This is what the
 // short path stands on, so it obeys the same tables and states as a packet would, and it allocates nothing.
 
+import type { Random } from "../base/random.ts";
 import { PortKind, type SwitchAttributes } from "../mad/attributes.ts";
 import { isMulticastLid } from "../spec/ib/numbers.ts";
+import { PortCounter } from "../spec/ib/port-counters.ts";
 import { LFT_DISCARD, MFT_POSITION_PORTS } from "../spec/mad/numbers.ts";
 import { SwitchInfo } from "../spec/mad/sm-attributes.ts";
 import { MAX_HOPS } from "./limits.ts";
+import type { Link } from "./link.ts";
+import { CORRUPTED, type LinkFaults, LOST, meetFaults } from "./link-faults.ts";
 import type { Port } from "./port.ts";
+import { count } from "./port-counts.ts";
 
 /** Nothing there that could receive. */
 export const NOWHERE = -1;
@@ -16,14 +21,34 @@ export function outputPort(tables: SwitchAttributes, dlid: number): number {
   return dlid > SwitchInfo.linearFdbTop.get(tables.info, 0) ? LFT_DISCARD : tables.linear.portOf(dlid);
 }
 
+/** What the walk that came last has met. */
+const walk = { hasFaults: false, delayNs: 0 };
+
 /** The end port, or trunk to another engine, that a packet from `from` to unicast `dlid` reaches, as `Port.index`, or NOWHERE. */
-export function traceUnicast(from: Port, dlid: number): number {
+export const traceUnicast = (from: Port, dlid: number): number => walkUnicast(from, dlid, undefined);
+
+/** Whether a cable on that way has faults. */
+export function crossesFaults(from: Port, dlid: number): boolean {
+  walkUnicast(from, dlid, undefined);
+  return walk.hasFaults;
+}
+
+/** Sends a packet of data through the cables on that way: the nanoseconds that it takes, or LOST. Counted at each cable. */
+export function passFaults(from: Port, dlid: number, random: Random): number {
+  return walkUnicast(from, dlid, random) === NOWHERE ? LOST : walk.delayNs;
+}
+
+/** @param random decides, if given, what the cables do to the packet */
+function walkUnicast(from: Port, dlid: number, random: Random | undefined): number {
+  walk.hasFaults = false;
+  walk.delayNs = 0;
   if (!from.isActive) return NOWHERE;
   if (from.ownsLid(dlid)) return from.index;
   let port: Port = from;
   for (let hops = 0; hops < MAX_HOPS; hops++) {
     const next: Port | undefined = port.peer;
     if (next === undefined || !port.isActive || !next.canReceiveData) return NOWHERE;
+    if (port.link?.faults !== undefined && !crossCable(port.link.faults, port.link, next, random)) return NOWHERE;
     if (next.kind === PortKind.CA) return next.ownsLid(dlid) ? next.index : NOWHERE;
     const tables = next.node.switch;
     // The cable leads to another engine: what it reaches there is for that one to say.
@@ -36,36 +61,74 @@ export function traceUnicast(from: Port, dlid: number): number {
   return NOWHERE;
 }
 
+/** One cable with faults; false if the packet ends there. */
+function crossCable(faults: LinkFaults, link: Link, arrival: Port, random: Random | undefined): boolean {
+  walk.hasFaults = true;
+  if (random === undefined) return true;
+  const outcome = meetFaults(faults, link.counts, random);
+  if (outcome === CORRUPTED) count(arrival, PortCounter.rcvErrors);
+  if (outcome < 0) return false;
+  walk.delayNs += outcome;
+  return true;
+}
+
 /** State of multicast walks, kept so that none of them allocates. */
 export class MulticastTracer {
   /** Switch ports still to enter; as long as the longest walk so far needed. */
   readonly #pending: Port[] = [];
+  /** Time that the packet has taken to each of them. */
+  readonly #pendingNs: number[] = [];
+  #random: Random | undefined = undefined;
+  #delaysNs: Float64Array | undefined = undefined;
   #pendingCount = 0;
   #stamp = 0;
   #count = 0;
 
   /** The end ports and trunks a multicast packet from `from` to `dlid` reaches, into `out`; returns how many. */
   trace(from: Port, dlid: number, out: Int32Array): number {
+    this.#random = undefined;
+    this.#delaysNs = undefined;
+    return this.#walk(from, dlid, out);
+  }
+
+  /** Sends a packet of data that way through the cables: who still gets it into `out`, and after what time into `delaysNs`. */
+  pass(from: Port, dlid: number, random: Random, out: Int32Array, delaysNs: Float64Array): number {
+    this.#random = random;
+    this.#delaysNs = delaysNs;
+    return this.#walk(from, dlid, out);
+  }
+
+  #walk(from: Port, dlid: number, out: Int32Array): number {
     if (!from.isActive || !isMulticastLid(dlid)) return 0;
     this.#stamp++;
     this.#count = 0;
     this.#pendingCount = 0;
-    this.#enter(from.peer, from, out);
+    this.#enter(from, 0, from, out);
     while (this.#pendingCount > 0) {
       const arrival = this.#pending[--this.#pendingCount];
-      if (arrival !== undefined && arrival.node.visitStamp !== this.#stamp) this.#replicate(arrival, from, dlid, out);
+      const takenNs = this.#pendingNs[this.#pendingCount] ?? 0;
+      if (arrival !== undefined && arrival.node.visitStamp !== this.#stamp) this.#replicate(arrival, takenNs, from, dlid, out);
     }
     return this.#count;
   }
 
-  /** The packet arrives at `next`: one more receiver, or one more switch to visit. */
-  #enter(next: Port | undefined, from: Port, out: Int32Array): void {
-    if (next === undefined || next === from || !next.canReceiveData) return;
-    if (next.node.switch !== undefined) this.#pending[this.#pendingCount++] = next;
-    else if (this.#count < out.length) out[this.#count++] = next.index;
+  /** The packet leaves `egress` after `takenNs`: one more receiver, or one more switch to visit. */
+  #enter(egress: Port, takenNs: number, from: Port, out: Int32Array): void {
+    const { link } = egress;
+    const next = link?.other(egress);
+    if (link === undefined || next === undefined || next === from || !next.canReceiveData) return;
+    walk.delayNs = takenNs;
+    if (link.faults !== undefined && !crossCable(link.faults, link, next, this.#random)) return;
+    if (next.node.switch !== undefined) {
+      this.#pendingNs[this.#pendingCount] = walk.delayNs;
+      this.#pending[this.#pendingCount++] = next;
+    } else if (this.#count < out.length) {
+      if (this.#delaysNs !== undefined) this.#delaysNs[this.#count] = walk.delayNs;
+      out[this.#count++] = next.index;
+    }
   }
 
-  #replicate(arrival: Port, from: Port, dlid: number, out: Int32Array): void {
+  #replicate(arrival: Port, takenNs: number, from: Port, dlid: number, out: Int32Array): void {
     const { node } = arrival;
     node.visitStamp = this.#stamp;
     if (node.switch === undefined) return;
@@ -76,7 +139,7 @@ export class MulticastTracer {
         const number = position * MFT_POSITION_PORTS + (31 - Math.clz32(mask & -mask));
         mask &= mask - 1;
         const egress = node.ports[number];
-        if (egress !== undefined && egress !== arrival && egress.isActive) this.#enter(egress.peer, from, out);
+        if (egress !== undefined && egress !== arrival && egress.isActive) this.#enter(egress, takenNs, from, out);
       }
     }
   }

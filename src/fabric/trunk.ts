@@ -10,6 +10,7 @@ import { FabricNode } from "./node.ts";
 import { Port } from "./port.ts";
 import type { PacketDelivery } from "./queue.ts";
 import { ResolveCache } from "./resolve-cache.ts";
+import { passFaults } from "./trace.ts";
 
 /** What the trunk hands to the other engine. */
 export interface TrunkCarrier {
@@ -75,9 +76,15 @@ export class Trunk extends FabricNode {
     return this.#cache.resolve(dlid);
   }
 
-  /** The same for multicast, into `out`; returns how many. */
-  resolveMulticast(dlid: number, out: Int32Array): number {
-    return this.fabric.multicastTracer.trace(this.port, dlid, out);
+  /** Sends a packet of data that has come from the other end through the cables here: the nanoseconds that it takes, or LOST. */
+  passFaults(dlid: number): number {
+    return this.fabric.hasFaults ? passFaults(this.port, dlid, this.fabric.random) : 0;
+  }
+
+  /** The same for multicast: who gets it into `out`, and after what time; returns how many. */
+  passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
+    const { multicastTracer, random } = this.fabric;
+    return multicastTracer.pass(this.port, dlid, random, out, delaysNs);
   }
 
   receive(delivery: PacketDelivery): void {

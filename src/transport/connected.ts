@@ -77,7 +77,7 @@ function findPeer(qp: QueuePair): QueuePair | undefined {
 function lookUpPeer(qp: QueuePair): QueuePair | undefined {
   const { rlid, remoteQpn } = qp.attributes;
   // A message that has begun on the short path ends there.
-  qp.needsPackets = !qp.isTransferring && qp.port.needsPackets(rlid);
+  qp.needsPackets = !qp.isTransferring && qp.port.needsPackets(rlid, qp.service === Service.RC);
   if (qp.needsPackets) return undefined;
   const port = qp.port.isActive ? qp.port.peer(rlid) : undefined;
   if (port === undefined || !port.isActive) {

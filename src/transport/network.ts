@@ -1,8 +1,9 @@
 // All HCA ports that this engine carries messages between: the end ports of a fabric by their number.
 
+import { LatePackets } from "./packets/late-packets.ts";
 import { Loopback } from "./packets/loopback.ts";
 import type { PacketInlet } from "./packets/receive.ts";
-import { receivePackets } from "./packets/receive.ts";
+import { receiveLate, receivePackets } from "./packets/receive.ts";
 import type { PacketLane } from "./packets/ring.ts";
 import { type PacketSink, PortTap } from "./packets/tap.ts";
 import type { AdapterPort } from "./port.ts";
@@ -16,12 +17,12 @@ export class Network {
   epoch = 0;
   /** Packets that ended nowhere. */
   readonly counts = { malformed: 0, unroutable: 0 };
-  /** Where packets between ports of this engine go, made when some are wanted for the first time: answers may be owed long after. */
-  loopback: PacketLane | undefined = undefined;
   /** All messages go as packets, not only those of tapped ports. */
   isForced = false;
   #tapCount = 0;
   #loop: Loopback | undefined = undefined;
+  #loopback: PacketLane | undefined = undefined;
+  #late: LatePackets | undefined = undefined;
   readonly #lanes: (PacketLane | undefined)[] = [];
   readonly #inlets: PacketInlet[] = [];
 
@@ -62,9 +63,35 @@ export class Network {
     return answer <= FIRST_LANE ? this.#lanes[FIRST_LANE - answer] : undefined;
   }
 
+  /** Where packets between ports of this engine go; made when some are wanted for the first time, and kept: answers may be owed long after. */
+  get loopback(): PacketLane {
+    this.#loopback ??= this.#openLoopback();
+    return this.#loopback;
+  }
+
+  /** Another net in its place, which delivers what comes out of it by itself. */
+  set loopback(lane: PacketLane) {
+    this.#loopback = lane;
+  }
+
+  /** Packets in cables that take a while. */
+  get late(): LatePackets {
+    this.#late ??= new LatePackets();
+    return this.#late;
+  }
+
+  /** No more of them can be taken now. */
+  get isLateFull(): boolean {
+    return this.#late?.isFull === true;
+  }
+
+  /** When the next of them arrives; Infinity if none is under way. */
+  nextDeadlineNs(): number {
+    return this.#late?.dueNs ?? Number.POSITIVE_INFINITY;
+  }
+
   /** From now on also messages between ports of this engine go as packets. */
   forcePackets(): void {
-    this.#openLoopback();
     this.isForced = true;
     this.epoch++;
   }
@@ -72,7 +99,6 @@ export class Network {
   /** From now on `sink` is given what the port sends and receives, and that goes as packets (packets/tap.ts). */
   tap(port: AdapterPort, sink: PacketSink): void {
     this.untap(port);
-    this.#openLoopback();
     port.tap = new PortTap(sink);
     this.#tapCount++;
     this.epoch++;
@@ -86,21 +112,20 @@ export class Network {
     this.epoch++;
   }
 
-  /** True if some messages between ports of this engine have to go as packets. */
+  /** True if some messages between ports of this engine have to go as packets whatever the cables between them are like. */
   get usesLoopback(): boolean {
     return this.isForced || this.#tapCount > 0;
   }
 
   /** True if packets are on their way from a port of this engine to another one. */
   get hasLoopbackPackets(): boolean {
-    return this.#loop?.ring.hasPackets === true;
+    return this.#loop?.ring.hasPackets === true || (this.#late?.length ?? 0) > 0;
   }
 
-  #openLoopback(): void {
-    if (this.loopback !== undefined) return;
+  #openLoopback(): PacketLane {
     this.#loop = new Loopback(this);
-    this.loopback = this.#loop.ring;
     this.addInlet(this.#loop);
+    return this.#loop.ring;
   }
 
   /** Packets that come in there are delivered by `receive`. */
@@ -110,7 +135,7 @@ export class Network {
 
   /** Takes packets that have arrived. Returns work done. */
   receive(nowNs: number): number {
-    let work = 0;
+    let work = this.#late === undefined ? 0 : receiveLate(this, this.#late, nowNs);
     for (let i = 0; i < this.#inlets.length; i++) work += receivePackets(this, this.#inlets[i]!, nowNs);
     return work;
   }

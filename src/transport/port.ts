@@ -44,13 +44,27 @@ export class AdapterPort {
     return this.adapter.network.portAt(this.wire.resolve(dlid));
   }
 
-  /** True if what is sent to a unicast LID has to go as packets: another engine serves it, or somebody wants to see them. */
-  needsPackets(dlid: number): boolean {
+  /**
+   * True if what is sent to a unicast LID has to go as packets: another engine serves it, somebody wants to see them, or a cable on
+   * the way has faults.
+   * @param isAnswered the way back counts, too
+   */
+  needsPackets(dlid: number, isAnswered = false): boolean {
     if (!this.isActive) return false;
     const { network } = this.adapter;
     const answer = this.ownsLid(dlid) ? this.wire.index : this.wire.resolve(dlid);
-    if (answer < 0 || !network.usesLoopback) return network.laneAt(answer) !== undefined;
-    return network.isForced || this.tap !== undefined || network.portAt(answer)?.tap !== undefined;
+    if (answer < 0) return network.laneAt(answer) !== undefined;
+    if (this.wire.hasFaultyFabric && (this.wire.crossesFaults(dlid) || (isAnswered && this.#isAnswerAtRisk(answer)))) return true;
+    return network.usesLoopback && (network.isForced || this.tap !== undefined || network.portAt(answer)?.tap !== undefined);
+  }
+
+  /** Whether a cable on the way from end port `index` to here has faults; each of this port's LIDs may be the one it answers to. */
+  #isAnswerAtRisk(index: number): boolean {
+    const peer = this.adapter.network.portAt(index);
+    if (peer === undefined || peer === this) return false;
+    const { lid, lmc } = this.wire;
+    for (let bits = 0; bits < 1 << lmc; bits++) if (peer.wire.crossesFaults(lid | bits)) return true;
+    return false;
   }
 
   /** Where packets to a unicast LID leave; undefined if none reach it at this time. */

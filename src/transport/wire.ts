@@ -30,6 +30,14 @@ export interface Wire {
    * many, at most `out.length`.
    */
   resolveMulticast(dlid: number, out: Int32Array): number;
+  /** True if some cable of the fabric has faults: only then the next three have something to say. */
+  readonly hasFaultyFabric: boolean;
+  /** Whether a cable on the way to unicast `dlid` loses, corrupts or delays packets. Must not allocate. */
+  crossesFaults(dlid: number): boolean;
+  /** Sends a packet of data through the cables on that way: the nanoseconds that it takes, or -1 if it is lost. Must not allocate. */
+  passFaults(dlid: number): number;
+  /** As `resolveMulticast`, but only those that a packet reaches that is sent now, with the time that it takes to each. */
+  passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number;
   /** Sends a management packet: LRH … payload, without ICRC and VCRC. The fabric keeps no reference to `packet`. */
   transmit(packet: Uint8Array): void;
 

@@ -6,6 +6,7 @@ import { SimClock } from "../../src/base/clock.ts";
 import { Random } from "../../src/base/random.ts";
 import { InProcessFabric, type InProcessGuest } from "../../src/domain/in-process-fabric.ts";
 import { LocalFabric } from "../../src/domain/local-fabric.ts";
+import { LabFabric } from "../../src/fabric/lab-fabric.ts";
 import { PhysState, PortState } from "../../src/spec/ib/numbers.ts";
 import { PortCounter } from "../../src/spec/ib/port-counters.ts";
 import { AccessFlag, activateUd, type Context, WorkCompletion } from "../../src/verbs/index.ts";
@@ -55,6 +56,7 @@ test("every HCA has a LID of its own and reaches every other one: on its engine 
 test("a cable that goes down at one end is down at the other; traffic takes the way over the third engine, and comes back", () => {
   const subnet = new Subnet(ENGINES);
   const before = subnet.reaches(0, 1);
+  assert.ok(subnet.fabric.fabric instanceof LabFabric);
   const { switch: first } = subnet.fabric.fabric;
   const cable = first.ports.find(({ link, number }) => number > 60 && link !== undefined)!;
   const downs = cable.counters[PortCounter.linkDowned] ?? 0;

@@ -11,7 +11,7 @@ import { type Budget, fuzz } from "./kit.ts";
 import { bend } from "./values.ts";
 
 /** Built without more ado, or an error of the one class. */
-function build(random: Random, budget: Budget, parse: () => Topology): Topology | undefined {
+function build(budget: Budget, parse: () => Topology): Topology | undefined {
   let topology: Topology;
   try {
     topology = parse();
@@ -24,7 +24,7 @@ function build(random: Random, budget: Budget, parse: () => Topology): Topology 
   // What is large takes long and is no different.
   if (topology.nodes.reduce((sum, { portCount }) => sum + portCount, 0) > 2000) return topology;
   const fabric = new Fabric();
-  buildTopology(fabric, topology, random);
+  buildTopology(fabric, topology);
   assert.equal(fabric.nodes.size, topology.nodes.length);
   assert.equal(fabric.links.size, topology.links.length);
   for (const { a, b, cable } of fabric.links) assert.ok((a.isLinkUp && b.isLinkUp) || cable.widths === 0);
@@ -89,9 +89,9 @@ fuzz("topology", (random, budget) => {
     write === yamlOf ? shape.nodes.toSorted((a, b) => (a.kind === b.kind ? 0 : a.kind === "switch" ? -1 : 1)) : shape.nodes,
   );
   assert.equal(right.links.length, shape.links.length);
-  build(random, budget, () => right);
-  build(random, budget, () => parseTopology(bent(random, text), "fuzz"));
-  build(random, budget, () => parseTopology(lines(random, text), "fuzz"));
+  build(budget, () => right);
+  build(budget, () => parseTopology(bent(random, text), "fuzz"));
+  build(budget, () => parseTopology(lines(random, text), "fuzz"));
   const name = bent(random, random.pick(SMALL));
   try {
     shapeTopology(name);

@@ -18,13 +18,18 @@ export const ALL_ACCESS =
 /** `npm run test:packets`: the tests that can are run a second time with every message cut into packets. */
 export const usesPackets = process.env.VHCA_TEST_PACKETS === "1";
 
-/** One guest with its driver and what most tests need. */
-export interface Guest {
+/** One guest with its driver and what most tests need, on any fabric. */
+export interface End {
   node: InProcessNode;
   device: Device;
-  wire: StubWire;
+  wire: { readonly lid: number };
   pd: number;
   cq: DriverCompletionQueue;
+}
+
+/** One of a test bed, where the wires are the test's own. */
+export interface Guest extends End {
+  wire: StubWire;
 }
 
 export interface TestBedOptions {
@@ -91,7 +96,7 @@ export class Buffer64 {
   readonly bytes: Buffer;
 
   constructor(
-    guest: Guest,
+    guest: End,
     length: number,
     options: { access?: number; virtualAddress?: bigint; pageBytes?: number; pd?: number } = {},
   ) {
@@ -115,14 +120,14 @@ export class Buffer64 {
   }
 }
 
-export function newQp(guest: Guest, service: number, options: Partial<QueuePairOptions> = {}): DriverQueuePair {
+export function newQp(guest: End, service: number, options: Partial<QueuePairOptions> = {}): DriverQueuePair {
   return new DriverQueuePair(guest.device, { service, pd: guest.pd, sendCq: guest.cq, receiveCq: guest.cq, ...options });
 }
 
 /** A connected pair of QPs, one on each guest (or both on one). */
 export function connect(
-  a: Guest,
-  b: Guest,
+  a: End,
+  b: End,
   service: number = Service.RC,
   connection: Partial<ConnectOptions> = {},
   options: Partial<QueuePairOptions> = {},
@@ -146,7 +151,7 @@ export function connect(
 }
 
 /** A datagram QP ready to send. */
-export function datagramQp(guest: Guest, qkey = 0x1234, options: Partial<QueuePairOptions> = {}): DriverQueuePair {
+export function datagramQp(guest: End, qkey = 0x1234, options: Partial<QueuePairOptions> = {}): DriverQueuePair {
   const qp = newQp(guest, Service.UD, options);
   qp.init({ qkey });
   qp.readyToReceive();

@@ -50,6 +50,21 @@ export class StubWire implements Wire {
     return count;
   }
 
+  readonly hasFaultyFabric = false;
+
+  crossesFaults(): boolean {
+    return false;
+  }
+
+  passFaults(): number {
+    return 0;
+  }
+
+  passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
+    delaysNs.fill(0);
+    return this.resolveMulticast(dlid, out);
+  }
+
   transmit(packet: Uint8Array): void {
     this.sent.push(packet.slice());
   }

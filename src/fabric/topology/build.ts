@@ -1,6 +1,5 @@
 // From paper to fabric: switches, hosts without VMs, cables.
 
-import type { Random } from "../../base/random.ts";
 import type { CaNode } from "../ca-node.ts";
 import type { Fabric } from "../fabric.ts";
 import type { Cable, Link } from "../link.ts";
@@ -21,10 +20,9 @@ export interface BuiltTopology {
 
 /**
  * Builds `topology` into `fabric`, every host a phantom.
- * @param random of the packets that are lost
  * @throws TopologyError if it cannot be built
  */
-export function buildTopology(fabric: Fabric, topology: Topology, random: Random): BuiltTopology {
+export function buildTopology(fabric: Fabric, topology: Topology): BuiltTopology {
   checkTopology(topology);
   const guids = new GuidPool(topology.nodes);
   const built: BuiltTopology = { switches: new Map(), hosts: new Map(), guids };
@@ -33,7 +31,7 @@ export function buildTopology(fabric: Fabric, topology: Topology, random: Random
     if (node.kind === "switch") built.switches.set(node.name, addSwitch(fabric, node, guid));
     else built.hosts.set(node.name, addPhantom(fabric, node, guid));
   }
-  for (const link of topology.links) addLink(fabric, link, built, random);
+  for (const link of topology.links) addLink(fabric, link, built);
   return built;
 }
 
@@ -59,11 +57,11 @@ export function addPhantom(fabric: Fabric, node: TopologyNode, nodeGuid: bigint)
   return ca;
 }
 
-function addLink(fabric: Fabric, link: TopologyLink, { switches, hosts }: BuiltTopology, random: Random): Link {
+function addLink(fabric: Fabric, link: TopologyLink, { switches, hosts }: BuiltTopology): Link {
   const [a, b] = link.ends.map(({ node, port }) => portOf(switches.get(node) ?? hosts.get(node), port)) as [Port, Port];
   const added = fabric.connect(a, b, cableOf(link));
-  const { loss = 0 } = link;
-  if (loss > 0) added.impairment = () => random.chance(loss);
+  const { loss = 0, corruption = 0, delayNs = 0 } = link;
+  fabric.setFaults(added, { loss, corruption, delayNs });
   return added;
 }
 

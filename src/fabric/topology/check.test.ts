@@ -41,7 +41,7 @@ test("each mistake is named with its line, what was expected and how to mend it"
     [topology([s1, n1], [link(end("n1", 1), end("s1", 5))]), /switch s1 has ports 1 to 4, got 5/],
     [topology([s1, n1], [link(end("n1", 1), end("s1", 0))]), /switch s1 has ports 1 to 4, got 0/],
     [topology([s1], [link(end("s1", 1), end("s1", 1))]), /port 1 of s1 has two cables \(the first one is in line 9\)/],
-    [topology([s1, n1], [link(end("n1", 1), end("s1", 1), { loss: 2 })]), /loss: expected a part of 1, such as 0.01, got 2/],
+    [topology([s1, n1], [link(end("n1", 1), end("s1", 1), { loss: 2 })]), /loss: expected a part of 1, from 0 to 1, got 2/],
     [topology(Array.from({ length: 49_152 }, (_, i) => ({ ...n1, name: `n${i}` }))), /at most 49151 .*got 49152/],
     [topology(Array.from({ length: 1100 }, (_, i) => ({ ...s1, name: `s${i}`, portCount: 254 }))), /at most 262144 ports/],
   ] as const) {

@@ -4,6 +4,7 @@ import { guidText } from "../../base/names.ts";
 import { Lid } from "../../spec/ib/numbers.ts";
 import { NODE_DESCRIPTION_BYTES } from "../../spec/mad/sm-attributes.ts";
 import { MAX_NODE_PORTS } from "../limits.ts";
+import { faultsProblem } from "../link-faults.ts";
 import { type LinkEnd, type Topology, TopologyError, type TopologyNode } from "./topology.ts";
 
 /** Hosts' ports and switches: each takes a unicast LID (IBA vol 1, 4.1.3). */
@@ -96,7 +97,7 @@ export const portGuidOf = (node: TopologyNode, nodeGuid: bigint, port: number): 
 
 function checkLinks({ source, links }: Topology, nodes: ReadonlyMap<string, TopologyNode>): void {
   const used = new Map<string, number | undefined>();
-  for (const { ends, loss, line } of links) {
+  for (const { ends, loss = 0, corruption = 0, delayNs = 0, line } of links) {
     for (const end of ends) {
       checkEnd(source, end, nodes, line);
       const key = `${end.node}:${end.port}`;
@@ -107,8 +108,9 @@ function checkLinks({ source, links }: Topology, nodes: ReadonlyMap<string, Topo
       }
       used.set(key, line);
     }
-    if (loss !== undefined && !(loss >= 0 && loss <= 1)) {
-      throw new TopologyError(source, line, `loss: expected a part of 1, such as 0.01, got ${loss}`);
+    const problem = faultsProblem({ loss, corruption, delayNs });
+    if (problem !== undefined) {
+      throw new TopologyError(source, line, problem);
     }
   }
 }

@@ -34,8 +34,12 @@ export interface TopologyLink {
   /** At most so many lanes, and so fast; what both ports can where nothing is said. */
   readonly width?: WidthName;
   readonly speed?: SpeedName;
-  /** Part of the management packets that get lost on the way, 0 to 1. */
+  /** Part of the packets that get lost on the way, 0 to 1. */
   readonly loss?: number;
+  /** Part of the others that arrive with a wrong CRC. */
+  readonly corruption?: number;
+  /** Time that a packet takes, one way. */
+  readonly delayNs?: number;
   readonly line?: number;
 }
 

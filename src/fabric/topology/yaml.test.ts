@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Random } from "../../base/random.ts";
 import { PortInfo } from "../../spec/mad/sm-attributes.ts";
 import { Fabric } from "../fabric.ts";
 import { buildTopology } from "./build.ts";
@@ -21,7 +20,7 @@ hosts:
   lonely:
 links:
   - [leaf:1, spine]
-  - { ends: [fat, spine:8], width: 1X, loss: 0.25 }
+  - { ends: [fat, spine:8], width: 1X, loss: 0.25, corruption: 0.5%, delay: 5us }
   - [fat, spine]
 `);
   assert.deepEqual(
@@ -44,13 +43,14 @@ links:
     links.map(({ ends }) => ends.map(({ node, port }) => `${node}:${port}`).join(" ")),
     ["n1:1 leaf:2", "m9:1 leaf:3", "m10:1 leaf:4", "m11:1 leaf:5", "leaf:1 spine:1", "fat:1 spine:8", "fat:2 spine:2"],
   );
-  assert.deepEqual([links[1]!.speed, links[5]!.width, links[5]!.loss, links[5]!.line], ["SDR", "1X", 0.25, 13]);
+  assert.deepEqual([links[1]!.speed, links[5]!.width, links[5]!.line], ["SDR", "1X", 13]);
+  assert.deepEqual([links[5]!.loss, links[5]!.corruption, links[5]!.delayNs], [0.25, 0.005, 5000]);
 });
 
 test("what is built: phantoms up at once, cables no faster than they are, some of them lossy", () => {
   const fabric = new Fabric();
   const text = "switches: {s: {ports: 4}}\nhosts: {a: {switch: s, width: 1X, speed: SDR}, b: {switch: s, loss: 1}, c: {}}";
-  const { hosts } = buildTopology(fabric, read(text), new Random(1));
+  const { hosts } = buildTopology(fabric, read(text));
   const [a, b, c] = ["a", "b", "c"].map((name) => hosts.get(name)!.ports[1]!);
   const rateOf = (port: typeof a) => [PortInfo.linkWidthActive.get(port!.info, 0), PortInfo.linkSpeedActive.get(port!.info, 0)];
   assert.deepEqual(
@@ -61,8 +61,8 @@ test("what is built: phantoms up at once, cables no faster than they are, some o
     ],
   );
   assert.deepEqual([a!.isLinkUp, b!.isLinkUp, c!.isLinkUp], [true, true, false]);
-  assert.equal(b!.link!.impairment?.(new Uint8Array(0), b!), true);
-  assert.equal(a!.link!.impairment, undefined);
+  assert.deepEqual(b!.link!.faults, { loss: 1, corruption: 0, delayNs: 0 });
+  assert.equal(a!.link!.faults, undefined);
 });
 
 test("each mistake is named with its line, what was expected and what was found", () => {
@@ -85,7 +85,9 @@ test("each mistake is named with its line, what was expected and what was found"
       /lab.yaml:4: port 2 of s has two cables \(the first one is in line 3/,
     ],
     ["hosts:\n  n: {switch: s, speed: EDR}\n", /lab.yaml:2: hosts.n.speed: .*"SDR"\|"DDR"/],
-    ["hosts:\n  n: {delay: 3}\n", /Unrecognized key: "delay"/],
+    ["hosts:\n  n: {latency: 3}\n", /Unrecognized key: "latency"/],
+    ["hosts:\n  n: {delay: 3}\n", /hosts.n.delay: expected a duration such as 250ns, 5us or 1.5ms, got 3/],
+    ["switches: {s: }\nhosts:\n  n: {switch: s, loss: 101%}\n", /lab.yaml:3: loss: expected a part of 1, from 0 to 1, got 1.01/],
     ["hosts:\n  'n[3-1]':\n", /lab.yaml:2: n\[3-1\]: expected a range of 1 to 49151 nodes/],
     ["hosts:\n  'n[1-2]': {guid: 5}\n", /lab.yaml:2: hosts n\[1-2\]: a range cannot have one GUID/],
     ["hosts:\n  'n[1-40000]':\n  'm[1-40000]':\n", /lab.yaml:3: m\[1-40000\]: expected at most 49151 nodes in all/],

@@ -10,10 +10,11 @@
 //   links:
 //     - [leaf1, spine]                           a cable between the next free ports
 //     - [fat:1, leaf1:36]                        NODE:PORT says which
-//     - { ends: [fat:2, spine:8], width: 1X, speed: SDR, loss: 0.01 }
+//     - { ends: [fat:2, spine:8], width: 1X, speed: SDR, loss: 0.01, corruption: 0.1%, delay: 5us }
 
 import { type Document, isMap, LineCounter, type Node, parseDocument } from "yaml";
 import { z } from "zod";
+import { parseDuration } from "../../base/duration.ts";
 import { MAX_LIDS } from "./check.ts";
 import { PortAllocator } from "./port-allocator.ts";
 import {
@@ -32,10 +33,19 @@ const DEFAULT_SWITCH_PORTS = 36;
 // Integers are read as BigInt, so that GUIDs keep all of their 64 bits.
 const integer = z.bigint({ error: "expected a whole number" }).transform(Number);
 const guid = z.bigint({ error: "expected a GUID such as 0x0002c90200000010" });
+const PART = "expected a part of 1, such as 0.01 or 1%";
+const percent = z
+  .string()
+  .regex(/^\d+(?:\.\d+)?%$/, PART)
+  .transform((text) => Number(text.slice(0, -1)) / 100);
+const part = z.union([z.number(), z.bigint().transform(Number), percent], { error: PART });
+const DURATION = "expected a duration such as 250ns, 5us or 1.5ms";
 const rate = {
   width: z.enum(Object.keys(WIDTHS) as [WidthName]).optional(),
   speed: z.enum(Object.keys(SPEEDS) as [SpeedName]).optional(),
-  loss: z.union([z.number(), z.bigint()], { error: "expected a part of 1, such as 0.01" }).transform(Number).optional(),
+  loss: part.optional(),
+  corruption: part.optional(),
+  delay: z.string({ error: DURATION }).transform(durationOf).optional(),
 };
 const end = z.string({ error: "expected NODE or NODE:PORT" });
 const ends = z.tuple([end, end], { error: "expected two ends: [NODE:PORT, NODE:PORT]" });
@@ -44,13 +54,21 @@ const node = { guid: guid.optional(), description: z.string().optional() };
 const Switch = z.strictObject({ ports: integer.optional(), ...node }).nullable();
 const Host = z.strictObject({ ports: integer.optional(), switch: end.optional(), ...node, ...rate }).nullable();
 const Link = z.union([ends.transform((both) => ({ ends: both })), z.strictObject({ ends, ...rate })], {
-  error: "expected [NODE:PORT, NODE:PORT] or { ends: [NODE:PORT, NODE:PORT], width: …, speed: …, loss: … }",
+  error:
+    "expected [NODE:PORT, NODE:PORT] or { ends: [NODE:PORT, NODE:PORT], width: …, speed: …, loss: …, corruption: …, delay: … }",
 });
 const File = z.strictObject(
   { switches: z.record(name, Switch).nullish(), hosts: z.record(name, Host).nullish(), links: z.array(Link).nullish() },
   { error: (issue) => (issue.code === "invalid_type" ? "expected switches:, hosts: and links:" : undefined) },
 );
 type File = z.output<typeof File>;
+
+function durationOf(text: string, context: z.RefinementCtx): number {
+  const ns = parseDuration(text);
+  if (ns !== undefined) return ns;
+  context.addIssue({ code: "custom", message: DURATION, input: text });
+  return z.NEVER;
+}
 
 /** @throws TopologyError with the line, what was expected there and what was found */
 export function parseYamlTopology(text: string, source: string): Topology {
@@ -117,7 +135,12 @@ function lineAt(document: Document.Parsed, path: readonly PropertyKey[], lines: 
   return 1;
 }
 
-type Rate = Pick<TopologyLink, "width" | "speed" | "loss">;
+type Rate = Pick<TopologyLink, "width" | "speed" | "loss" | "corruption" | "delayNs">;
+
+type CableKeys = Omit<Rate, "delayNs"> & { delay?: number | undefined };
+
+const rateOf = ({ delay, ...rate }: { [K in keyof CableKeys]?: CableKeys[K] | undefined }): Rate =>
+  given({ ...rate, delayNs: delay });
 
 /** Cable as it was written: its ends may leave the port open. */
 interface Wanted {
@@ -143,13 +166,13 @@ class Reader {
       this.#addNodes("switch", key, ports, rest, this.#lineOf(["switches", key]));
     }
     for (const [key, value] of Object.entries(hosts ?? {})) {
-      const { ports = 1, switch: at, guid, description, ...rate } = value ?? {};
+      const { ports = 1, switch: at, guid, description, ...cable } = value ?? {};
       const line = this.#lineOf(["hosts", key]);
       const names = this.#addNodes("host", key, ports, { guid, description }, line);
-      if (at !== undefined) for (const host of names) this.#wanted.push({ ends: [host, at], rate: given(rate), line });
+      if (at !== undefined) for (const host of names) this.#wanted.push({ ends: [host, at], rate: rateOf(cable), line });
     }
-    for (const [index, { ends, ...rate }] of (links ?? []).entries()) {
-      this.#wanted.push({ ends, rate: given(rate), line: this.#lineOf(["links", index]) });
+    for (const [index, { ends, ...cable }] of (links ?? []).entries()) {
+      this.#wanted.push({ ends, rate: rateOf(cable), line: this.#lineOf(["links", index]) });
     }
     const ports = new PortAllocator(this.#source, this.#nodes);
     for (const { ends, line } of this.#wanted) for (const each of ends) ports.claim(each, line);

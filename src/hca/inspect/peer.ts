@@ -22,7 +22,7 @@ export function peerProblem(qp: QueuePair): string | undefined {
   if (!qp.port.isActive) return `port ${qp.port.number} is not ACTIVE`;
   const port = qp.port.peer(rlid);
   // Another engine serves it: nothing of it can be seen from here.
-  if (port === undefined && qp.port.laneTo(rlid) !== undefined) return undefined;
+  if (port === undefined && qp.adapter.network.laneAt(qp.port.wire.resolve(rlid)) !== undefined) return undefined;
   if (port === undefined) return `no HCA answers at LID ${rlid}`;
   if (!port.isActive) return `the port at LID ${rlid} is not ACTIVE`;
   const peer = port.adapter.qps.find(remoteQpn);

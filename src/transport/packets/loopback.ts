@@ -23,9 +23,17 @@ export class Loopback implements PacketInlet {
   }
 
   /** What the sender, whose packet is in hand, reaches; its own receivers it has served itself. */
-  resolveMulticast(dlid: number, out: Int32Array): number {
-    const from = this.#network.portAt(this.#network.findLid(packet.slid));
-    return from === undefined ? 0 : from.wire.resolveMulticast(dlid, out);
+  resolveMulticast(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
+    const wire = this.#network.portAt(this.#network.findLid(packet.slid))?.wire;
+    if (wire === undefined) return 0;
+    if (wire.hasFaultyFabric) return wire.passFaultsToGroup(dlid, out, delaysNs);
+    delaysNs.fill(0);
+    return wire.resolveMulticast(dlid, out);
+  }
+
+  passFaults(): number {
+    const wire = this.#network.portAt(this.#network.findLid(packet.slid))?.wire;
+    return wire?.hasFaultyFabric === true ? wire.passFaults(packet.dlid) : 0;
   }
 
   handle(): void {}

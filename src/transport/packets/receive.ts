@@ -13,6 +13,7 @@ import { type AdapterPort, DEFAULT_PREFIX_HI, pkeysMatch } from "../port.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { scatterBytes } from "../scatter-list.ts";
 import { readDatagram } from "./datagrams.ts";
+import type { LatePackets } from "./late-packets.ts";
 import { LANE_HOPS_SHIFT, LANE_TAG_MASK, LaneTag, packet, parsePacket } from "./packet.ts";
 import { receiveRequest } from "./responder.ts";
 import { receiveResponse } from "./responses.ts";
@@ -34,20 +35,23 @@ export interface PacketInlet {
   readonly ring: PacketRing;
   /** What a packet to unicast `dlid` reaches from there, in the numbers of `Wire.resolve`. */
   resolve(dlid: number): number;
-  /** The same for multicast, as `Wire.resolveMulticast`. */
-  resolveMulticast(dlid: number, out: Int32Array): number;
+  /** The same for multicast, as `Wire.resolveMulticast`, and the nanoseconds that it takes the packet in hand to each. */
+  resolveMulticast(dlid: number, out: Int32Array, delaysNs: Float64Array): number;
+  /** What faulty cables do to the packet in hand on its way, as `Wire.passFaults`. */
+  passFaults(): number;
   /** Takes what is not data: a management packet, or word of the link itself. */
   handle(tag: number, hops: number, bytes: Uint8Array): void;
 }
 
 const receivers = new Int32Array(RECEIVERS_MAX);
+const delaysNs = new Float64Array(RECEIVERS_MAX);
 const qpns = new Int32Array(64);
 
 /** Takes some of the packets that wait in an inlet. Returns work done. */
 export function receivePackets(network: Network, inlet: PacketInlet, nowNs: number): number {
   const { ring } = inlet;
   let work = 0;
-  for (let i = 0; i < PACKETS_PER_TURN && ring.take(); i++) {
+  for (let i = 0; i < PACKETS_PER_TURN && !network.isLateFull && ring.take(); i++) {
     work += PACKET_COST_BYTES + ring.length;
     const tag = ring.tag & LANE_TAG_MASK;
     const hops = ring.tag >>> LANE_HOPS_SHIFT;
@@ -64,7 +68,7 @@ function receiveData(network: Network, inlet: PacketInlet, hops: number, nowNs: 
     network.counts.malformed++;
     return;
   }
-  if (isMulticastLid(packet.dlid)) receiveMulticast(network, inlet, hops);
+  if (isMulticastLid(packet.dlid)) receiveMulticast(network, inlet, hops, nowNs);
   else route(network, inlet, inlet.resolve(packet.dlid), hops, nowNs);
 }
 
@@ -72,7 +76,9 @@ function receiveData(network: Network, inlet: PacketInlet, hops: number, nowNs: 
 function route(network: Network, inlet: PacketInlet, target: number, hops: number, nowNs: number): void {
   const port = network.portAt(target);
   if (port !== undefined) {
-    deliver(port, nowNs);
+    const delayNs = port.wire.hasFaultyFabric ? inlet.passFaults() : 0;
+    if (delayNs === 0) deliver(port, nowNs);
+    else if (delayNs > 0) delay(network, target, nowNs + delayNs);
     return;
   }
   const lane = network.laneAt(target);
@@ -84,6 +90,30 @@ function forward(lane: PacketLane, ring: PacketRing, hops: number): boolean {
   ring.memory.bytes.copy(lane.memory.bytes, lane.at, ring.at, ring.at + ring.length);
   lane.commit(LaneTag.DATA | ((hops + 1) << LANE_HOPS_SHIFT));
   return true;
+}
+
+/** The packet in hand arrives there later. */
+function delay(network: Network, target: number, dueNs: number): void {
+  if (!network.late.keep(packet.memory, packet.at, packet.end - packet.at, target, dueNs)) network.counts.unroutable++;
+}
+
+/** Delivers packets that have been long enough in their cables. Returns work done. */
+export function receiveLate(network: Network, late: LatePackets, nowNs: number): number {
+  let work = 0;
+  for (let i = 0; i < PACKETS_PER_TURN; i++) {
+    const slot = late.take(nowNs);
+    if (slot < 0) break;
+    const length = late.lengthOf(slot);
+    work += PACKET_COST_BYTES + length;
+    // Who has the port's number now may be another HCA.
+    const port = parsePacket(late.memory, late.at(slot), length) ? network.portAt(late.targetOf(slot)) : undefined;
+    if (port === undefined) network.counts.unroutable++;
+    else if (isMulticastLid(packet.dlid)) deliverToMembers(port);
+    else if (port.ownsLid(packet.dlid)) deliver(port, nowNs);
+    else network.counts.unroutable++;
+    late.release(slot);
+  }
+  return work;
 }
 
 function deliver(port: AdapterPort, nowNs: number): void {
@@ -184,12 +214,13 @@ function giveDatagram(port: AdapterPort, target: QueuePair, payloadAt: number): 
   endReceive(port, target, scatterBytes(packet.memory, payloadAt, target.receiveList, receivingParty, datagram.length));
 }
 
-function receiveMulticast(network: Network, inlet: PacketInlet, hops: number): void {
-  const count = inlet.resolveMulticast(packet.dlid, receivers);
+function receiveMulticast(network: Network, inlet: PacketInlet, hops: number, nowNs: number): void {
+  const count = inlet.resolveMulticast(packet.dlid, receivers, delaysNs);
   for (let i = 0; i < count; i++) {
     const target = receivers[i]!;
     const port = network.portAt(target);
-    if (port !== undefined) deliverToMembers(port);
+    if (port !== undefined && delaysNs[i]! > 0) delay(network, target, nowNs + delaysNs[i]!);
+    else if (port !== undefined) deliverToMembers(port);
     else {
       const lane = network.laneAt(target);
       if (lane === undefined || hops >= MAX_MULTICAST_HOPS || !forward(lane, inlet.ring, hops)) network.counts.unroutable++;

@@ -1,5 +1,6 @@
 // Where packets of a queue pair leave, looked up again when the network has changed.
 
+import { Service } from "../../spec/ib/numbers.ts";
 import { AdapterCounter } from "../counters.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { Connection } from "./connection.ts";
@@ -20,7 +21,7 @@ export function laneOf(qp: QueuePair): PacketLane | undefined {
   c.networkEpoch = network.epoch;
   c.wireEpoch = wire.epoch;
   c.lane = findLane(qp);
-  c.isLeaving = c.lane !== undefined && !qp.port.needsPackets(qp.attributes.rlid);
+  c.isLeaving = c.lane !== undefined && !qp.port.needsPackets(qp.attributes.rlid, qp.service === Service.RC);
   return c.lane;
 }
 
