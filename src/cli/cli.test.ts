@@ -116,7 +116,12 @@ test("up, status, hca, fabric, down", () => {
       ["a", "b", "c"],
     );
     assert.match(vhca(["hca", "show", "b"], env).stdout, /node GUID +0x0002c9/);
-    assert.match(vhca(["fabric", "show"], env).stdout, /vhca switch/);
+    assert.match(vhca(["fabric", "show"], env).stdout, /s1 {2}switch.*\n├─ 1 ── a:1 {2}HCA/);
+    assert.match(vhca(["fabric", "show", "--table"], env).stdout, /a:1 +- +s1:1 /);
+    assert.match(vhca(["fabric", "show", "--dot"], env).stdout, /"a" -- "s1"/);
+    const [shown] = JSON.parse(vhca(["fabric", "show", "--json"], env).stdout) as { nodes: object[]; links: object[] }[];
+    assert.deepEqual([shown?.nodes.length, shown?.links.length], [4, 3]);
+    assert.match(vhca(["fabric", "show", "--dot", "--table"], env).stderr, /cannot be used with/);
     const file = join(folder, "all.pcapng");
     const captured = vhca(["capture", file, "--seconds", "0.3", "--json"], env);
     assert.equal(captured.status, 0, captured.stderr);

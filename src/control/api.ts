@@ -12,6 +12,7 @@
 //   GET    /v1/capture?port=NAME&port=…     → a pcapng stream: packets of these HCAs, of all if none is named, until DELETE
 //   DELETE /v1/capture                      → {} and the stream ends with what has been captured
 //   GET    /v1/fabric/nodes?from=N&limit=M  → Page<NodeView>: at most M (256) nodes from number N; `next` is where the rest begins
+//   GET    /v1/fabric/links?from=N&limit=M  → Page<LinkView>, likewise
 //   POST   /v1/stop                         → {} and the domain ends
 //
 // NUMBER and KEY are decimal or 0x…. What does not exist is answered 404 and ApiError, what makes no sense 400 and ApiError.
@@ -60,11 +61,11 @@ export const CaptureQuery = z.object({
   port: z.union([z.string().transform((name) => [name]), z.array(z.string())]).default([]),
 });
 
-/** Nodes of the fabric in one answer. */
-export const FABRIC_NODES_MAX = 1024;
-export const NodesQuery = z.object({
+/** Nodes, or links, of the fabric in one answer. */
+export const FABRIC_PAGE_MAX = 1024;
+export const FabricPageQuery = z.object({
   from: z.coerce.number().int().min(0).default(0),
-  limit: z.coerce.number().int().min(1).max(FABRIC_NODES_MAX).default(256),
+  limit: z.coerce.number().int().min(1).max(FABRIC_PAGE_MAX).default(256),
 });
 
 export type { HcaTree, SessionView } from "../domain/inspect.ts";

@@ -4,8 +4,9 @@ import { type IncomingMessage, request } from "node:http";
 import { NotFoundError, type Page } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { NodeView } from "../fabric/inspect.ts";
+import type { LinkView } from "../fabric/inspect-links.ts";
 import type { AddHca, ApiError, HcaTree, ObjectDetails, ObjectKind, Status } from "./api.ts";
-import { FABRIC_NODES_MAX } from "./api.ts";
+import { FABRIC_PAGE_MAX } from "./api.ts";
 
 const TIMEOUT_MS = 10_000;
 
@@ -41,14 +42,23 @@ export class ControlClient {
   }
 
   /** Every node of the fabric; asked for in parts. */
-  async fabricNodes(): Promise<NodeView[]> {
-    const nodes: NodeView[] = [];
+  fabricNodes(): Promise<NodeView[]> {
+    return this.#pages("nodes");
+  }
+
+  /** Every link of the fabric; asked for in parts. */
+  fabricLinks(): Promise<LinkView[]> {
+    return this.#pages("links");
+  }
+
+  async #pages<T>(kind: "nodes" | "links"): Promise<T[]> {
+    const items: T[] = [];
     for (let from: number | undefined = 0; from !== undefined; ) {
-      const page: Page<NodeView> = await this.#call("GET", `/v1/fabric/nodes?from=${from}&limit=${FABRIC_NODES_MAX}`);
-      nodes.push(...page.items);
+      const page: Page<T> = await this.#call("GET", `/v1/fabric/${kind}?from=${from}&limit=${FABRIC_PAGE_MAX}`);
+      items.push(...page.items);
       from = page.next;
     }
-    return nodes;
+    return items;
   }
 
   async removeHca(name: string): Promise<void> {

@@ -7,7 +7,7 @@ import { ZodError, z } from "zod";
 import { NotFoundError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { DomainHandle } from "../domain/domain-handle.ts";
-import { AddHca, type ApiError, CaptureQuery, NodesQuery, ObjectNumber, type Status, TreeQuery } from "./api.ts";
+import { AddHca, type ApiError, CaptureQuery, FabricPageQuery, ObjectNumber, type Status, TreeQuery } from "./api.ts";
 import { hcaSocketPath } from "./socket-paths.ts";
 
 export interface ControlOptions {
@@ -106,8 +106,12 @@ function addInspection(app: FastifyInstance, domain: DomainHandle): void {
     domain.tree(request.params.name, TreeQuery.parse(request.query).limit),
   );
   app.get("/v1/fabric/nodes", (request) => {
-    const { from, limit } = NodesQuery.parse(request.query);
-    return domain.fabricNodes(from, limit);
+    const { from, limit } = FabricPageQuery.parse(request.query);
+    return domain.fabric.nodes(from, limit);
+  });
+  app.get("/v1/fabric/links", (request) => {
+    const { from, limit } = FabricPageQuery.parse(request.query);
+    return domain.fabric.links(from, limit);
   });
   for (const kind of ["qp", "cq", "srq", "region"] as const) {
     app.get<{ Params: { name: string; number: string } }>(`/v1/hcas/:name/${kind}/:number`, (request) =>

@@ -9,6 +9,7 @@ import { guidText } from "../base/names.ts";
 import type { Random } from "../base/random.ts";
 import type { CaPort } from "../fabric/ca-port.ts";
 import { type FabricView, inspectNodes, type NodeView } from "../fabric/inspect.ts";
+import { inspectLinks, type LinkView } from "../fabric/inspect-links.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { TopologyFabric } from "../fabric/topology-fabric.ts";
@@ -48,6 +49,8 @@ const BUSY_POLLS = 10_000;
 const SWEEPS_PER_QUIET_HCA = 4;
 /** Nodes of the fabric described between two sweeps. */
 const NODES_AT_ONCE = 16;
+/** Links, which are small. */
+const LINKS_AT_ONCE = 128;
 /** Management packets carried in one sweep. */
 const FABRIC_BUDGET = 64;
 
@@ -290,6 +293,11 @@ export class DeviceDomain {
   /** A part of the fabric's nodes, in a bounded time. */
   inspectNodes(from: number, limit: number): Page<NodeView> {
     return inspectNodes(this.#fabric.fabric, from, Math.min(limit, NODES_AT_ONCE));
+  }
+
+  /** A part of the fabric's links, in a bounded time. */
+  inspectLinks(from: number, limit: number): Page<LinkView> {
+    return inspectLinks(this.#fabric.fabric, from, Math.min(limit, LINKS_AT_ONCE));
   }
 
   /**

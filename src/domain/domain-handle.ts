@@ -4,7 +4,6 @@ import { availableParallelism } from "node:os";
 import { type Listing, NotFoundError, type Page } from "../base/inspect.ts";
 import type { Log } from "../base/log.ts";
 import { guidText } from "../base/names.ts";
-import type { NodeView } from "../fabric/inspect.ts";
 import { checkHasSwitch, checkTopology } from "../fabric/topology/check.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { ListKind, ObjectDetails, ObjectKind, ObjectViews } from "../hca/inspect.ts";
@@ -13,6 +12,7 @@ import { Capture } from "./capture.ts";
 import type { HcaView } from "./device-domain.ts";
 import { ENGINES_MAX } from "./engine-fabric.ts";
 import { EngineHandle, newBell } from "./engine-handle.ts";
+import { FabricHandle } from "./fabric-handle.ts";
 import { type HcaDeviceView, type HcaTree, type InspectQuestion, LISTED_MAX } from "./inspect.ts";
 import { joinFabricViews } from "./join-views.ts";
 import type { DomainView, NewHca } from "./protocol.ts";
@@ -46,6 +46,8 @@ function assertBuildable(topology: Topology, sm: "builtin" | "none", engines: nu
 /** A running device domain. */
 export class DomainHandle {
   readonly #engines: EngineHandle[];
+  /** What can be seen and changed of the fabric. */
+  readonly fabric: FabricHandle;
   readonly #trunks: TrunkMemory;
   readonly #placed = new Map<string, Placed>();
   #capture: Capture | undefined;
@@ -73,6 +75,7 @@ export class DomainHandle {
       const place = { index, count };
       return new EngineHandle({ sm, routing, topology, cores, bell, place, trunks: others, sleepers }, options.log);
     });
+    this.fabric = new FabricHandle(this.#engines);
     this.ended = this.#end();
     this.ended.catch(() => {});
   }
@@ -121,26 +124,6 @@ export class DomainHandle {
       fabric: joinFabricViews(views.map(({ fabric }) => fabric)),
       engine,
     };
-  }
-
-  /**
-   * At most `limit` nodes of the fabric from number `from`; the engine makes them in parts, as it does a listing.
-   */
-  async fabricNodes(from: number, limit: number): Promise<Page<NodeView>> {
-    const [only, second] = this.#engines;
-    if (only === undefined || second !== undefined) {
-      // Over several engines there are few.
-      const { nodes } = (await this.describe()).fabric;
-      const next = from + limit;
-      return { count: nodes.length, items: nodes.slice(from, next), next: next < nodes.length ? next : undefined };
-    }
-    const items: NodeView[] = [];
-    for (let at = from; ; ) {
-      const page = await only.ask<Page<NodeView>>({ method: "nodes", from: at, limit: limit - items.length });
-      items.push(...page.items);
-      if (page.next === undefined || items.length >= limit) return { ...page, items };
-      at = page.next;
-    }
   }
 
   /**

@@ -45,11 +45,15 @@ export function newEngineFabric(
   return new LabFabric({
     random,
     switchGuid: DEFAULT_SWITCH_GUID + BigInt(index) * SWITCH_GUID_STEP,
+    switchName: switchName(index),
     switchDescription: index === 0 ? "vhca switch" : `vhca switch ${index + 1}`,
     firstCaGuid: FIRST_CA_GUID + BigInt(index) * CA_GUID_STEP,
     subnetManager: sm === "builtin" && index === 0 ? subnetManager({ ...options, random, maySwitchBeBehind }) : undefined,
   });
 }
+
+/** Name of the switch of engine `index`. */
+export const switchName = (index: number): string => `s${index + 1}`;
 
 /** The fabric of a topology, in a domain of one engine; guests may not invent switches behind the ports of its hosts. */
 export function newTopologyFabric(

@@ -52,6 +52,8 @@ function handle(request: EngineRequest): unknown {
       return { ...domain.describe(), engine: { ...countersObject(LoopCounter, counters), ...domain.lostPackets } };
     case "nodes":
       return domain.inspectNodes(request.from, request.limit);
+    case "links":
+      return domain.inspectLinks(request.from, request.limit);
     case "inspect":
       return domain.inspect(request.name, request.question);
     case "startCapture":

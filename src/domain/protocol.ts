@@ -48,6 +48,7 @@ export type EngineRequest =
   | { id: number; method: "removeHca"; name: string }
   | { id: number; method: "describe" }
   | { id: number; method: "nodes"; from: number; limit: number }
+  | { id: number; method: "links"; from: number; limit: number }
   | { id: number; method: "inspect"; name: string; question: InspectQuestion }
   | { id: number; method: "startCapture"; capture: CaptureOptions }
   | { id: number; method: "stopCapture" }

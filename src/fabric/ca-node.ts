@@ -79,6 +79,8 @@ export class CaNode extends FabricNode {
   readonly ports: readonly (CaPort | undefined)[];
   /** There is no VM: it answers for itself (phantom-host.ts). */
   isPhantom = false;
+  /** Name of the HCA that is this node, if one is. */
+  hca: string | undefined = undefined;
 
   /** @param nextIndex gives each port its dense number in the fabric. */
   constructor(fabric: Fabric, options: CaOptions, nextIndex: () => number) {

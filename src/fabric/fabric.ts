@@ -54,6 +54,7 @@ export class Fabric {
   #faultyCount = 0;
   /** Packets in long cables. */
   readonly #late: LateQueue<PacketDelivery> = new LateQueue();
+  readonly #byLabel: Map<string, FabricNode> = new Map();
   /** Switches with an agent or a trap to repeat. */
   readonly #watched: Set<SwitchNode> = new Set();
   readonly #links: Set<Link> = new Set();
@@ -132,6 +133,19 @@ export class Fabric {
     return this.#byGuid.get(guid);
   }
 
+  /** Gives a node the name by which people find it. @throws if another node has it */
+  nameNode(node: FabricNode, label: string): void {
+    if (this.#byLabel.has(label)) throw new Error(`there is a node named ${label} already`);
+    this.#byLabel.delete(node.label);
+    node.label = label;
+    this.#byLabel.set(label, node);
+  }
+
+  /** The node with this name. */
+  findLabel(label: string): FabricNode | undefined {
+    return this.#byLabel.get(label);
+  }
+
   /** Takes a node and its links away. */
   removeNode(node: FabricNode): void {
     for (const port of node.ports) if (port?.link !== undefined) this.disconnect(port.link);
@@ -145,6 +159,7 @@ export class Fabric {
     }
     if (node instanceof SwitchNode) this.#watched.delete(node);
     this.#nodes.delete(node);
+    if (this.#byLabel.get(node.label) === node) this.#byLabel.delete(node.label);
     if (this.#byGuid.get(node.guid) === node) this.#byGuid.delete(node.guid);
     this.bumpEpoch();
   }

@@ -21,18 +21,22 @@ export interface PortView {
   readonly smLid: number;
   /** Lanes × bit rate of the active link, as `4X DDR`. */
   readonly link: string;
-  /** GUID and port of the other end. */
-  readonly peer: { readonly node: string; readonly port: number } | undefined;
+  /** GUID, name and port of the other end. */
+  readonly peer: { readonly node: string; readonly name: string; readonly port: number } | undefined;
   /** Counters that are not zero. */
   readonly counters: Record<string, number>;
 }
 
 export interface NodeView {
   readonly type: string;
+  /** As commands call it: the topology's name, or that of the HCA. */
+  readonly name: string;
   readonly guid: string;
   readonly description: string;
   /** A host without a VM (fabric/phantom-host.ts). */
   readonly isPhantom: boolean;
+  /** Name of the HCA that is this host, if one is. */
+  readonly hca: string | undefined;
   /** Ports that have a cable, a LID or are enabled. */
   readonly ports: PortView[];
 }
@@ -56,8 +60,9 @@ export interface FabricView {
   readonly epoch: number;
 }
 
-const LANES: Readonly<Record<number, string>> = { 1: "1X", 2: "4X", 4: "8X", 8: "12X" };
-const SPEEDS: Readonly<Record<number, string>> = { 1: "SDR", 2: "DDR", 4: "QDR" };
+/** Names of PortInfo.LinkWidthActive and LinkSpeedActive. */
+export const WIDTH_NAMES: Readonly<Record<number, string>> = { 1: "1X", 2: "4X", 4: "8X", 8: "12X" };
+export const SPEED_NAMES: Readonly<Record<number, string>> = { 1: "SDR", 2: "DDR", 4: "QDR" };
 
 /** Nodes, and links, of a view. */
 export const VIEW_NODES_MAX = 128;
@@ -102,12 +107,17 @@ function inspectNode(node: FabricNode): NodeView {
   const ports = node.ports.filter((port) => port !== undefined && (port.link !== undefined || port.isEndPort));
   return {
     type: nameOf(NodeType, node.type),
+    name: labelOf(node),
     guid: guidText(node.guid),
     description: node.name,
     isPhantom: node instanceof CaNode && node.isPhantom,
+    hca: node instanceof CaNode ? node.hca : undefined,
     ports: ports.flatMap((port) => (port === undefined ? [] : [inspectPort(port)])),
   };
 }
+
+/** What a node is called; its description where nobody has named it. */
+export const labelOf = (node: FabricNode): string => (node.label === "" ? node.name : node.label);
 
 function inspectPort(port: Port): PortView {
   const width = PortInfo.linkWidthActive.get(port.info, 0);
@@ -119,8 +129,8 @@ function inspectPort(port: Port): PortView {
     physState: nameOf(PhysState, port.physState),
     lid: port.lid,
     smLid: port.smLid,
-    link: port.isLinkUp ? `${LANES[width] ?? width} ${SPEEDS[speed] ?? speed}` : "",
-    peer: peer === undefined ? undefined : { node: guidText(peer.node.guid), port: peer.number },
+    link: port.isLinkUp ? `${WIDTH_NAMES[width] ?? width} ${SPEED_NAMES[speed] ?? speed}` : "",
+    peer: peer === undefined ? undefined : { node: guidText(peer.node.guid), name: labelOf(peer.node), port: peer.number },
     counters: countersObject(PortCounter, port.counters, false),
   };
 }

@@ -14,6 +14,8 @@ export interface LabFabricOptions {
   readonly subnetManager?: EndpointFactory | undefined;
   /** Ports of the switch; default 64, at most 254. */
   readonly switchPorts?: number | undefined;
+  /** Name of the switch; default "s1". */
+  readonly switchName?: string | undefined;
   /** GUID of the switch; default 0x001405000000ff00. */
   readonly switchGuid?: bigint | undefined;
   /** NodeDescription of the switch; default "vhca switch". */
@@ -41,16 +43,22 @@ export class LabFabric extends DomainFabric {
       description: options.switchDescription ?? "vhca switch",
       portCount: options.switchPorts ?? DEFAULT_SWITCH_PORTS,
     });
+    this.fabric.nameNode(this.switch, options.switchName ?? "s1");
     this.endpoint = options.subnetManager === undefined ? undefined : this.switch.attachEndpoint(options.subnetManager);
   }
 
-  /** A new HCA port on the next free switch port. @throws if the switch is full or the GUID is taken */
+  /** A new HCA port on the next free switch port. @throws if the switch is full or the GUID or name is taken */
   addCa(options: AddCaOptions): CaPort {
+    const { name } = options;
+    if (name !== undefined && this.fabric.findLabel(name) !== undefined)
+      throw new Error(`there is a node named ${name} already; give the HCA another name`);
     const free = this.switch.ports.find((port) => port.number > 0 && port.link === undefined);
     if (free === undefined) throw new Error(`the switch has no free port: all ${this.switch.portCount} are taken`);
     const nodeGuid = options.nodeGuid ?? this.#freeGuid();
     this.assertGuidIsFree(nodeGuid);
     const node = this.fabric.addCa({ ...options, nodeGuid });
+    node.hca = name;
+    if (name !== undefined) this.fabric.nameNode(node, name);
     const port = node.ports[1];
     if (port === undefined) throw new Error("invariant: a CA has a port 1");
     this.fabric.connect(port, free);

@@ -32,6 +32,8 @@ export abstract class FabricNode implements ManagedNode {
   readonly description: Uint8Array;
   /** Forwarding tables, on a switch. */
   readonly switch?: SwitchAttributes;
+  /** What commands call it: its name in the topology, or that of its HCA (`Fabric.nameNode`); unique, "" for none. */
+  label = "";
   /** The last multicast walk that came by (`traceMulticast`). */
   visitStamp = 0;
 

@@ -74,7 +74,9 @@ export class TopologyFabric extends DomainFabric {
       nodeGuid: options.nodeGuid ?? place.guid,
       portGuids: portGuidsOf(place, options),
     });
+    this.fabric.nameNode(place.ca, place.host.name);
     place.hca = name;
+    place.ca.hca = name;
     const port = place.ca.ports[1];
     if (port === undefined) throw new Error("invariant: a CA has a port 1");
     const [plug] = place.plugs;

@@ -49,13 +49,13 @@ test("two HCAs in different pods of a fat tree of phantoms: one subnet, data arr
     hcas.map(({ portState }) => portState),
     [4, 4],
   );
-  const { items, next } = await domain.fabricNodes(0, 1000);
+  const { items, next } = await domain.fabric.nodes(0, 1000);
   assert.equal(next, undefined);
   assert.equal(items.filter(({ isPhantom }) => isPhantom).length, 14);
   for (const { description, ports } of items) {
     for (const { state } of ports) assert.equal(state, "ACTIVE", description);
   }
-  const [second] = (await domain.fabricNodes(1, 1)).items;
+  const [second] = (await domain.fabric.nodes(1, 1)).items;
   assert.equal(second?.description, items[1]?.description);
   a.close();
   assert.equal(await domain.removeHca("n1"), true);

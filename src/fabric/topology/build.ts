@@ -36,7 +36,9 @@ export function buildTopology(fabric: Fabric, topology: Topology): BuiltTopology
 }
 
 export function addSwitch(fabric: Fabric, { name, description, portCount }: TopologyNode, guid: bigint): SwitchNode {
-  return fabric.addSwitch({ guid, description: description ?? name, portCount });
+  const node = fabric.addSwitch({ guid, description: description ?? name, portCount });
+  fabric.nameNode(node, name);
+  return node;
 }
 
 /** Tables of a phantom: nobody uses more of them, and there are thousands. */
@@ -49,6 +51,7 @@ export function addPhantom(fabric: Fabric, node: TopologyNode, nodeGuid: bigint)
   const tables = { pkeyCount: PHANTOM_PKEYS, guidCount: PHANTOM_GUIDS };
   const ca = fabric.addCa({ nodeGuid, description, portCount, portGuids, ...tables });
   ca.isPhantom = true;
+  fabric.nameNode(ca, name);
   for (const port of ca.ports) {
     if (port === undefined) continue;
     new PhantomHost(port);
