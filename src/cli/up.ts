@@ -18,6 +18,7 @@ import { RunFolder } from "../lab/run-folder.ts";
 import type { RoutingOptions } from "../sm/options.ts";
 import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
 import { addEnginesOption } from "./engines.ts";
+import { addIbsimOption, ibsimArguments, ibsimText, serveIbsim } from "./ibsim.ts";
 import { printJson, printLine, UsageError } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
 import { addQuotaOption, quotaText } from "./quota.ts";
@@ -37,12 +38,13 @@ interface UpOptions extends RoutingOptions {
   quota?: Partial<Quota>;
   engines: number;
   topology?: string;
+  ibsim?: string | true;
   foreground?: boolean;
   json?: boolean;
 }
 
 export function addUp(program: Command): void {
-  addRoutingOptions(addTopologyOption(addEnginesOption(addQuotaOption(program.command("up")))))
+  addIbsimOption(addRoutingOptions(addTopologyOption(addEnginesOption(addQuotaOption(program.command("up"))))))
     .summary("start a device domain that stays")
     .description(
       "Starts a device domain with one switch, or a topology, and HCAs in it, for VMs of your own; they connect by socket path.",
@@ -97,6 +99,7 @@ async function serve(options: UpOptions): Promise<void> {
         quota: options.quota,
       });
     }
+    await serveIbsim(domain, options.ibsim);
     await serveUntilStopped(domain, folder, options);
   } finally {
     await domain.stop();
@@ -132,7 +135,7 @@ async function startDetached(options: UpOptions): Promise<void> {
   const logPath = join(runRoot(), LOG_FILE);
   const logFile = openSync(logPath, "w", 0o600);
   const args = ["up", "--foreground", "--hca", options.hca.join(","), "--doorbells", options.doorbells, "--sm", options.sm];
-  args.push("--engines", String(options.engines), ...routingArguments(options));
+  args.push("--engines", String(options.engines), ...routingArguments(options), ...ibsimArguments(options.ibsim));
   if (options.topology !== undefined) args.push("--topology", options.topology);
   if (options.quota !== undefined) args.push("--quota", quotaText(options.quota));
   const entry = process.argv[1];
@@ -181,6 +184,7 @@ async function announce(options: UpOptions, isDetached: boolean): Promise<void> 
   const where = topology === undefined ? switchesText(options.engines) : `in ${topologyText(topology)}`;
   printLine(`Device domain up (process ${pid}): ${hcas.length} HCAs ${where}, subnet manager ${options.sm}.`);
   for (const { name, socketPath } of hcas) printLine(`\n${name}:\n${qemuHint(socketPath)}`);
+  if (options.ibsim !== undefined) printLine(`\n${ibsimText(options.ibsim)}`);
   printLine(isDetached ? "\nvhca status shows it, vhca down ends it." : "\nCtrl-C ends it.");
 }
 

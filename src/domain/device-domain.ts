@@ -18,6 +18,7 @@ import type { Quota } from "../hca/limits.ts";
 import { SystemState } from "../hca/system-state.ts";
 import { Poller } from "../host/poller.ts";
 import { SharedMemoryRegistry } from "../host/shared-memory.ts";
+import { IbsimServer } from "../ibsim/server.ts";
 import type { RoutingOptions } from "../sm/options.ts";
 import { AdapterCounter } from "../transport/counters.ts";
 import { Engine } from "../transport/engine.ts";
@@ -117,6 +118,10 @@ export class DeviceDomain {
   /** Ways to the other engines. */
   readonly #trunks: EngineLink[] = [];
   readonly #poller = new Poller();
+  /** Serves programs of the host as ibsim would. */
+  #ibsim: IbsimServer | undefined;
+  #nextIbsimLookNs = 0;
+  #lastIbsimNs = Number.NEGATIVE_INFINITY;
   #nextSocketLookNs = 0;
   #nextHastySocketLookNs = 0;
   #lastMessageNs = Number.NEGATIVE_INFINITY;
@@ -213,6 +218,17 @@ export class DeviceDomain {
     return false;
   }
 
+  /**
+   * Serves programs with ibsim's preload library from now on.
+   * @param baseName of the sockets
+   * @param uid whose programs may attach
+   * @throws SystemError EADDRINUSE if somebody serves under that name
+   */
+  serveIbsim(baseName: string, uid: number): void {
+    if (this.#ibsim !== undefined) throw new Error("ibsim's clients are served already");
+    this.#ibsim = new IbsimServer({ fabric: this.#fabric, baseName, uid, log: this.#log });
+  }
+
   /** VMs that are connected. */
   get connectedCount(): number {
     let count = 0;
@@ -249,6 +265,7 @@ export class DeviceDomain {
     let work = 0;
     if (pollSockets || nowNs >= (isHasty ? this.#nextHastySocketLookNs : this.#nextSocketLookNs))
       work += this.#lookAtSockets(nowNs, pollSockets);
+    if (this.#ibsim !== undefined) work += this.#lookAtIbsim(this.#ibsim, nowNs, pollSockets);
     work += isHasty ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
     work += this.#fabric.step(nowNs, FABRIC_BUDGET);
     work += this.#network.receive(nowNs);
@@ -260,7 +277,8 @@ export class DeviceDomain {
 
   /** When something is due, in the clock's time; Infinity if nothing is. */
   nextDeadlineNs(): number {
-    return Math.min(this.#fabric.nextDeadlineNs(), this.#network.nextDeadlineNs());
+    const ibsimNs = this.#ibsim?.nextDeadlineNs() ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#fabric.nextDeadlineNs(), this.#network.nextDeadlineNs(), ibsimNs);
   }
 
   /** True while a queue pair waits for a timer or flushes: sleeps must stay short. */
@@ -276,6 +294,11 @@ export class DeviceDomain {
 
   /** Adds every socket to a poller. */
   watch(poller: Poller): void {
+    this.#watchServers(poller);
+    this.#ibsim?.watch(poller);
+  }
+
+  #watchServers(poller: Poller): void {
     for (let i = 0; i < this.#entries.length; i++) this.#entries[i]!.server.watch(poller);
   }
 
@@ -343,7 +366,18 @@ export class DeviceDomain {
   }
 
   close(): void {
+    this.#ibsim?.close();
+    this.#ibsim = undefined;
     for (const { options } of [...this.#entries]) this.removeHca(options.name);
+  }
+
+  /** Whoever has just sent a MAD sends more, and waits for the answers. */
+  #lookAtIbsim(server: IbsimServer, nowNs: number, isSure: boolean): number {
+    if (!isSure && nowNs < this.#nextIbsimLookNs) return 0;
+    const work = server.poll(nowNs);
+    if (work > 0) this.#lastIbsimNs = nowNs;
+    this.#nextIbsimLookNs = nowNs < this.#lastIbsimNs + SOCKET_EAGER_NS ? nowNs : nowNs + SOCKET_LOOK_NS;
+    return work;
   }
 
   /** One system call says whether any socket has something; only then each of them is asked. */
@@ -370,7 +404,7 @@ export class DeviceDomain {
 
   #isSocketReady(): boolean {
     this.#poller.clear();
-    this.watch(this.#poller);
+    this.#watchServers(this.#poller);
     return this.#poller.wait(0) > 0;
   }
 

@@ -111,6 +111,16 @@ export class DomainHandle {
     return isRemoved;
   }
 
+  /**
+   * Serves programs of the host that ibsim's preload library attaches, on sockets named after `baseName`.
+   * @throws if somebody serves under that name already, or the domain has several engines
+   */
+  async serveIbsim(baseName: string): Promise<void> {
+    const [engine, second] = this.#engines;
+    if (engine === undefined || second !== undefined) throw new Error("ibsim's clients can be served by one engine only");
+    await engine.ask({ method: "serveIbsim", baseName, uid: process.getuid?.() ?? 0 });
+  }
+
   /** HCAs with their counters, the fabric, the engines' own figures. */
   async describe(): Promise<DomainView> {
     const views = await Promise.all(this.#engines.map((engine) => engine.ask<DomainView>({ method: "describe" })));

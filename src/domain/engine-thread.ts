@@ -63,6 +63,9 @@ function handle(request: EngineRequest): unknown {
     case "stopCapture":
       domain.stopCapture();
       return true;
+    case "serveIbsim":
+      domain.serveIbsim(request.baseName, request.uid);
+      return true;
     case "stop":
       isStopping = true;
       domain.close();

@@ -52,6 +52,7 @@ export type EngineRequest =
   | { id: number; method: "inspect"; name: string; question: InspectQuestion }
   | { id: number; method: "startCapture"; capture: CaptureOptions }
   | { id: number; method: "stopCapture" }
+  | { id: number; method: "serveIbsim"; baseName: string; uid: number }
   | { id: number; method: "stop" };
 
 export interface DomainView {

@@ -127,6 +127,12 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     return this.#endpoint;
   }
 
+  /** Puts an agent that is made already there, or none. */
+  replaceEndpoint(endpoint: ManagementEndpoint | undefined): void {
+    this.#endpoint = endpoint;
+    if (endpoint !== undefined) this.fabric.watch(this);
+  }
+
   get endpoint(): ManagementEndpoint | undefined {
     return this.#endpoint;
   }

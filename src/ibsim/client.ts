@@ -1,0 +1,255 @@
+// A program that the preload library has attached to a port: its MADs go into the fabric as that port's, and answers, traps and requests for
+// it come out. One datagram is one MAD.
+
+import { AbstractDatagramSocket } from "../host/abstract-datagram.ts";
+import type { NativeMemory } from "../host/mapping.ts";
+import { PollEvent, type Poller } from "../host/poller.ts";
+import { Errno } from "../host/system-error.ts";
+import { bytesOf, newMad } from "../mad/mad.ts";
+import type { MadPacket } from "../mad/packet.ts";
+import { isMulticastLid, Lid } from "../spec/ib/numbers.ts";
+import { DATAGRAM_MAD_AT, MadDatagram, SocketName, TIMED_OUT } from "../spec/ibsim/messages.ts";
+import { MadHeader } from "../spec/mad/headers.ts";
+import { MAD_BYTES, METHOD_RESPONSE_BIT, Method, MgmtClass, SaAttribute } from "../spec/mad/numbers.ts";
+import type { IbsimCounts } from "./counts.ts";
+import { Fifo } from "./fifo.ts";
+import { DATAGRAMS_AT_ONCE, MAX_TRAPS, MAX_UNREAD, MAX_WAITING } from "./limits.ts";
+import { type Request, Requests } from "./requests.ts";
+import type { SharedPort } from "./shared-port.ts";
+
+const IN = 0;
+const OUT = 512;
+
+/** Methods that somebody answers. */
+const ASKING: ReadonlySet<number> = new Set([
+  Method.GET,
+  Method.SET,
+  Method.REPORT,
+  Method.GET_TABLE,
+  Method.GET_TRACE_TABLE,
+  Method.GET_MULTI,
+  Method.DELETE,
+]);
+
+const isSubscription = (mad: DataView): boolean =>
+  MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_ADM && MadHeader.attributeId.get(mad, 0) === SaAttribute.INFORM_INFO;
+
+export interface ClientOptions {
+  readonly baseName: string;
+  readonly slot: number;
+  /** What it calls its own data socket after. */
+  readonly id: number;
+  /** Name of its control socket: nobody else may speak for it. */
+  readonly controlName: string;
+  readonly counts: IbsimCounts;
+  /** Scratch memory of at least 1 KiB. */
+  readonly memory: NativeMemory;
+}
+
+export class IbsimClient {
+  readonly slot: number;
+  readonly id: number;
+  readonly controlName: string;
+  readonly socket: AbstractDatagramSocket;
+  /** The other end's name. */
+  readonly #peerName: string;
+  readonly #memory: NativeMemory;
+  readonly #counts: IbsimCounts;
+  readonly #requests: Requests;
+  readonly #waiting = new Fifo<Request>(MAX_WAITING);
+  readonly #unread = new Fifo<Uint8Array>(MAX_UNREAD);
+  /** Upper halves of the transaction ids of traps it got, by their lower halves. */
+  readonly #traps = new Map<number, number>();
+  #port: SharedPort | undefined;
+  #nowNs = 0;
+  isSm = false;
+  /** Whether it has sent a MAD yet; one that has not is a server that waits. */
+  hasSent = false;
+  /** Whether it has asked the subnet administration for reports. */
+  hasSubscribed = false;
+  /** Management classes in which it has answered. */
+  readonly served = new Set<number>();
+
+  /** @throws SystemError if its data socket is not there */
+  constructor(options: ClientOptions) {
+    this.slot = options.slot;
+    this.id = options.id;
+    this.controlName = options.controlName;
+    this.#counts = options.counts;
+    this.#memory = options.memory;
+    this.#peerName = SocketName.clientData(options.baseName, options.id);
+    this.socket = new AbstractDatagramSocket(SocketName.data(options.baseName, options.slot));
+    this.#requests = new Requests(options.slot, {
+      send: ({ dlid, destQp, mad }) => this.#port?.umad.send(dlid, destQp, mad),
+      giveBack: (request) => this.#giveBack(request),
+    });
+  }
+
+  /** Whether the program is there: its socket goes with it. */
+  checkIsAlive(): boolean {
+    return this.socket.connect(this.#peerName) === 0;
+  }
+
+  attach(port: SharedPort | undefined): void {
+    this.#port = port;
+  }
+
+  get port(): SharedPort | undefined {
+    return this.#port;
+  }
+
+  watch(poller: Poller): void {
+    poller.add(this.socket.descriptor, this.#unread.length > 0 ? PollEvent.IN | PollEvent.OUT : PollEvent.IN);
+  }
+
+  /** Takes what it has sent and does what is due; returns how much. Does not wait. */
+  poll(nowNs: number): number {
+    this.#nowNs = nowNs;
+    let work = this.#sendUnread();
+    for (let i = 0; i < DATAGRAMS_AT_ONCE; i++) {
+      const length = this.socket.receive(this.#memory, IN, OUT);
+      if (length < 0) break;
+      work++;
+      this.#takeDatagram(length);
+    }
+    this.#requests.step(nowNs);
+    this.#sendWaiting();
+    return work;
+  }
+
+  nextDeadlineNs(): number {
+    return this.#requests.nextDeadlineNs();
+  }
+
+  /** A response has come to its port; false if it answers nothing of this client's. */
+  takeResponse(packet: MadPacket): boolean {
+    const { view, madAt } = packet;
+    const request = this.#requests.take(MadHeader.tid.hi.get(view, madAt), MadHeader.tid.lo.get(view, madAt));
+    if (request === undefined) return false;
+    this.#deliver(packet, request.tidHi);
+    this.#sendWaiting();
+    return true;
+  }
+
+  /** A request or a trap for it. */
+  takeRequest(packet: MadPacket): void {
+    const { view, madAt } = packet;
+    const tidHi = MadHeader.tid.hi.get(view, madAt);
+    if (MadHeader.method.get(view, madAt) === Method.TRAP) this.#rememberTrap(MadHeader.tid.lo.get(view, madAt), tidHi);
+    this.#deliver(packet, tidHi);
+  }
+
+  close(): void {
+    this.socket.close();
+  }
+
+  // --- from the client
+
+  #takeDatagram(length: number): void {
+    const { view } = this.#memory;
+    const dlid = MadDatagram.dlid.get(view, IN);
+    if (length !== MadDatagram.byteLength) {
+      this.#counts.badMads++;
+      return;
+    }
+    this.#counts.madsFrom++;
+    this.hasSent = true;
+    const mad = newMad();
+    // The library sends what lay on its stack behind a shorter MAD.
+    const { hi, lo } = MadDatagram.length;
+    const meant = hi.get(view, IN) > 0 ? MAD_BYTES : Math.min(lo.get(view, IN), MAD_BYTES);
+    const from = IN + DATAGRAM_MAD_AT;
+    bytesOf(mad).set(this.#memory.bytes.subarray(from, from + meant));
+    const tidHi = MadHeader.tid.hi.get(mad, 0);
+    this.#take({ mad, dlid, destQp: MadDatagram.destQp.get(view, IN) & 0xffffff, tidHi });
+  }
+
+  #take(request: Request): void {
+    const { mad, dlid } = request;
+    const method = MadHeader.method.get(mad, 0);
+    if (dlid === Lid.RESERVED || (ASKING.has(method) && isMulticastLid(dlid))) {
+      this.#giveBack(request);
+      return;
+    }
+    if (!ASKING.has(method)) {
+      if (method === Method.TRAP_REPRESS) this.#mendTrapRepress(mad);
+      else if ((method & METHOD_RESPONSE_BIT) !== 0) this.served.add(MadHeader.mgmtClass.get(mad, 0));
+      this.#port?.umad.send(dlid, request.destQp, mad);
+      return;
+    }
+    if (isSubscription(mad)) this.hasSubscribed = true;
+    if (!this.#requests.isFull) this.#requests.send(request, this.#nowNs);
+    else if (!this.#waiting.push(request)) this.#giveBack(request);
+  }
+
+  #sendWaiting(): void {
+    while (this.#waiting.length > 0 && !this.#requests.isFull) {
+      const request = this.#waiting.shift();
+      if (request !== undefined) this.#requests.send(request, this.#nowNs);
+    }
+  }
+
+  #rememberTrap(tidLo: number, tidHi: number): void {
+    this.#traps.delete(tidLo);
+    this.#traps.set(tidLo, tidHi);
+    for (const oldest of this.#traps.keys()) {
+      if (this.#traps.size <= MAX_TRAPS) return;
+      this.#traps.delete(oldest);
+    }
+  }
+
+  /** The library takes a TrapRepress for a request and writes into its transaction id, which has to be the trap's (IBA vol 1, 13.4.9). */
+  #mendTrapRepress(mad: DataView): void {
+    MadHeader.tid.hi.set(mad, 0, this.#traps.get(MadHeader.tid.lo.get(mad, 0)) ?? 0);
+  }
+
+  // --- to the client
+
+  #giveBack({ mad, dlid, destQp, tidHi }: Request): void {
+    this.#counts.timedOut++;
+    this.#write(bytesOf(mad), tidHi, { dlid: 0, slid: dlid, destQp: 0, srcQp: destQp, status: TIMED_OUT });
+  }
+
+  #deliver({ bytes, madAt, dlid, slid, destQp, srcQp }: MadPacket, tidHi: number): void {
+    this.#write(bytes.subarray(madAt, madAt + MAD_BYTES), tidHi, { dlid, slid, destQp, srcQp, status: 0 });
+  }
+
+  #write(
+    mad: Uint8Array,
+    tidHi: number,
+    header: { dlid: number; slid: number; destQp: number; srcQp: number; status: number },
+  ): void {
+    const { view, bytes } = this.#memory;
+    bytes.fill(0, OUT, OUT + DATAGRAM_MAD_AT);
+    MadDatagram.dlid.set(view, OUT, header.dlid);
+    MadDatagram.slid.set(view, OUT, header.slid);
+    MadDatagram.destQp.set(view, OUT, header.destQp);
+    MadDatagram.srcQp.set(view, OUT, header.srcQp);
+    MadDatagram.status.set(view, OUT, header.status);
+    MadDatagram.length.lo.set(view, OUT, MAD_BYTES);
+    bytes.set(mad, OUT + DATAGRAM_MAD_AT);
+    MadHeader.tid.hi.set(view, OUT + DATAGRAM_MAD_AT, tidHi);
+    if (this.#unread.length === 0 && this.#send() !== -Errno.EAGAIN) return;
+    const copy = Uint8Array.from(bytes.subarray(OUT, OUT + MadDatagram.byteLength));
+    if (!this.#unread.push(copy)) this.#counts.unread++;
+  }
+
+  #send(): number {
+    const result = this.socket.send(this.#memory, OUT, MadDatagram.byteLength);
+    if (result > 0) this.#counts.madsTo++;
+    // Nobody there: the next look finds that out.
+    else if (result !== -Errno.EAGAIN) this.#counts.unread++;
+    return result;
+  }
+
+  #sendUnread(): number {
+    let sent = 0;
+    for (let next = this.#unread.peek(); next !== undefined && sent < DATAGRAMS_AT_ONCE; next = this.#unread.peek()) {
+      this.#memory.bytes.set(next, OUT);
+      if (this.#send() === -Errno.EAGAIN) break;
+      this.#unread.shift();
+      sent++;
+    }
+    return sent;
+  }
+}
