@@ -16,6 +16,8 @@ export interface TransactionOptions {
   readonly timeoutNs: number;
   /** Times a request is sent in all. */
   readonly tries: number;
+  /** Method of the responses; GetResp if nothing is said. */
+  readonly responseMethod?: number;
 }
 
 export interface MadRequest {
@@ -150,7 +152,7 @@ export class Transactions {
     return (
       MadHeader.tid.lo.get(view, at) === tid &&
       MadHeader.tid.hi.get(view, at) === this.#tidHi &&
-      MadHeader.method.get(view, at) === Method.GET_RESP &&
+      MadHeader.method.get(view, at) === (this.#options.responseMethod ?? Method.GET_RESP) &&
       MadHeader.mgmtClass.get(view, at) === mgmtClass &&
       MadHeader.attributeId.get(view, at) === attributeId &&
       MadHeader.attributeModifier.get(view, at) === modifier

@@ -32,7 +32,7 @@ export class Configurator {
   readonly #discovery: Discovery;
   /** Table writes not yet answered. */
   readonly #tablesPending: () => number;
-  readonly #onActive: (port: SubnetPort) => void;
+  readonly #onActive: (port: SubnetPort, nowNs: number) => void;
   /** Near ends of links to look at, from `#queueHead`: there may be thousands, and what they need is asked for a few at a time. */
   #queue: SubnetPort[] = [];
   #queueHead = 0;
@@ -46,7 +46,7 @@ export class Configurator {
     settings: Settings,
     discovery: Discovery,
     tablesPending: () => number,
-    onActive: (port: SubnetPort) => void,
+    onActive: (port: SubnetPort, nowNs: number) => void,
   ) {
     this.#subnet = subnet;
     this.#smps = smps;
@@ -223,7 +223,7 @@ export class Configurator {
     port.failures = this.#isConfigured(port) ? 0 : port.failures + 1;
     if (state === PortState.ACTIVE) {
       this.counts.activated++;
-      this.#onActive(port);
+      this.#onActive(port, nowNs);
     }
     const near = isNearEnd(port) ? port : port.peer;
     if (near !== undefined) this.#advance(near, nowNs);

@@ -11,6 +11,7 @@ export interface ManagerView {
   readonly nodes: { type: string; guid: string; description: string; lids: number[]; states: string[] }[];
   readonly groups: { mgid: string; mlid: string; members: string[] }[];
   readonly services: number;
+  readonly subscriptions: number;
   /** SMPs and their fate, sweeps, SA requests: everything that is counted. */
   readonly counts: Record<string, number>;
 }
@@ -34,12 +35,14 @@ export function inspectManager(manager: SubnetManager): ManagerView {
       members: [...group.members.keys()].map(guidText),
     })),
     services: manager.administrator.services.size,
+    subscriptions: manager.administrator.subscriptions.size,
     counts: {
       ...manager.counts,
       ...manager.transactions.counts,
       ...manager.discovery.counts,
       ...manager.configurator.counts,
       ...manager.administrator.counts,
+      ...manager.administrator.reporter.counts,
       refusedSmps: manager.smps.refused,
       transfers: manager.administrator.transfers,
     },

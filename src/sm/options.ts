@@ -67,6 +67,10 @@ export const SaLimits = {
   GROUPS_PER_PORT: 256,
   SERVICES: 4096,
   SERVICES_PER_PORT: 64,
+  SUBSCRIPTIONS: 4096,
+  SUBSCRIPTIONS_PER_PORT: 64,
+  /** Reports to one subscriber that have not been answered. */
+  REPORTS_PER_SUBSCRIPTION: 8,
   /** Records in one table response. */
   TABLE_BYTES: 1 << 24,
 } as const;

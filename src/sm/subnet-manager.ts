@@ -6,13 +6,14 @@
 
 import { type Log, silentLog } from "../base/log.ts";
 import { guidText, hex } from "../base/names.ts";
+import type { Random } from "../base/random.ts";
 import type { EndpointFactory, ManagementEndpoint, ManagementPort } from "../mad/endpoint.ts";
 import { bytesOf, copyMad, isSmpClass, makeResponse, newMad } from "../mad/mad.ts";
 import { buildMadPacket, type MadPacket, parseMadPacket, replyAddress } from "../mad/packet.ts";
 import { Transactions } from "../mad/transactions.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { Qpn } from "../spec/ib/numbers.ts";
-import { MadHeader, SMP_DATA_AT, Smp } from "../spec/mad/headers.ts";
+import { MadHeader, SMP_DATA_AT, SMP_DATA_BYTES, Smp } from "../spec/mad/headers.ts";
 import { MadStatus, Method, MgmtClass, SmAttribute, SmState, Trap } from "../spec/mad/numbers.ts";
 import { Notice, PortInfo, SmInfo } from "../spec/mad/sm-attributes.ts";
 import { Configurator } from "./configurator.ts";
@@ -89,11 +90,19 @@ export class SubnetManager implements ManagementEndpoint {
       this.#isDirty = true;
     });
     const tablesPending = (): number => this.transactions.freshCount(SmpGroup.TABLES);
-    this.configurator = new Configurator(this.subnet, this.smps, this.settings, this.discovery, tablesPending, (active) => {
-      this.#log.debug(`port ${guidText(active.guid)} of ${guidText(active.node.guid)} is active`);
-    });
+    this.configurator = new Configurator(
+      this.subnet,
+      this.smps,
+      this.settings,
+      this.discovery,
+      tablesPending,
+      (active, nowNs) => {
+        this.#log.debug(`port ${guidText(active.guid)} of ${guidText(active.node.guid)} is active`);
+        if (active.isEndPort) this.administrator.portAdded(active.guid, nowNs);
+      },
+    );
     this.#multicast = new MulticastProgrammer(this.subnet, this.groups, this.configurator);
-    this.administrator = new SubnetAdministrator(this.#saHost());
+    this.administrator = new SubnetAdministrator(this.#saHost(random));
     this.groups.create(IPOIB_BROADCAST, ipoibParameters(this.settings), true);
   }
 
@@ -167,13 +176,14 @@ export class SubnetManager implements ManagementEndpoint {
     this.counts.reconciliations++;
     for (const port of this.subnet.prune()) {
       this.#log.debug(`port ${guidText(port.guid)} is gone`);
-      this.administrator.portRemoved(port.guid);
+      this.administrator.portRemoved(port.guid, nowNs);
     }
     this.#assignLids();
     this.subnet.reindex();
     this.#route();
     this.configurator.apply(nowNs);
     this.#multicast.topologyChanged(nowNs);
+    this.administrator.groupsChanged(nowNs);
     this.discovery.probeLooseEnds(nowNs);
   }
 
@@ -245,21 +255,28 @@ export class SubnetManager implements ManagementEndpoint {
     bytesOf(repress).set(packet.bytes.subarray(packet.madAt, packet.madAt + repress.byteLength));
     MadHeader.method.set(repress, 0, Method.TRAP_REPRESS);
     this.#port.send(buildMadPacket(replyAddress(packet, this.lid), repress));
-    const number = Notice.trapNumber.get(view, madAt + SMP_DATA_AT);
+    const at = madAt + SMP_DATA_AT;
+    const number = Notice.trapNumber.get(view, at);
+    // whoever issues a trap in another's name is not passed on
+    if (this.subnet.byLid.get(Notice.issuerLid.get(view, at)) === sender) {
+      this.administrator.forward(packet.bytes.subarray(at, at + SMP_DATA_BYTES), sender, nowNs);
+    }
     if (number === Trap.LINK_STATE && sender.node.isSwitch) this.discovery.scan(sender.node, nowNs);
     else if (number === Trap.CAPABILITY_CHANGE) this.discovery.refresh(sender, nowNs);
     else this.#log.debug(`trap ${number} from LID ${hex(Lrh.slid.get(view, 0))}`);
   }
 
-  #saHost(): ConstructorParameters<typeof SubnetAdministrator>[0] {
+  #saHost(random: Random): ConstructorParameters<typeof SubnetAdministrator>[0] {
     const manager = this;
     return {
       subnet: this.subnet,
       settings: this.settings,
       groups: this.groups,
+      random,
       get lid() {
         return manager.lid;
       },
+      guid: this.#port.guid,
       smInfo: () => this.smInfo(),
       send: (packet) => this.#port.send(packet),
       membersChanged: (nowNs) => this.#multicast.membersChanged(nowNs),

@@ -313,12 +313,11 @@ test("services: set, found by name, leased, deleted by their owner only, bounded
   assert.equal(manager.administrator.services.size, SaLimits.SERVICES_PER_PORT);
 });
 
-test("ClassPortInfo, InformInfo, and what is not supported", () => {
+test("ClassPortInfo, and what is not supported", () => {
   const { subnet } = running();
   const info = ask(subnet, 0, request(Method.GET, SaAttribute.CLASS_PORT_INFO, 0n));
   assert.equal(ClassPortInfo.classVersion.get(info.view, info.madAt + AT), 2);
   assert.ok(ClassPortInfo.capabilityMask2.get(info.view, info.madAt + AT) & SaCapability2.SEND_ONLY_FULL_MEMBER);
-  assert.equal(statusOf(ask(subnet, 0, request(Method.SET, SaAttribute.INFORM_INFO, 0n))), 0);
   assert.equal(
     statusOf(ask(subnet, 0, request(Method.GET, SaAttribute.VL_ARBITRATION_RECORD, 0n))),
     MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE,

@@ -1,11 +1,11 @@
 // The subnet administration: answers queries on QP1 of the manager's port. IBA vol 1, 15.4. Get gives one record, GetTable any
 // number in RMPP segments, Set and Delete change memberships and services. Errors are statuses, as 15.2.2 lists them.
 
+import type { Random } from "../../base/random.ts";
 import { bytesOf, copyMad, isResponse, makeResponse } from "../../mad/mad.ts";
 import { buildMadPacket, type MadPacket, replyAddress } from "../../mad/packet.ts";
 import { RmppSender } from "../../mad/rmpp.ts";
 import { GSI_QKEY } from "../../spec/ib/numbers.ts";
-import { INFORM_INFO_BYTES } from "../../spec/mad/components.ts";
 import { MadHeader, Rmpp, SA_DATA_AT, SA_DATA_BYTES, SaHeader } from "../../spec/mad/headers.ts";
 import {
   MAD_BASE_VERSION,
@@ -18,16 +18,21 @@ import {
   SaCapability,
   SaCapability2,
   SaStatus,
+  Trap,
 } from "../../spec/mad/numbers.ts";
 import { ClassPortInfo } from "../../spec/mad/pm-attributes.ts";
 import { PathRecord } from "../../spec/mad/sa-records.ts";
 import { SaLimits, type Settings } from "../options.ts";
-import type { Subnet } from "../subnet.ts";
+import type { Subnet, SubnetPort } from "../subnet.ts";
 import type { GroupTable } from "./groups.ts";
-import { type McAnswer, type McRequest, MembershipService } from "./mcmember.ts";
+import { MembershipService } from "./mcmember.ts";
+import { forwardedNotice, gidNotice, gidOf } from "./notices.ts";
 import { PathFinder } from "./paths.ts";
 import { type RecordTable, select, strideOf } from "./query.ts";
+import { Reporter } from "./reports.ts";
+import { readRequest, type SaAnswer, type SaRequest, type SaService } from "./request.ts";
 import { ServiceTable } from "./services.ts";
+import { SubscriptionTable } from "./subscriptions.ts";
 import { subnetTables } from "./tables.ts";
 
 const AT = SA_DATA_AT;
@@ -39,7 +44,7 @@ export interface SaCounts {
   requests: number;
   /** Responses with an error status. */
   refused: number;
-  /** Requests not answered at all: from nowhere, with a wrong Q_Key, or responses to nothing. */
+  /** Requests not answered at all: from nowhere, with a wrong Q_Key or a wrong SM_Key, or responses to nothing. */
   dropped: number;
 }
 
@@ -48,7 +53,10 @@ export interface SaHost {
   readonly subnet: Subnet;
   readonly settings: Settings;
   readonly groups: GroupTable;
+  readonly random: Random;
   readonly lid: number;
+  /** Port GUID of the manager. */
+  readonly guid: bigint;
   /** The manager's SMInfo. */
   smInfo(): DataView;
   send(packet: Uint8Array): void;
@@ -59,19 +67,32 @@ export interface SaHost {
 export class SubnetAdministrator {
   readonly counts: SaCounts = { requests: 0, refused: 0, dropped: 0 };
   readonly services: ServiceTable = new ServiceTable();
+  readonly subscriptions: SubscriptionTable;
+  readonly reporter: Reporter;
   readonly #host: SaHost;
   readonly #paths: PathFinder;
-  readonly #members: MembershipService;
   readonly #rmpp: RmppSender;
+  /** What is asked for by attribute. */
   readonly #tables: Map<number, RecordTable> = new Map();
+  /** What is set and deleted by attribute. */
+  readonly #services: ReadonlyMap<number, SaService>;
 
   constructor(host: SaHost) {
     this.#host = host;
     this.#paths = new PathFinder(host.subnet, host.groups, host.settings);
-    this.#members = new MembershipService(host.groups, this.#paths, host.settings);
-    this.#rmpp = new RmppSender((packet) => host.send(packet));
+    this.subscriptions = new SubscriptionTable(host.settings.gidPrefix);
+    const send = (packet: Uint8Array): void => host.send(packet);
+    this.reporter = new Reporter(this.subscriptions, host.subnet, () => host.lid, send, host.random);
+    const members = new MembershipService(host.groups, this.#paths, host.settings);
+    this.#rmpp = new RmppSender(send);
     const tables = subnetTables(host.subnet, () => ({ lid: host.lid, info: host.smInfo() }));
-    for (const table of [...tables, this.services.table()]) this.#tables.set(table.attribute, table);
+    tables.push(this.services.table(), this.subscriptions.table(), members.table());
+    for (const table of tables) this.#tables.set(table.attribute, table);
+    this.#services = new Map<number, SaService>([
+      [SaAttribute.MC_MEMBER_RECORD, members],
+      [SaAttribute.SERVICE_RECORD, this.services],
+      [SaAttribute.INFORM_INFO, this.subscriptions],
+    ]);
   }
 
   /** Table transfers under way. */
@@ -81,18 +102,23 @@ export class SubnetAdministrator {
 
   /** A MAD of the SA class has arrived on QP1. */
   receive(packet: MadPacket, nowNs: number): void {
-    if (packet.qkey !== GSI_QKEY || this.#host.subnet.byLid.get(packet.slid) === undefined) {
+    const port = this.#host.subnet.byLid.get(packet.slid);
+    if (packet.qkey !== GSI_QKEY || port === undefined) {
       this.counts.dropped++;
       return;
     }
     if (this.#rmpp.receive(packet, nowNs)) return;
     const mad = copyMad(packet.bytes, packet.madAt);
-    if (isResponse(mad)) {
+    if (MadHeader.method.get(mad, 0) === Method.REPORT_RESP) {
+      this.reporter.receive(packet, nowNs);
+      return;
+    }
+    if (isResponse(mad) || !this.#hasSoundKey(mad)) {
       this.counts.dropped++;
       return;
     }
     this.counts.requests++;
-    const status = this.#execute(packet, mad, nowNs);
+    const status = this.#execute(packet, mad, port, nowNs);
     if (status === SENT) return;
     if (status !== MadStatus.OK) this.counts.refused++;
     this.#respond(packet, mad, status);
@@ -100,63 +126,100 @@ export class SubnetAdministrator {
 
   step(nowNs: number): void {
     this.#rmpp.step(nowNs);
+    this.reporter.step(nowNs);
     this.services.step(nowNs);
   }
 
   nextDeadlineNs(): number {
-    return Math.min(this.#rmpp.nextDeadlineNs(), this.services.nextDeadlineNs());
+    return Math.min(this.#rmpp.nextDeadlineNs(), this.reporter.nextDeadlineNs(), this.services.nextDeadlineNs());
   }
 
-  /** A port has left the subnet: its memberships and services go with it. */
-  portRemoved(guid: bigint): void {
-    this.#host.groups.removePort(guid);
+  /** A port has come into the subnet: whoever has subscribed is told. */
+  portAdded(guid: bigint, nowNs: number): void {
+    const { settings } = this.#host;
+    this.#notify(Trap.GID_IN_SERVICE, gidOf(settings.gidPrefix, guid), nowNs);
+  }
+
+  /** A port has left the subnet: its memberships, services and subscriptions go with it. */
+  portRemoved(guid: bigint, nowNs: number): void {
+    const { groups, settings } = this.#host;
+    groups.removePort(guid);
     this.services.removePort(guid);
+    this.subscriptions.removePort(guid);
+    this.#notify(Trap.GID_OUT_OF_SERVICE, gidOf(settings.gidPrefix, guid), nowNs);
+  }
+
+  /** Groups have come or gone. */
+  groupsChanged(nowNs: number): void {
+    for (const { mgid, isNew } of this.#host.groups.takeNews()) {
+      this.#notify(isNew ? Trap.MULTICAST_CREATED : Trap.MULTICAST_DELETED, mgid, nowNs);
+    }
+  }
+
+  /** Another node's trap, 64 bytes of Notice, from `port`: to those who have subscribed. */
+  forward(trap: Uint8Array, port: SubnetPort, nowNs: number): void {
+    this.reporter.report(forwardedNotice(trap, port.guid, this.#host.settings.gidPrefix), nowNs);
+  }
+
+  #notify(trap: number, gid: Uint8Array, nowNs: number): void {
+    if (this.subscriptions.size === 0) return;
+    const { lid, guid, settings } = this.#host;
+    this.reporter.report(gidNotice(trap, gid, { lid, guid }, settings.gidPrefix), nowNs);
   }
 
   /** Executes the request in `mad`, which becomes the response. @returns its status, or SENT. */
-  #execute(packet: MadPacket, mad: DataView, nowNs: number): number {
+  #execute(packet: MadPacket, mad: DataView, port: SubnetPort, nowNs: number): number {
     if (MadHeader.baseVersion.get(mad, 0) !== MAD_BASE_VERSION || MadHeader.classVersion.get(mad, 0) !== SA_CLASS_VERSION) {
       return MadStatus.BAD_VERSION;
     }
+    const request = readRequest(mad, { isTrusted: this.#isTrusted(mad), port }, packet.slid, packet.srcQp, nowNs);
+    const service = this.#services.get(MadHeader.attributeId.get(mad, 0));
     switch (MadHeader.method.get(mad, 0)) {
       case Method.GET:
       case Method.GET_TABLE:
-        return this.#query(packet, mad, nowNs);
+        return this.#query(packet, request);
       case Method.SET:
-        return this.#set(packet, mad, nowNs);
+        return service === undefined ? MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE : this.#putAnswer(mad, service.set(request), nowNs);
       case Method.DELETE:
-        return this.#delete(packet, mad, nowNs);
+        if (service?.delete === undefined) return MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE;
+        return this.#putAnswer(mad, service.delete(request), nowNs);
       default:
         return MadStatus.UNSUPPORTED_METHOD;
     }
   }
 
+  /** What a Set or Delete has led to. Multicast tables are written before the response leaves, so a joiner can send and receive at once. */
+  #putAnswer(mad: DataView, { status, record }: SaAnswer, nowNs: number): number {
+    this.#host.membersChanged(nowNs);
+    this.groupsChanged(nowNs);
+    if (status === MadStatus.OK && record !== undefined) putRecord(mad, record);
+    return status;
+  }
+
   // --- Get and GetTable
 
-  #query(packet: MadPacket, mad: DataView, nowNs: number): number {
+  #query(packet: MadPacket, request: SaRequest): number {
+    const { view: mad, at, maskHi, maskLo } = request;
     const attribute = MadHeader.attributeId.get(mad, 0);
-    const { hi, lo } = SaHeader.componentMask;
-    const [maskHi, maskLo] = [hi.get(mad, 0), lo.get(mad, 0)];
     if (attribute === SaAttribute.CLASS_PORT_INFO) return classPortInfo(mad);
     if (attribute === SaAttribute.PATH_RECORD) {
       const pathsMax = MadHeader.method.get(mad, 0) === Method.GET ? 1 : Number.POSITIVE_INFINITY;
-      const { status, records } = this.#paths.find({ view: mad, at: AT, maskHi, maskLo, pathsMax });
-      return status === MadStatus.OK ? this.#putRecords(packet, mad, records, PathRecord.byteLength, nowNs) : status;
+      const { status, records } = this.#paths.find({ view: mad, at, maskHi, maskLo, pathsMax });
+      return status === MadStatus.OK ? this.#putRecords(packet, request, records, PathRecord.byteLength) : status;
     }
-    const table =
-      attribute === SaAttribute.MC_MEMBER_RECORD ? this.#members.table(this.#isTrusted(mad)) : this.#tables.get(attribute);
+    const table = this.#tables.get(attribute);
     if (table === undefined) return MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE;
     const records: DataView[] = [];
     const limit = Math.floor(SaLimits.TABLE_BYTES / strideOf(table.bytes));
-    for (const record of select(table, mad, AT, maskHi, maskLo, MadHeader.attributeModifier.get(mad, 0))) {
+    for (const record of select(table, request)) {
       if (records.length === limit) return SaStatus.NO_RESOURCES;
       records.push(record);
     }
-    return this.#putRecords(packet, mad, records, table.bytes, nowNs);
+    return this.#putRecords(packet, request, records, table.bytes);
   }
 
   /** One record into the response of a Get; any number into segments that go out from here. */
-  #putRecords(packet: MadPacket, mad: DataView, records: readonly DataView[], bytes: number, nowNs: number): number {
+  #putRecords(packet: MadPacket, { view: mad, nowNs }: SaRequest, records: readonly DataView[], bytes: number): number {
     if (MadHeader.method.get(mad, 0) === Method.GET) {
       const [first] = records;
       if (first === undefined) return SaStatus.NO_RECORDS;
@@ -175,54 +238,12 @@ export class SubnetAdministrator {
     return this.#rmpp.start(header, replyAddress(packet, this.#host.lid), data, nowNs) ? SENT : MadStatus.BUSY;
   }
 
-  // --- Set and Delete
-
-  #set(packet: MadPacket, mad: DataView, nowNs: number): number {
-    switch (MadHeader.attributeId.get(mad, 0)) {
-      case SaAttribute.MC_MEMBER_RECORD:
-        return this.#putMembership(mad, this.#members.join(this.#mcRequest(packet, mad)), nowNs);
-      case SaAttribute.SERVICE_RECORD:
-        return this.services.set(mad, AT, this.#senderOf(packet), nowNs) ? MadStatus.OK : SaStatus.NO_RESOURCES;
-      case SaAttribute.INFORM_INFO:
-        // subscriptions are accepted; reports are not sent yet
-        bytesOf(mad).fill(0, AT + INFORM_INFO_BYTES);
-        return MadStatus.OK;
-      default:
-        return MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE;
-    }
-  }
-
-  #delete(packet: MadPacket, mad: DataView, nowNs: number): number {
-    switch (MadHeader.attributeId.get(mad, 0)) {
-      case SaAttribute.MC_MEMBER_RECORD:
-        return this.#putMembership(mad, this.#members.leave(this.#mcRequest(packet, mad)), nowNs);
-      case SaAttribute.SERVICE_RECORD:
-        return this.services.delete(mad, AT, this.#senderOf(packet)) ? MadStatus.OK : SaStatus.NO_RECORDS;
-      default:
-        return MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE;
-    }
-  }
-
-  /** Port GUID of the sender. */
-  #senderOf(packet: MadPacket): bigint {
-    return this.#host.subnet.byLid.get(packet.slid)?.guid ?? 0n;
-  }
-
-  #mcRequest(packet: MadPacket, mad: DataView): McRequest {
-    const { hi, lo } = SaHeader.componentMask;
-    const isTrusted = this.#isTrusted(mad);
-    return { view: mad, at: AT, maskHi: hi.get(mad, 0), maskLo: lo.get(mad, 0), slid: packet.slid, isTrusted };
-  }
-
-  /** The tables are written before the response leaves, so the joiner can send and receive at once. */
-  #putMembership(mad: DataView, answer: McAnswer, nowNs: number): number {
-    if (answer.record === undefined) return answer.status;
-    this.#host.membersChanged(nowNs);
-    putRecord(mad, answer.record);
-    return MadStatus.OK;
-  }
-
   // --- responses
+
+  /** A SM_Key that is neither absent nor right is somebody's guess (15.4.1.2). */
+  #hasSoundKey(mad: DataView): boolean {
+    return SaHeader.smKey.getBig(mad, 0) === 0n || this.#isTrusted(mad);
+  }
 
   #isTrusted(mad: DataView): boolean {
     return SaHeader.smKey.getBig(mad, 0) === this.#host.settings.smKey;

@@ -37,6 +37,12 @@ export const RECEIVER_STATES: number = JoinState.FULL | JoinState.NON;
 
 export const gidKey = (gid: Uint8Array): string => Buffer.from(gid.buffer, gid.byteOffset, gid.byteLength).toString("hex");
 
+/** A group has been made, or is gone. */
+export interface GroupNews {
+  readonly mgid: Uint8Array;
+  readonly isNew: boolean;
+}
+
 export class GroupTable {
   readonly #byMgid: Map<string, Group> = new Map();
   readonly #byMlid: Map<number, Group> = new Map();
@@ -45,6 +51,8 @@ export class GroupTable {
   refused = 0;
   /** MLIDs whose members have changed since `takeChanged`. */
   #changed: Set<number> = new Set();
+  /** Groups made and deleted since `takeNews`. */
+  #news: GroupNews[] = [];
 
   get size(): number {
     return this.#byMgid.size;
@@ -72,6 +80,7 @@ export class GroupTable {
     const group: Group = { ...parameters, mgid: mgid.slice(), mlid, isPermanent, members: new Map() };
     this.#byMgid.set(gidKey(mgid), group);
     this.#byMlid.set(mlid, group);
+    this.#news.push({ mgid: group.mgid, isNew: true });
     return group;
   }
 
@@ -123,6 +132,13 @@ export class GroupTable {
     return changed;
   }
 
+  /** Groups made and deleted since the last call, in order. */
+  takeNews(): readonly GroupNews[] {
+    const news = this.#news;
+    this.#news = [];
+    return news;
+  }
+
   /** Deletes a group that has no full member and is not permanent. */
   deleteIfEmpty(group: Group): void {
     if (group.isPermanent) return;
@@ -134,6 +150,7 @@ export class GroupTable {
     }
     group.members.clear();
     this.#changed.add(group.mlid);
+    this.#news.push({ mgid: group.mgid, isNew: false });
   }
 
   #freeMlid(): number | undefined {

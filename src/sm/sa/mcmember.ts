@@ -10,8 +10,9 @@ import type { Settings } from "../options.ts";
 import type { SubnetPort } from "../subnet.ts";
 import type { Group, GroupMember, GroupParameters, GroupTable } from "./groups.ts";
 import { isDefaultPartition, type PathFinder } from "./paths.ts";
-import { hasComponent, newRecord, type RecordTable } from "./query.ts";
+import { newRecord, type RecordTable } from "./query.ts";
 import { choose, LOWEST_MTU, linkRateRank, RATE_10_GBPS, rateAt, rateRank } from "./rates.ts";
+import { has, type SaAnswer, type SaRequest, type SaService } from "./request.ts";
 
 const JOIN_BITS = 0xf;
 const MULTICAST_PREFIX = 0xff;
@@ -40,20 +41,7 @@ export const ipoibParameters = (settings: Settings): GroupParameters => ({
   hopLimit: 0,
 });
 
-/** A Set or Delete, and who sent it. */
-export interface McRequest {
-  readonly view: DataView;
-  readonly at: number;
-  readonly maskHi: number;
-  readonly maskLo: number;
-  readonly slid: number;
-  readonly isTrusted: boolean;
-}
-
-/** A status, and the record for the response when it is OK. */
-export type McAnswer = { readonly status: number; readonly record?: DataView };
-
-export class MembershipService {
+export class MembershipService implements SaService {
   readonly #groups: GroupTable;
   readonly #paths: PathFinder;
   readonly #settings: Settings;
@@ -66,7 +54,7 @@ export class MembershipService {
   }
 
   /** Set: joins, making the group if it does not exist. */
-  join(request: McRequest): McAnswer {
+  set(request: SaRequest): SaAnswer {
     const { view, at } = request;
     if (!has(request, C.PORT_GID) || !has(request, C.JOIN_STATE)) return { status: SaStatus.REQ_INSUFFICIENT_COMPONENTS };
     const joinState = McMemberRecord.joinState.get(view, at) & JOIN_BITS;
@@ -91,7 +79,7 @@ export class MembershipService {
   }
 
   /** Delete: leaves. */
-  leave(request: McRequest): McAnswer {
+  delete(request: SaRequest): SaAnswer {
     const { view, at } = request;
     if (!has(request, C.MGID) || !has(request, C.PORT_GID) || !has(request, C.JOIN_STATE)) {
       return { status: SaStatus.REQ_INSUFFICIENT_COMPONENTS };
@@ -107,15 +95,15 @@ export class MembershipService {
     return { status: MadStatus.OK, record: this.#recordOf(group, member) };
   }
 
-  /** Groups as records; with `isTrusted` one for every member, else one for every group without a port. */
-  table(isTrusted: boolean): RecordTable {
+  /** Groups as records: for those who are trusted one for every member, for others one for every group, without a port. */
+  table(): RecordTable {
     const groups = this.#groups;
     const recordOf = (group: Group, member: GroupMember | undefined): DataView => this.#recordOf(group, member);
     return {
       attribute: SaAttribute.MC_MEMBER_RECORD,
       bytes: McMemberRecord.byteLength,
       components: MC_MEMBER_COMPONENTS,
-      *records() {
+      *records({ isTrusted }) {
         for (const group of groups.all()) {
           if (!isTrusted || group.members.size === 0) yield recordOf(group, undefined);
           else for (const member of group.members.values()) yield recordOf(group, member);
@@ -126,7 +114,7 @@ export class MembershipService {
   }
 
   /** A new group with what the request says and, where it says nothing, what suits the joiner; or a status. */
-  #create(request: McRequest, port: SubnetPort, joinState: number): Group | number {
+  #create(request: SaRequest, port: SubnetPort, joinState: number): Group | number {
     const { view, at } = request;
     const r = McMemberRecord;
     if ((joinState & CREATOR_STATES) === 0) return SaStatus.REQ_INVALID;
@@ -151,7 +139,7 @@ export class MembershipService {
   }
 
   /** The MGID asked for, or a free one if the request leaves it to us; undefined if it is none. */
-  #mgidFor(request: McRequest): Uint8Array | undefined {
+  #mgidFor(request: SaRequest): Uint8Array | undefined {
     const asked = McMemberRecord.mgid.get(request.view, request.at);
     if (has(request, C.MGID) && asked.some((byte) => byte !== 0)) return asked[0] === MULTICAST_PREFIX ? asked : undefined;
     const scope = has(request, C.SCOPE) ? McMemberRecord.scope.get(request.view, request.at) : LINK_LOCAL_SCOPE;
@@ -193,22 +181,20 @@ export class MembershipService {
   }
 }
 
-const has = (request: McRequest, bit: number): boolean => hasComponent(request.maskHi, request.maskLo, bit);
-
-function wantedMtu(request: McRequest, best: number): number | undefined {
+function wantedMtu(request: SaRequest, best: number): number | undefined {
   if (!has(request, C.MTU_SELECTOR) || !has(request, C.MTU)) return best;
   const { view, at } = request;
   return choose(McMemberRecord.mtuSelector.get(view, at), McMemberRecord.mtu.get(view, at), best, LOWEST_MTU);
 }
 
-function wantedRate(request: McRequest, best: number): number | undefined {
+function wantedRate(request: SaRequest, best: number): number | undefined {
   if (!has(request, C.RATE_SELECTOR) || !has(request, C.RATE)) return best;
   const { view, at } = request;
   return choose(McMemberRecord.rateSelector.get(view, at), rateRank(McMemberRecord.rate.get(view, at)), best, 0);
 }
 
 /** Whether the joiner's wishes and its port agree with the group as it is. */
-function fits(request: McRequest, group: Group, port: SubnetPort): boolean {
+function fits(request: SaRequest, group: Group, port: SubnetPort): boolean {
   const { view, at } = request;
   const r = McMemberRecord;
   if (PortInfo.neighborMtu.get(port.info, 0) < group.mtu || linkRateRank(port.info) < rateRank(group.rate)) return false;

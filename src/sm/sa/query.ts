@@ -2,6 +2,8 @@
 
 import type { AnyField } from "../../base/layout.ts";
 import type { Component } from "../../spec/mad/components.ts";
+import { MadHeader } from "../../spec/mad/headers.ts";
+import type { Asker, SaRequest } from "./request.ts";
 
 /** One kind of record. */
 export interface RecordTable {
@@ -9,9 +11,9 @@ export interface RecordTable {
   /** Bytes of a record; in tables records lie on 8-byte boundaries. */
   readonly bytes: number;
   readonly components: readonly Component[];
-  /** All records there are, each in a view of its own. `modifier` is the request's attribute modifier. */
-  records(): Iterable<DataView>;
-  /** Another way to compare than equality, for the components in which it applies. */
+  /** All records that `asker` may see, each in a view of its own. */
+  records(asker: Asker): Iterable<DataView>;
+  /** Another way to compare than equality, for the components in which it applies. `modifier` is the request's attribute modifier. */
   matches?(bit: number, wanted: DataView, wantedAt: number, record: DataView, modifier: number): boolean | undefined;
 }
 
@@ -24,24 +26,19 @@ export const newRecord = (bytes: number): DataView => new DataView(new ArrayBuff
 export const hasComponent = (maskHi: number, maskLo: number, bit: number): boolean =>
   bit < 32 ? ((maskLo >>> bit) & 1) === 1 : ((maskHi >>> (bit - 32)) & 1) === 1;
 
-/** The records of `table` that have every given component as in the request (a record at byte `at` of `request`). */
-export function* select(
-  table: RecordTable,
-  request: DataView,
-  at: number,
-  maskHi: number,
-  maskLo: number,
-  modifier: number,
-): Generator<DataView> {
+/** The records of `table` that have every given component as in the request. */
+export function* select(table: RecordTable, request: SaRequest): Generator<DataView> {
+  const { view, at, maskHi, maskLo } = request;
+  const modifier = MadHeader.attributeModifier.get(view, 0);
   const given: [number, Component][] = [];
   table.components.forEach((component, bit) => {
     if (component !== undefined && hasComponent(maskHi, maskLo, bit)) given.push([bit, component]);
   });
-  for (const record of table.records()) {
+  for (const record of table.records(request)) {
     const isMatch = given.every(([bit, component]) => {
-      const special = table.matches?.(bit, request, at, record, modifier);
+      const special = table.matches?.(bit, view, at, record, modifier);
       if (special !== undefined) return special;
-      return component === undefined || isEqual(component.field, request, at + component.at, record, component.at);
+      return component === undefined || isEqual(component.field, view, at + component.at, record, component.at);
     });
     if (isMatch) yield record;
   }

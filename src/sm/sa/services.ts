@@ -3,11 +3,12 @@
 import { NS_PER_S } from "../../base/clock.ts";
 import { bytesOf } from "../../mad/mad.ts";
 import { SERVICE_RECORD_COMPONENTS } from "../../spec/mad/components.ts";
-import { SaAttribute } from "../../spec/mad/numbers.ts";
+import { MadStatus, SaAttribute, SaStatus } from "../../spec/mad/numbers.ts";
 import { ServiceRecord } from "../../spec/mad/sa-records.ts";
 import { SaLimits } from "../options.ts";
 import { gidKey } from "./groups.ts";
 import { newRecord, type RecordTable } from "./query.ts";
+import type { SaAnswer, SaRequest, SaService } from "./request.ts";
 
 const FOR_EVER = 0xffffffff;
 
@@ -22,7 +23,7 @@ interface Service {
 const keyOf = (view: DataView, at: number): string =>
   `${ServiceRecord.id.getBig(view, at)}/${gidKey(ServiceRecord.gid.get(view, at))}/${ServiceRecord.pkey.get(view, at)}`;
 
-export class ServiceTable {
+export class ServiceTable implements SaService {
   readonly #services: Map<string, Service> = new Map();
   /** Registrations refused because of a bound. */
   refused = 0;
@@ -33,13 +34,14 @@ export class ServiceTable {
     return this.#services.size;
   }
 
-  /** Registers or renews the record at `at`; false if a bound is reached or it is somebody else's. */
-  set(view: DataView, at: number, owner: bigint, nowNs: number): boolean {
+  /** Registers or renews a service: no resources if a bound is reached or it is somebody else's. */
+  set({ view, at, port, nowNs }: SaRequest): SaAnswer {
+    const owner = port.guid;
     const key = keyOf(view, at);
     const known = this.#services.get(key);
     if (known === undefined ? !this.#hasRoom(owner) : known.owner !== owner) {
       this.refused++;
-      return false;
+      return { status: SaStatus.NO_RESOURCES };
     }
     const record = newRecord(ServiceRecord.byteLength);
     bytesOf(record).set(new Uint8Array(view.buffer, view.byteOffset + at, ServiceRecord.byteLength));
@@ -47,13 +49,16 @@ export class ServiceTable {
     const expiresNs = lease === FOR_EVER ? Number.POSITIVE_INFINITY : nowNs + lease * NS_PER_S;
     this.#services.set(key, { record, owner, expiresNs });
     this.#earliestNs = Math.min(this.#earliestNs, expiresNs);
-    return true;
+    return { status: MadStatus.OK, record };
   }
 
-  /** Removes the owner's record with the key of the one at `at`; false if there is none. */
-  delete(view: DataView, at: number, owner: bigint): boolean {
+  /** Removes the sender's service of this key; one who is trusted may remove any. */
+  delete({ view, at, port, isTrusted }: SaRequest): SaAnswer {
     const key = keyOf(view, at);
-    return this.#services.get(key)?.owner === owner && this.#services.delete(key);
+    const known = this.#services.get(key);
+    if (known === undefined || (known.owner !== port.guid && !isTrusted)) return { status: SaStatus.NO_RECORDS };
+    this.#services.delete(key);
+    return { status: MadStatus.OK, record: known.record };
   }
 
   /** The port is gone from the subnet. */
@@ -80,8 +85,8 @@ export class ServiceTable {
       attribute: SaAttribute.SERVICE_RECORD,
       bytes: ServiceRecord.byteLength,
       components: SERVICE_RECORD_COMPONENTS,
-      *records() {
-        for (const { record } of services.values()) yield record;
+      *records({ isTrusted, port }) {
+        for (const { record, owner } of services.values()) yield isTrusted || owner === port.guid ? record : withoutKey(record);
       },
     };
   }
@@ -92,4 +97,11 @@ export class ServiceTable {
     for (const service of this.#services.values()) if (service.owner === owner) count++;
     return count < SaLimits.SERVICES_PER_PORT;
   }
+}
+
+/** ServiceKey is for its owner. */
+function withoutKey(record: DataView): DataView {
+  const shown = new DataView(bytesOf(record).slice().buffer);
+  ServiceRecord.key.set(shown, 0, new Uint8Array(0));
+  return shown;
 }

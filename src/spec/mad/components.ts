@@ -3,7 +3,9 @@
 
 import { type AnyField, be16, be32, u8 } from "../../base/layout.ts";
 import {
+  INFORM_INFO_RECORD_INFO_AT,
   InformInfo,
+  InformInfoRecord,
   LinearForwardingRecord,
   LinkRecord,
   McMemberRecord,
@@ -144,4 +146,9 @@ export const SERVICE_RECORD_COMPONENTS: readonly Component[] = [
   ...at(112, ...word(16, 0, 1, u8), ...word(8, 16, 2, be16), ...word(4, 32, 4, be32)),
 ];
 
-export const INFORM_INFO_BYTES = InformInfo.byteLength;
+const i = InformInfo;
+export const INFORM_INFO_RECORD_COMPONENTS: readonly Component[] = [
+  ...at(0, InformInfoRecord.subscriberGid, InformInfoRecord.enumeration, undefined),
+  ...at(INFORM_INFO_RECORD_INFO_AT, i.gid, i.lidRangeBegin, i.lidRangeEnd, undefined, i.isGeneric, i.subscribe, i.type),
+  ...at(INFORM_INFO_RECORD_INFO_AT, i.trapNumber, i.qpn, undefined, i.responseTime, undefined, i.producerType),
+];

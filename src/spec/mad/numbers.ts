@@ -38,6 +38,7 @@ export const Method = {
   GET_RESP: 0x81,
   REPORT_RESP: 0x86,
   GET_TABLE_RESP: 0x92,
+  GET_MULTI_RESP: 0x94,
   DELETE_RESP: 0x95,
 } as const;
 
@@ -184,7 +185,19 @@ export const Trap = {
 export const RMPP_VERSION = 1;
 export const RmppType = { NONE: 0, DATA: 1, ACK: 2, STOP: 3, ABORT: 4 } as const;
 export const RmppFlag = { ACTIVE: 1, FIRST: 2, LAST: 4 } as const;
-export const RmppStatus = { OK: 0, RESOURCES: 1, TOO_LONG: 118, WINDOW_TOO_SMALL: 123, TOO_MANY_RETRIES: 126 } as const;
+export const RmppStatus = {
+  OK: 0,
+  RESOURCES: 1,
+  TIME_TOO_LONG: 118,
+  BAD_LENGTH: 119,
+  BAD_SEGMENT: 120,
+  BAD_TYPE: 121,
+  WINDOW_TOO_SMALL: 122,
+  SEGMENT_TOO_BIG: 123,
+  BAD_VERSION: 125,
+  TOO_MANY_RETRIES: 126,
+  UNSPECIFIED: 127,
+} as const;
 
 /** MCMemberRecord.JoinState bits (15.2.5.17). */
 export const JoinState = { FULL: 1, NON: 2, SEND_ONLY_NON: 4, SEND_ONLY_FULL: 8 } as const;

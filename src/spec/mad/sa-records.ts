@@ -109,3 +109,7 @@ export const InformInfo = layout("InformInfo", 36, {
   responseTime: bits(28, 4, 0),
   producerType: bits(32, 23, 0),
 });
+
+/** InformInfoRecord (15.2.5.12): InformInfo at 24. */
+export const InformInfoRecord = layout("InformInfoRecord", 60, { subscriberGid: bytes(0, 16), enumeration: be16(16) });
+export const INFORM_INFO_RECORD_INFO_AT = 24;
