@@ -226,7 +226,7 @@ export class DeviceDomain {
    */
   serveIbsim(baseName: string, uid: number): void {
     if (this.#ibsim !== undefined) throw new Error("ibsim's clients are served already");
-    this.#ibsim = new IbsimServer({ fabric: this.#fabric, baseName, uid, log: this.#log });
+    this.#ibsim = new IbsimServer({ fabric: this.#fabric.fabric, baseName, uid, log: this.#log });
   }
 
   /** VMs that are connected. */
@@ -311,6 +311,12 @@ export class DeviceDomain {
     const { malformed, unroutable } = this.#network.counts;
     const managementWithoutRoom = this.#trunks.reduce((sum, { dropped }) => sum + dropped, 0);
     return { packetsMalformed: malformed, packetsUnroutable: unroutable, managementWithoutRoom };
+  }
+
+  /** What the server for ibsim's clients counts, if there is one. */
+  get ibsimCounts(): Record<string, number> {
+    const counts = Object.entries(this.#ibsim?.counts ?? {});
+    return Object.fromEntries(counts.map(([name, value]) => [`ibsim.${name}`, value]));
   }
 
   /** A part of the fabric's nodes, in a bounded time. */

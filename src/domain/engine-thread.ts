@@ -49,7 +49,10 @@ function handle(request: EngineRequest): unknown {
     case "removeHca":
       return domain.removeHca(request.name);
     case "describe":
-      return { ...domain.describe(), engine: { ...countersObject(LoopCounter, counters), ...domain.lostPackets } };
+      return {
+        ...domain.describe(),
+        engine: { ...countersObject(LoopCounter, counters), ...domain.lostPackets, ...domain.ibsimCounts },
+      };
     case "nodes":
       return domain.inspectNodes(request.from, request.limit);
     case "links":

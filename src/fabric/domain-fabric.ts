@@ -8,7 +8,6 @@ import type { CaPort } from "./ca-port.ts";
 import { Fabric } from "./fabric.ts";
 import { type FabricView, inspectFabric } from "./inspect.ts";
 import { DEFAULT_BUDGET } from "./limits.ts";
-import type { FabricNode } from "./node.ts";
 
 export interface AddCaOptions extends Omit<CaOptions, "nodeGuid" | "portCount" | "portGuids"> {
   /** Name of the HCA; in a topology, of the host that it is. */
@@ -36,11 +35,6 @@ export abstract class DomainFabric {
 
   /** Takes an HCA away; its port is of no use afterwards. */
   abstract removeCa(port: CaPort): void;
-
-  /** Nodes by what people call them, the first of the fabric first. */
-  *namedNodes(): Iterable<readonly [name: string, node: FabricNode]> {
-    for (const node of this.fabric.nodes) yield [node.name, node];
-  }
 
   /** Handles at most `budget` packets and what is due; returns packets handled. */
   step(nowNs: number, budget: number = DEFAULT_BUDGET): number {

@@ -7,7 +7,6 @@ import type { CaPort } from "./ca-port.ts";
 import { type AddCaOptions, DomainFabric } from "./domain-fabric.ts";
 import type { Link } from "./link.ts";
 import type { LinkFaults } from "./link-faults.ts";
-import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
 import type { SwitchNode } from "./switch-node.ts";
 import { addPhantom, buildTopology } from "./topology/build.ts";
@@ -46,7 +45,6 @@ export class TopologyFabric extends DomainFabric {
   readonly switches: ReadonlyMap<string, SwitchNode>;
   readonly #guids: GuidPool;
   readonly #places = new Map<string, Place>();
-  readonly #names: readonly string[];
 
   /** @throws TopologyError if it cannot be built, or has no switch for the subnet manager */
   constructor({ topology, subnetManager, random }: TopologyFabricOptions) {
@@ -54,7 +52,6 @@ export class TopologyFabric extends DomainFabric {
     const { switches, hosts, guids } = buildTopology(this.fabric, topology);
     this.switches = switches;
     this.#guids = guids;
-    this.#names = topology.nodes.map(({ name }) => name);
     for (const host of topology.nodes) {
       const ca = hosts.get(host.name);
       if (ca !== undefined) this.#places.set(host.name, { host, guid: ca.guid, plugs: plugsOf(ca), ca, hca: undefined });
@@ -97,14 +94,6 @@ export class TopologyFabric extends DomainFabric {
     for (const plug of place.plugs) {
       const own = place.ca.ports[plug.number];
       if (own !== undefined) this.#plugIn(own, plug);
-    }
-  }
-
-  /** By the names of the topology, in its order. */
-  override *namedNodes(): Iterable<readonly [name: string, node: FabricNode]> {
-    for (const name of this.#names) {
-      const node = this.switches.get(name) ?? this.#places.get(name)?.ca;
-      if (node !== undefined) yield [name, node];
     }
   }
 

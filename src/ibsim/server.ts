@@ -9,7 +9,8 @@
 
 import type { Log } from "../base/log.ts";
 import { CaNode } from "../fabric/ca-node.ts";
-import type { DomainFabric } from "../fabric/domain-fabric.ts";
+import type { Fabric } from "../fabric/fabric.ts";
+import { labelOf } from "../fabric/inspect.ts";
 import type { FabricNode } from "../fabric/node.ts";
 import type { Port } from "../fabric/port.ts";
 import { SwitchNode } from "../fabric/switch-node.ts";
@@ -26,7 +27,7 @@ import { SharedPort } from "./shared-port.ts";
 import { HostUmadPort, SwitchUmadPort } from "./umad-port.ts";
 
 export interface IbsimServerOptions {
-  readonly fabric: DomainFabric;
+  readonly fabric: Fabric;
   /** What the sockets are named after; ibsim's is "sim". */
   readonly baseName: string;
   /** Whose programs may attach, besides root's. */
@@ -190,13 +191,14 @@ export class IbsimServer {
 
   /** The node of that name, or else of that description; the first one if nobody cares. */
   #findPort(wanted: string): readonly [name: string, port: Port] {
-    let described: readonly [string, FabricNode] | undefined;
-    for (const [name, node] of this.#options.fabric.namedNodes()) {
-      if (wanted === "" ? umadPortOf(node) !== undefined : shortName(name) === wanted) return [name, getUmadPort(name, node)];
-      if (described === undefined && shortName(node.name) === wanted) described = [name, node];
+    let described: FabricNode | undefined;
+    for (const node of this.#options.fabric.nodes) {
+      const isWanted = wanted === "" ? umadPortOf(node) !== undefined : shortName(labelOf(node)) === wanted;
+      if (isWanted) return [labelOf(node), getUmadPort(node)];
+      if (described === undefined && shortName(node.name) === wanted) described = node;
     }
     if (described === undefined) throw new Refusal(`there is no node ${wanted}`);
-    return [described[0], getUmadPort(...described)];
+    return [labelOf(described), getUmadPort(described)];
   }
 
   #sharedPort(port: Port): SharedPort {
@@ -246,8 +248,8 @@ function umadPortOf(node: FabricNode): Port | undefined {
   return node.ports.find((port) => port?.link !== undefined) ?? node.ports[1];
 }
 
-function getUmadPort(name: string, node: FabricNode): Port {
+function getUmadPort(node: FabricNode): Port {
   const port = umadPortOf(node);
-  if (port === undefined) throw new Refusal(`${name} has an HCA of its own; run the program in its VM`);
+  if (port === undefined) throw new Refusal(`${labelOf(node)} has an HCA of its own; run the program in its VM`);
   return port;
 }

@@ -55,7 +55,8 @@ export class HostUmadPort extends PhantomHost implements UmadPort {
 
   send(dlid: number, destQp: number, mad: DataView): void {
     const packet = packetOf(this.port, dlid, destQp, mad);
-    if (!isDirected(mad)) {
+    // With a LID to go to first, the directed route begins there.
+    if (!isDirected(mad) || dlid !== Lid.PERMISSIVE) {
       this.port.transmit(packet);
       return;
     }

@@ -8,7 +8,7 @@ import { removeAsRoot } from "./image/rights.ts";
 import { LabError } from "./lab-error.ts";
 import { Apt } from "./packages/apt.ts";
 import { Cache } from "./packages/cache.ts";
-import { buildTree, QEMU, TOOLS } from "./packages/tree.ts";
+import { buildTree, findTree, QEMU, TOOLS, type TreeKind } from "./packages/tree.ts";
 import { type Progress, silentProgress } from "./progress.ts";
 import { type AcceleratorChoice, chooseAccelerator, type Verdict } from "./vm/accelerator.ts";
 import { findSshTools, type SshTools } from "./vm/keys.ts";
@@ -79,6 +79,18 @@ export async function buildNamedImage(options: PrepareOptions & { readonly name?
     });
     return { ...image, names: [...new Set([...image.names, name])] };
   });
+}
+
+/** Finds or builds a tree of host programs. @throws LabError with what, where and how to mend. */
+export async function prepareTree(kind: TreeKind, options: PrepareOptions = {}): Promise<string> {
+  const cache = options.cache ?? new Cache();
+  const progress = options.onProgress ?? silentProgress;
+  return (
+    findTree(cache, kind) ??
+    cache.withLock(progress, options.signal, async () =>
+      buildTree(cache, await openApt(cache, options), kind, progress, options.signal),
+    )
+  );
 }
 
 /** The packages of the named image and those added, without the default ones. */

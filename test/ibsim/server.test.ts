@@ -22,11 +22,9 @@ const LIDS = { H1: 1, H2: 2, H3: 3, H4: 4, S1: 5, S2: 6 };
 
 /** Gives the nodes LIDs and every switch its routes, as a subnet manager would. */
 function configure(): void {
-  const nodes = new Map(world.fabric.namedNodes());
   activateLinks(world.fabric.fabric);
   for (const [name, lid] of Object.entries(LIDS)) {
-    const node = nodes.get(name)!;
-    setLid((node.ports[0] ?? node.ports[1])!, lid, 1);
+    setLid(portOf(name), lid, 1);
   }
   for (const [own, name, other] of [
     [{ H1: 1, H2: 2 }, "S1", { H3: 8, H4: 8, S2: 8 }],
@@ -39,7 +37,7 @@ function configure(): void {
 }
 
 const portOf = (name: string): Port => {
-  const node = new Map(world.fabric.namedNodes()).get(name)!;
+  const node = world.fabric.fabric.findLabel(name)!;
   return (node.ports[0] ?? node.ports[1])!;
 };
 
@@ -79,6 +77,16 @@ test("directed routes: to the own port, to the next switch, across both", () => 
     const expected = node === "H1" ? [0x100010n, 0x200001n, 0x200002n, 0x100040n] : [0x200001n, 0x100010n, 0x200002n, 0x100040n];
     assert.deepEqual(guids, expected);
   }
+});
+
+test("a directed route that begins behind a part by LID, and its answer", () => {
+  configure();
+  const client = world.newClient();
+  client.connect("H1");
+  const smp = newDirectedSmp([2], Method.GET, SmAttribute.NODE_INFO);
+  Smp.drSlid.set(smp, 0, LIDS.H1);
+  const answer = client.call(LIDS.S2, 0, smp);
+  assert.equal(NodeInfo.nodeGuid.getBig(answer!.mad, SMP_DATA_AT), 0x100040n);
 });
 
 test("what the control socket tells: port, vendor, GUID, NodeInfo, PortInfo, P_Keys", () => {

@@ -50,7 +50,7 @@ export class World {
   constructor(netlist = NETLIST, uid = process.getuid?.() ?? 0) {
     this.base = `vhca-test-${process.pid}-${worlds++}`;
     this.fabric = new TopologyFabric({ topology: parseNetlist(netlist, "test"), random: new Random(1) });
-    this.server = new IbsimServer({ fabric: this.fabric, baseName: this.base, uid, log: silentLog });
+    this.server = new IbsimServer({ fabric: this.fabric.fabric, baseName: this.base, uid, log: silentLog });
   }
 
   /** Lets `ns` go by, and all work be done that there is. */

@@ -19,10 +19,14 @@ export interface Tool {
   readonly args: readonly string[];
 }
 
-/** A program inside an unpacked tree, to be run through the tree's loader. */
-export function treeTool(tree: string, program: string): Tool {
+/**
+ * A program inside an unpacked tree, to be run through the tree's loader.
+ * @param preload a library of the tree that is loaded before the others
+ */
+export function treeTool(tree: string, program: string, preload?: string): Tool {
   const libraries = `${join(tree, LIBRARIES)}:${join(tree, "usr/lib")}`;
-  return { file: join(tree, LOADER), args: ["--library-path", libraries, join(tree, program)] };
+  const preloaded = preload === undefined ? [] : ["--preload", join(tree, preload)];
+  return { file: join(tree, LOADER), args: ["--library-path", libraries, ...preloaded, join(tree, program)] };
 }
 
 /** The machine's own program if it has one, else the tree's. */
@@ -86,6 +90,14 @@ export const QEMU: TreeKind = {
   packages: ["qemu-system-x86"],
   options: { suite: "trixie-backports" },
   witness: "usr/bin/qemu-system-x86_64",
+};
+
+/** Programs that manage and look at a fabric from the host, and ibsim with its preload library. */
+export const FABRIC_TOOLS: TreeKind = {
+  purpose: "fabric-tools",
+  title: "OpenSM, infiniband-diags and ibsim",
+  packages: ["ibsim-utils", "infiniband-diags", "libumad2sim0", "opensm"],
+  witness: "usr/sbin/opensm",
 };
 
 /** The tree of a kind as it was built last, if it is still there. */

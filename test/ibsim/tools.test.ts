@@ -1,0 +1,101 @@
+// OpenSM and infiniband-diags as Debian has them, on the host, without root: what they say of a fabric of ours.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { silentLog } from "../../src/base/log.ts";
+import { DomainHandle } from "../../src/domain/domain-handle.ts";
+import { parseNetlist } from "../../src/fabric/topology/netlist.ts";
+import { type FabricTools, findTools, logSays } from "./tools.ts";
+import { NETLIST } from "./world.ts";
+
+const found = await findTools();
+const skip = typeof found === "string" ? found : false;
+const tools = found as FabricTools;
+const BASE = `vhca-tools-${process.pid}`;
+
+let domain: DomainHandle;
+before(async () => {
+  if (skip !== false) return;
+  domain = new DomainHandle({ log: silentLog, sm: "none", topology: parseNetlist(NETLIST, "test") });
+  await domain.serveIbsim(BASE);
+  const { log } = tools.startOpensm(BASE, "H1");
+  await logSays(log, /SUBNET UP/);
+});
+after(async () => {
+  if (skip !== false) return;
+  await tools.close();
+  await domain.stop();
+});
+
+const print = (node: string, program: string, ...args: string[]): Promise<string> => tools.print(BASE, node, program, args);
+
+/** LID of a host. */
+async function lidOf(description: string): Promise<string> {
+  const [, lid] =
+    new RegExp(`"${description}" *lid (\\d+)|${description}.*lid (\\d+)`).exec(await print("", "ibnetdiscover")) ?? [];
+  assert.ok(lid);
+  return lid;
+}
+
+test("ibnetdiscover, iblinkinfo, ibnodes: every node, every cable, all ACTIVE", { skip }, async () => {
+  const netlist = await print("H2", "ibnetdiscover");
+  for (const name of ["leaf one", "leaf two", "host one", "host two", "host three", "host four"])
+    assert.match(netlist, new RegExp(name));
+  assert.doesNotMatch(netlist, /lid 0 /);
+  const links = await print("", "iblinkinfo", "-l");
+  assert.equal(links.match(/Active\/ {2}LinkUp/g)?.length, 10);
+});
+
+test("sminfo, saquery, smpquery, ibtracert, ibroute, perfquery, ibqueryerrors", { skip }, async () => {
+  assert.match(await print("H4", "sminfo"), /sm lid 1 sm guid 0x100011, .* state 3 SMINFO_MASTER/);
+  assert.match(await print("H4", "saquery", "NR", "1"), /NodeDescription\.+host one/);
+  assert.match(await print("H4", "smpquery", "nodeinfo", "1"), /# Node info: Lid 1.*PortGuid:\.+0x0000000000100011/s);
+  assert.match(await print("H4", "smpquery", "-D", "portinfo", "0,1,8", "8"), /LinkState:\.+Active/);
+  assert.match(await print("H4", "ibportstate", await lidOf("leaf one"), "1"), /Peer PortInfo:/);
+  const lid = await lidOf("host four");
+  assert.match(await print("", "ibtracert", "1", lid), /host one.*leaf one.*leaf two.*host four/s);
+  assert.match(await print("", "ibroute", await lidOf("leaf one")), /Unicast lids.*host one/s);
+  assert.match(await print("H2", "perfquery", "-x", lid, "1"), /PortXmitPkts:\.+[1-9]/);
+  assert.match(await print("H2", "ibqueryerrors"), /0 bad nodes found/);
+});
+
+test("ibping from host to host, while OpenSM is on one of them", { skip }, async () => {
+  const server = tools.start(BASE, "H3", "ibping", ["-S"]);
+  const lid = await lidOf("host three");
+  await sleep(300);
+  assert.match(await print("H2", "ibping", "-c", "5", "-f", lid), /5 packets transmitted, 5 received, 0% packet loss/);
+  assert.match(await print("H3", "ibping", "-c", "2", "-f", lid), /2 packets transmitted, 2 received/);
+  // OpenSM has not registered for this class: it must not get it.
+  const unanswered = await tools.run(BASE, "H2", "ibping", ["-c", "1", "-f", "-t", "300", "1"]);
+  assert.match(unanswered.stdout, /1 packets transmitted, 0 received/);
+  await server.end();
+  assert.match(await print("H2", "sminfo"), /SMINFO_MASTER/);
+});
+
+const clients = async (): Promise<number> => (await domain.describe()).engine["ibsim.clients"] ?? 0;
+
+async function untilClients(count: number): Promise<void> {
+  for (let i = 0; i < 200; i++, await sleep(50)) if ((await clients()) === count) return;
+  assert.fail(`expected ${count} clients, there are ${await clients()}`);
+}
+
+test("fifteen programs at a time; killed ones free their places", { skip }, async () => {
+  const before = await clients();
+  const servers = Array.from({ length: 15 }, (_, i) => tools.start(BASE, `H${2 + (i % 3)}`, "ibping", ["-S"]));
+  await untilClients(before + 15);
+  assert.match(await print("H4", "sminfo"), /SMINFO_MASTER/);
+  for (const server of servers) await server.end("SIGKILL");
+  await untilClients(before);
+});
+
+test("a killed OpenSM is no subnet manager any more, and another one takes over", { skip }, async () => {
+  const first = tools.startOpensm(BASE, "H2", ["-p", "1"]);
+  await logSays(first.log, /Entering STANDBY state|SUBNET UP/);
+  const capabilities = (): Promise<string> => print("H3", "smpquery", "-D", "portinfo", "0,1,8,2");
+  assert.match(await capabilities(), /IsSM/);
+  const before = await clients();
+  await first.end("SIGKILL");
+  await untilClients(before - 1);
+  assert.doesNotMatch(await capabilities(), /IsSM/);
+});
