@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { DomainView } from "../../src/domain/protocol.ts";
 import { sleepNs } from "../../src/host/thread.ts";
+import type { DataPath } from "../../src/transport/network.ts";
 import type { DomainQuestion } from "./domain-process.ts";
 
 const PROGRAM = fileURLToPath(new URL("./domain-process.ts", import.meta.url));
@@ -38,9 +39,9 @@ export class Domain {
   }
 
   /** Starts a domain with HCAs of these names, spread over that many engine threads; resolves once they listen. */
-  static async start(names: readonly string[], engines = 1): Promise<Domain> {
+  static async start(names: readonly string[], engines = 1, dataPath: DataPath = "auto"): Promise<Domain> {
     const folder = mkdtempSync(join(tmpdir(), "vhca-bench-"));
-    const child = fork(PROGRAM, [folder, String(engines), ...names], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+    const child = fork(PROGRAM, [folder, String(engines), dataPath, ...names], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
     const domain = new Domain(child, folder);
     await domain.#message();
     return domain;

@@ -1,5 +1,6 @@
 // The engine and the C engine side by side, each with guests of its own on the same kind of link. One of them runs at a time.
 
+import type { DataPath } from "../../src/transport/network.ts";
 import { CEngine } from "./c-engine.ts";
 import type { BenchContext } from "./context.ts";
 import { Domain } from "./domain.ts";
@@ -20,6 +21,8 @@ export interface LaneOptions<T> {
   readonly guests?: GuestOptions;
   /** Engine threads; 1 if left out. */
   readonly engines?: number;
+  /** How messages go; "auto" if left out. */
+  readonly dataPath?: DataPath;
   prepare(link: Link): Extras<T>;
 }
 
@@ -97,7 +100,7 @@ export class Lanes<T> {
 }
 
 async function openLane<T>(options: LaneOptions<T>, close: (() => Promise<void>)[]) {
-  const domain = await Domain.start(NAMES, options.engines);
+  const domain = await Domain.start(NAMES, options.engines, options.dataPath);
   close.push(() => domain.stop());
   const guests = await bootGuests(domain, NAMES, options.guests);
   close.push(async () => {

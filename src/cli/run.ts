@@ -4,6 +4,8 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Log } from "../base/log.ts";
 import type { Quota } from "../hca/limits.ts";
 import type { RoutingOptions } from "../sm/options.ts";
+import type { DataPath } from "../transport/network.ts";
+import { addDataPathOption } from "./data-path.ts";
 import { addEnginesOption } from "./engines.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { dim, ExitCode, printJson, UsageError } from "./output.ts";
@@ -35,6 +37,7 @@ interface RunOptions extends RoutingOptions {
   quota?: Partial<Quota>;
   engines: number;
   topology?: string;
+  dataPath: DataPath;
   timeout?: number;
   stagger: number;
   keepGoing?: boolean;
@@ -58,6 +61,7 @@ export function addRun(program: Command): void {
   addEnginesOption(command);
   addTopologyOption(command);
   addRoutingOptions(command);
+  addDataPathOption(command);
   command
     .option("--timeout <seconds>", "end everything after this time, with status 124", parseSeconds)
     .option(
@@ -214,6 +218,7 @@ function sessionOptions(options: RunOptions, progress: ProgressLine, signal: Abo
     start: options.cold === true ? "cold" : "warm",
     quota: options.quota,
     engines: options.engines,
+    dataPath: options.dataPath,
     signal,
     log: options.verbose === true ? verboseLog : warningLog,
     onProgress: progress.show,

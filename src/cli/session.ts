@@ -10,6 +10,7 @@ import type { Quota } from "../hca/limits.ts";
 import { type Lab, type LabOptions, startLab } from "../lab/lab.ts";
 import { RunFolder } from "../lab/run-folder.ts";
 import type { RoutingOptions } from "../sm/options.ts";
+import type { DataPath } from "../transport/network.ts";
 import { CONTROL_SOCKET } from "./domains.ts";
 import { VERSION } from "./version.ts";
 
@@ -22,6 +23,8 @@ export interface SessionOptions extends Omit<LabOptions, "hcaSocket" | "waitForI
   readonly engines?: number | undefined;
   /** Shape of the fabric; one switch if left out. */
   readonly topology?: Topology | undefined;
+  /** How messages between the VMs go; "auto" if left out. */
+  readonly dataPath?: DataPath | undefined;
   /** What each HCA may have. */
   readonly quota?: Partial<Quota> | undefined;
   readonly log: Log;
@@ -49,6 +52,7 @@ export class Session {
       routing: options.routing,
       engines: options.engines ?? 1,
       topology: options.topology,
+      dataPath: options.dataPath,
       log: options.log,
     });
     const removeFolder = (): void => rmSync(folder.path, { recursive: true, force: true });

@@ -16,6 +16,8 @@ import { LabError, lastLines } from "../lab/lab-error.ts";
 import { makePrivateFolder, runRoot } from "../lab/paths.ts";
 import { RunFolder } from "../lab/run-folder.ts";
 import type { RoutingOptions } from "../sm/options.ts";
+import type { DataPath } from "../transport/network.ts";
+import { addDataPathOption } from "./data-path.ts";
 import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
 import { addEnginesOption } from "./engines.ts";
 import { addIbsimOption, ibsimArguments, ibsimText, serveIbsim } from "./ibsim.ts";
@@ -39,12 +41,13 @@ interface UpOptions extends RoutingOptions {
   engines: number;
   topology?: string;
   ibsim?: string | true;
+  dataPath: DataPath;
   foreground?: boolean;
   json?: boolean;
 }
 
 export function addUp(program: Command): void {
-  addIbsimOption(addRoutingOptions(addTopologyOption(addEnginesOption(addQuotaOption(program.command("up"))))))
+  addIbsimOption(addDataPathOption(addRoutingOptions(addTopologyOption(addEnginesOption(addQuotaOption(program.command("up")))))))
     .summary("start a device domain that stays")
     .description(
       "Starts a device domain with one switch, or a topology, and HCAs in it, for VMs of your own; they connect by socket path.",
@@ -89,6 +92,7 @@ async function serve(options: UpOptions): Promise<void> {
     log: stderrLog,
     engines: options.engines,
     topology,
+    dataPath: options.dataPath,
   });
   try {
     for (const name of options.hca) {
@@ -135,7 +139,8 @@ async function startDetached(options: UpOptions): Promise<void> {
   const logPath = join(runRoot(), LOG_FILE);
   const logFile = openSync(logPath, "w", 0o600);
   const args = ["up", "--foreground", "--hca", options.hca.join(","), "--doorbells", options.doorbells, "--sm", options.sm];
-  args.push("--engines", String(options.engines), ...routingArguments(options), ...ibsimArguments(options.ibsim));
+  args.push("--engines", String(options.engines), ...routingArguments(options), "--data-path", options.dataPath);
+  args.push(...ibsimArguments(options.ibsim));
   if (options.topology !== undefined) args.push("--topology", options.topology);
   if (options.quota !== undefined) args.push("--quota", quotaText(options.quota));
   const entry = process.argv[1];

@@ -22,7 +22,7 @@ import { IbsimServer } from "../ibsim/server.ts";
 import type { RoutingOptions } from "../sm/options.ts";
 import { AdapterCounter } from "../transport/counters.ts";
 import { Engine } from "../transport/engine.ts";
-import { Network } from "../transport/network.ts";
+import { type DataPath, Network } from "../transport/network.ts";
 import { ServerCounter } from "../vfio-user/counters.ts";
 import { VfioUserServer } from "../vfio-user/server.ts";
 import { CapturedPort, type CaptureOptions, openCaptureRing } from "./capture-buffer.ts";
@@ -104,6 +104,8 @@ export interface DeviceDomainOptions {
   place?: EnginePlace;
   /** Without it, one switch that every HCA is plugged into. */
   topology?: Topology | undefined;
+  /** How messages between its HCAs go; "auto" if left out. */
+  dataPath?: DataPath | undefined;
 }
 
 export class DeviceDomain {
@@ -142,6 +144,7 @@ export class DeviceDomain {
     this.#place = options.place ?? ONLY_ENGINE;
     const { topology, sm, random, log } = options;
     const manager = { ...options.routing, log };
+    this.#network.setPath(options.dataPath ?? "auto");
     this.#fabric =
       topology === undefined
         ? newEngineFabric(this.#place, sm, random, manager)
@@ -351,9 +354,11 @@ export class DeviceDomain {
 
   /**
    * From now on the ports of these HCAs are looked at, and their messages go as packets.
-   * @throws NotFoundError if there is no HCA of that name
+   * @throws NotFoundError if there is no HCA of that name; an error where no message may go as packets
    */
   startCapture({ interfaces, ring, counts }: CaptureOptions): void {
+    if (this.#network.path === "short")
+      throw new Error("there are no packets to capture: this domain was started with --data-path short");
     const target = openCaptureRing(ring);
     for (const { name, id } of interfaces) {
       const entry = this.#entries.find((e) => e.options.name === name);

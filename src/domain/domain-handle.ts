@@ -8,6 +8,7 @@ import { checkHasSwitch, checkTopology } from "../fabric/topology/check.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { ListKind, ObjectDetails, ObjectKind, ObjectViews } from "../hca/inspect.ts";
 import type { RoutingOptions } from "../sm/options.ts";
+import type { DataPath } from "../transport/network.ts";
 import { Capture } from "./capture.ts";
 import type { HcaView } from "./device-domain.ts";
 import { ENGINES_MAX } from "./engine-fabric.ts";
@@ -29,6 +30,8 @@ export interface DomainOptions {
   engines?: number;
   /** Shape of the fabric, whose hosts the HCAs are; without it, one switch for each engine. */
   topology?: Topology | undefined;
+  /** How messages between HCAs of an engine go; "auto" by default. */
+  dataPath?: DataPath | undefined;
 }
 
 /** An HCA and where it is. */
@@ -59,7 +62,7 @@ export class DomainHandle {
     const count = options.engines ?? 1;
     if (!Number.isInteger(count) || count < 1 || count > ENGINES_MAX)
       throw new Error(`engines: expected 1 to ${ENGINES_MAX}, got ${count}`);
-    const { sm = "builtin", routing, topology } = options;
+    const { sm = "builtin", routing, topology, dataPath } = options;
     if (topology !== undefined) assertBuildable(topology, sm, count);
     const bells = Array.from({ length: count }, newBell);
     const trunks = new TrunkMemory(count);
@@ -73,7 +76,7 @@ export class DomainHandle {
           : [{ peer, bell: other, outgoing: trunks.descriptor(index, peer), incoming: trunks.descriptor(peer, index) }],
       );
       const place = { index, count };
-      return new EngineHandle({ sm, routing, topology, cores, bell, place, trunks: others, sleepers }, options.log);
+      return new EngineHandle({ sm, routing, topology, dataPath, cores, bell, place, trunks: others, sleepers }, options.log);
     });
     this.fabric = new FabricHandle(this.#engines);
     this.ended = this.#end();

@@ -38,6 +38,7 @@ const domain = new DeviceDomain({
   routing: options.routing,
   place,
   topology: options.topology,
+  dataPath: options.dataPath,
 });
 for (const trunk of trunks) domain.join(trunk, sleepers);
 let isStopping = false;

@@ -10,6 +10,7 @@ import type { CaPort } from "../fabric/ca-port.ts";
 import type { DomainFabric } from "../fabric/domain-fabric.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
+import type { DataPath } from "../transport/network.ts";
 import { PacketRing, ringBytes } from "../transport/packets/ring.ts";
 import { type EnginePlace, joinEngine, LOG_TRUNK_BYTES, newEngineFabric, newTopologyFabric } from "./engine-fabric.ts";
 import { InProcessDomain, type InProcessNode } from "./in-process.ts";
@@ -26,6 +27,8 @@ export interface InProcessFabricOptions {
   engines?: number;
   /** Switches, hosts and cables; without it, one switch for each engine. The n-th HCA is its n-th host. Not with several engines. */
   topology?: Topology;
+  /** How messages between HCAs of an engine go; "auto" if left out. */
+  dataPath?: DataPath;
 }
 
 /** A guest whose port a subnet manager can bring up. */
@@ -53,6 +56,7 @@ function newEngine(place: EnginePlace, options: InProcessFabricOptions): InProce
     stepFabric: (nowNs) => fabric.step(nowNs, FABRIC_BUDGET),
     ...(options.log === undefined ? {} : { log: options.log }),
   });
+  if (options.dataPath !== undefined) domain.network.setPath(options.dataPath);
   return { fabric, domain };
 }
 

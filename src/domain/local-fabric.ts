@@ -4,6 +4,7 @@
 import { randomInt } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
 import { Random } from "../base/random.ts";
+import type { DataPath } from "../transport/network.ts";
 import { Context, type ContextOptions } from "../verbs/context.ts";
 import { InProcessFabric } from "./in-process-fabric.ts";
 
@@ -17,6 +18,8 @@ export interface LocalFabricOptions {
   readonly seed?: number;
   /** Engines that the HCAs are spread over, one after the other; 1 if left out. HCAs of different ones exchange packets. */
   readonly engines?: number;
+  /** Whether messages are cut into packets: always ("packets"), never ("short"), or where faults want it ("auto", the default). */
+  readonly dataPath?: DataPath;
 }
 
 export interface LocalDeviceOptions extends ContextOptions {
@@ -32,9 +35,9 @@ export class LocalFabric {
   #count = 0;
 
   constructor(options: LocalFabricOptions = {}) {
-    const { clock = machineClock, seed = randomInt(2 ** 32), engines = 1 } = options;
+    const { clock = machineClock, seed = randomInt(2 ** 32), engines = 1, dataPath = "auto" } = options;
     this.#defaults = { clock, seed };
-    this.#fabric = new InProcessFabric({ clock, random: new Random(seed), engines });
+    this.#fabric = new InProcessFabric({ clock, random: new Random(seed), engines, dataPath });
   }
 
   /** Plugs another HCA into the switch and opens it. */

@@ -4,6 +4,7 @@
 import type { FabricView } from "../fabric/inspect.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { RoutingOptions } from "../sm/options.ts";
+import type { DataPath } from "../transport/network.ts";
 import type { CaptureOptions } from "./capture-buffer.ts";
 import type { HcaOptions, HcaView } from "./device-domain.ts";
 import type { EnginePlace } from "./engine-fabric.ts";
@@ -32,6 +33,7 @@ export interface EngineOptions {
   routing?: RoutingOptions | undefined;
   /** Of the one engine; without it, one switch. */
   topology?: Topology | undefined;
+  dataPath?: DataPath | undefined;
   cores: number;
   bell: EngineBell;
   place: EnginePlace;

@@ -140,7 +140,7 @@ function sendMulticast(qp: QueuePair): void {
     qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
     return;
   }
-  if (qp.adapter.network.usesLoopback || qp.port.wire.hasFaultyFabric) {
+  if (qp.adapter.network.usesLoopback || (qp.port.wire.hasFaultyFabric && qp.adapter.network.path === "auto")) {
     // One packet for all receivers but those of this port itself.
     sendPacket(qp, qp.port.tapped(qp.adapter.network.loopback));
     if (!isHeldBack && !isSourceMissing) deliverToMembers(qp, qp.port);

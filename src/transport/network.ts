@@ -8,6 +8,13 @@ import type { PacketLane } from "./packets/ring.ts";
 import { type PacketSink, PortTap } from "./packets/tap.ts";
 import type { AdapterPort } from "./port.ts";
 
+/**
+ * How messages between ports of one engine go: "auto", as packets where a port is tapped or a cable has faults, and from memory to memory
+ * elsewhere; "packets", always so; "short", never, whatever it is that taps and faults then miss.
+ */
+export type DataPath = "auto" | "short" | "packets";
+export const DATA_PATHS: readonly DataPath[] = ["auto", "short", "packets"];
+
 /** `Wire.resolve` answers with this minus n for a port that is reached through lane n; -1 is nowhere. */
 const FIRST_LANE = -2;
 
@@ -17,8 +24,7 @@ export class Network {
   epoch = 0;
   /** Packets that ended nowhere. */
   readonly counts = { malformed: 0, unroutable: 0 };
-  /** All messages go as packets, not only those of tapped ports. */
-  isForced = false;
+  #path: DataPath = "auto";
   #tapCount = 0;
   #loop: Loopback | undefined = undefined;
   #loopback: PacketLane | undefined = undefined;
@@ -90,9 +96,14 @@ export class Network {
     return this.#late?.dueNs ?? Number.POSITIVE_INFINITY;
   }
 
-  /** From now on also messages between ports of this engine go as packets. */
-  forcePackets(): void {
-    this.isForced = true;
+  /** How messages between ports of this engine go. */
+  get path(): DataPath {
+    return this.#path;
+  }
+
+  /** Those that begin from now on go so. */
+  setPath(path: DataPath): void {
+    this.#path = path;
     this.epoch++;
   }
 
@@ -114,7 +125,7 @@ export class Network {
 
   /** True if some messages between ports of this engine have to go as packets whatever the cables between them are like. */
   get usesLoopback(): boolean {
-    return this.isForced || this.#tapCount > 0;
+    return this.#path === "packets" || (this.#path === "auto" && this.#tapCount > 0);
   }
 
   /** True if packets are on their way from a port of this engine to another one. */

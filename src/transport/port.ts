@@ -54,8 +54,9 @@ export class AdapterPort {
     const { network } = this.adapter;
     const answer = this.ownsLid(dlid) ? this.wire.index : this.wire.resolve(dlid);
     if (answer < 0) return network.laneAt(answer) !== undefined;
+    if (network.path !== "auto") return network.path === "packets";
     if (this.wire.hasFaultyFabric && (this.wire.crossesFaults(dlid) || (isAnswered && this.#isAnswerAtRisk(answer)))) return true;
-    return network.usesLoopback && (network.isForced || this.tap !== undefined || network.portAt(answer)?.tap !== undefined);
+    return network.usesLoopback && (this.tap !== undefined || network.portAt(answer)?.tap !== undefined);
   }
 
   /** Whether a cable on the way from end port `index` to here has faults; each of this port's LIDs may be the one it answers to. */

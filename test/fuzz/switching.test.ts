@@ -229,8 +229,7 @@ fuzz(
     run(bed, flows, random, budget, () => {
       link.step();
       if (!random.chance(0.1)) return;
-      network.isForced = !network.isForced;
-      network.connectionsChanged();
+      network.setPath(network.path === "packets" ? "auto" : "packets");
     });
     const failed = flows.find(({ hasFailed }) => hasFailed);
     if (failed !== undefined) {

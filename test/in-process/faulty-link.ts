@@ -41,8 +41,7 @@ export class FaultyLink {
     this.#loopback = new Loopback(network);
     network.addInlet(this.#loopback);
     network.loopback = this.#outgoing;
-    network.isForced = true;
-    network.connectionsChanged();
+    network.setPath("packets");
   }
 
   /** Moves what has been sent, with faults. Returns packets that came or are still held back. */

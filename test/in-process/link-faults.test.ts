@@ -144,6 +144,23 @@ test("a mended cable: messages take the short path again", () => {
   assert.equal(packetsSent(a), before);
 });
 
+test("either path can be forced: the short one misses the faults, packets go where nothing is wrong", () => {
+  const world = new CabledHosts(TWO_SWITCHES, ["a", "b", "c"]);
+  const [a, b] = world.hosts as [End, End, End];
+  world.setFaults("s1", "s2", { loss: 1 });
+  world.network.setPath("short");
+  sendVerified(world, a, b, 2);
+  assert.equal(packetsSent(a), 0);
+  world.setFaults("s1", "s2", undefined);
+  world.network.setPath("packets");
+  sendVerified(world, a, b, 2);
+  const before = packetsSent(a);
+  assert.ok(before > 0);
+  world.network.setPath("auto");
+  sendVerified(world, a, b, 2);
+  assert.equal(packetsSent(a), before);
+});
+
 for (const [name, service] of [["UD", Service.UD] as const, ["UC", Service.UC] as const]) {
   test(`${name} loses exactly what was dropped`, () => {
     const world = new CabledHosts(TWO_SWITCHES, ["a", "b", "c"]);

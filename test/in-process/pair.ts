@@ -55,7 +55,7 @@ export class TestBed {
   constructor(count: number, options: TestBedOptions = {}) {
     this.#options = options;
     this.domain = new InProcessDomain({ clock: this.clock, isMapped: options.isMapped ?? true });
-    if (options.packets ?? usesPackets) this.domain.network.forcePackets();
+    if (options.packets ?? usesPackets) this.domain.network.setPath("packets");
     for (let i = 0; i < count; i++) this.addGuest(options.memoryBytes ?? 16 << 20);
   }
 
