@@ -54,7 +54,7 @@ export class Configurator {
     this.#discovery = discovery;
     this.#tablesPending = tablesPending;
     this.#onActive = onActive;
-    this.#linear = new LinearProgrammer(smps, (node) => this.#tableFailed(node));
+    this.#linear = new LinearProgrammer(subnet, smps, (node) => this.#tableFailed(node));
   }
 
   /** The manager's own LID. */
@@ -134,11 +134,20 @@ export class Configurator {
       state.putSettings(state.info);
       return bytesOf(state.info);
     };
-    this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.SWITCH_INFO, 0, wanted, nowNs, (data) => {
+    this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.SWITCH_INFO, 0, wanted, nowNs, (data, now) => {
+      if (!this.#subnet.has(node)) this.#writeSwitchInfoAgain(node.guid, now);
       if (data !== undefined) return;
       bytesOf(state.info).set(before);
       this.#tableFailed(node);
     });
+  }
+
+  /** The switch was lost and found again while a write was under way: which of two came last is not known. */
+  #writeSwitchInfoAgain(guid: bigint, nowNs: number): void {
+    const node = this.#subnet.nodes.get(guid);
+    if (node?.switch === undefined || node.switch.linear.length === 0) return;
+    SwitchInfo.lifeTime.set(node.switch.info, 0, 0);
+    this.#writeSwitchInfo(node, nowNs);
   }
 
   /** Writes multicast block `block` of `position`, 32 big-endian masks, if the switch does not have it already. */
@@ -150,11 +159,26 @@ export class Configurator {
     if (isEqual(sent, wanted)) return;
     state.multicastSent.set(key, wanted);
     const modifier = ((position << 28) | block) >>> 0;
-    this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.MULTICAST_FORWARDING, modifier, wanted, nowNs, (data) => {
+    // a repeated write must not bring back what has been replaced meanwhile
+    const latest = (): Uint8Array => {
+      const now = state.multicastSent.get(key);
+      return now === undefined || now === UNKNOWN_BLOCK ? wanted : now;
+    };
+    this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.MULTICAST_FORWARDING, modifier, latest, nowNs, (data, now) => {
+      if (!this.#subnet.has(node)) this.#writeMulticastAgain(node.guid, block, position, now);
       if (data !== undefined) return;
       if (state.multicastSent.get(key) === wanted) state.multicastSent.set(key, UNKNOWN_BLOCK);
       this.#tableFailed(node);
     });
+  }
+
+  #writeMulticastAgain(guid: bigint, block: number, position: number, nowNs: number): void {
+    const node = this.#subnet.nodes.get(guid);
+    const key = (block << 4) | position;
+    const wanted = node?.switch?.multicastSent.get(key);
+    if (node?.switch === undefined || wanted === UNKNOWN_BLOCK) return;
+    node.switch.multicastSent.set(key, UNKNOWN_BLOCK);
+    this.writeMulticast(node, block, position, wanted ?? new Uint8Array(MULTICAST_BLOCK_BYTES), nowNs);
   }
 
   #tableFailed(node: SubnetNode): void {
@@ -270,6 +294,7 @@ export class Configurator {
 
 /** No switch has this; what is compared with it differs. */
 const UNKNOWN_BLOCK = new Uint8Array(0);
+const MULTICAST_BLOCK_BYTES = 64;
 
 /** A port that can be configured: its link is up, and it has a LID if it is to have one. */
 const isReady = (port: SubnetPort): boolean => port.hasInfo && port.isLinkUp && (!port.isEndPort || port.lid !== 0);

@@ -4,18 +4,20 @@
 
 import { SmAttribute } from "../spec/mad/numbers.ts";
 import { type SmpClient, SmpGroup } from "./smp-client.ts";
-import type { SubnetNode } from "./subnet.ts";
+import type { Subnet, SubnetNode } from "./subnet.ts";
 
 /** Blocks of one switch under way at once. */
 const WINDOW = 4;
 
 export class LinearProgrammer {
+  readonly #subnet: Subnet;
   readonly #smps: SmpClient;
   readonly #onFailure: (node: SubnetNode) => void;
   /** Switches that have not had their turn. */
   readonly #waiting: Set<SubnetNode> = new Set();
 
-  constructor(smps: SmpClient, onFailure: (node: SubnetNode) => void) {
+  constructor(subnet: Subnet, smps: SmpClient, onFailure: (node: SubnetNode) => void) {
+    this.#subnet = subnet;
     this.#smps = smps;
     this.#onFailure = onFailure;
   }
@@ -45,16 +47,26 @@ export class LinearProgrammer {
 
   #feed(node: SubnetNode, nowNs: number): void {
     const table = node.switch?.linear;
-    if (table === undefined) return;
+    if (table === undefined || !this.#subnet.has(node)) return;
     while (table.underWay < WINDOW) {
       const block = table.take();
       if (block < 0) return;
       const entries = (): Uint8Array => table.block(block);
       this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.LINEAR_FORWARDING, block, entries, nowNs, (data, now) => {
         table.finish(block, data !== undefined);
-        if (data === undefined) this.#onFailure(node);
+        if (!this.#subnet.has(node)) this.#writeAgain(node.guid, block);
+        else if (data === undefined) this.#onFailure(node);
         this.#feed(node, now);
       });
     }
+  }
+
+  /** The switch was lost and found again while a write was under way: which of two came last is not known. */
+  #writeAgain(guid: bigint, block: number): void {
+    const node = this.#subnet.nodes.get(guid);
+    const table = node?.switch?.linear;
+    if (node === undefined || table === undefined || block >= table.blockCount) return;
+    table.rewrite(block);
+    this.#waiting.add(node);
   }
 }

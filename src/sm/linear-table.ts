@@ -81,6 +81,11 @@ export class LinearTable {
     }
   }
 
+  /** Somebody else may have written a block (below `blockCount`) after this table was. */
+  rewrite(block: number): void {
+    this.#want(block);
+  }
+
   #want(block: number): void {
     this.#states[block] = ((this.#states[block] ?? 0) & BlockState.UNDER_WAY) | BlockState.WANTED;
     if (block < this.#firstWanted) this.#firstWanted = block;

@@ -162,6 +162,11 @@ export class Subnet {
     return [...this.nodes.values()].filter((node) => node.isSwitch);
   }
 
+  /** Whether `node` is what is known now: not one that was lost, and may have been found again as another. */
+  has(node: SubnetNode): boolean {
+    return this.nodes.get(node.guid) === node;
+  }
+
   /** Notes that `a` and `b` are joined; whatever they were joined to before is not any more. */
   link(a: SubnetPort, b: SubnetPort): void {
     if (a.peer === b) return;

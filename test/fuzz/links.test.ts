@@ -1,0 +1,118 @@
+// A fabric whose cables lose, corrupt and delay packets, are pulled and plugged in again at any moment, with its subnet manager: RC delivers
+// everything once, in order and whole, or fails with "retries exceeded"; UC and UD lose whole messages and nothing else; and when all
+// is mended, traffic takes the short path again. IBA vol 1, 9.7, 9.8.2.
+
+import assert from "node:assert/strict";
+import type { Random } from "../../src/base/random.ts";
+import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
+import { Service } from "../../src/spec/ib/numbers.ts";
+import { AdapterCounter } from "../../src/transport/counters.ts";
+import { CabledHosts } from "../in-process/cabled-hosts.ts";
+import { connect, datagramQp, type End } from "../in-process/pair.ts";
+import { type Bed, collect, Flow, OPCODES, QKEY, type QueuePairs, RC, run } from "./flow.ts";
+import { fuzz } from "./kit.ts";
+
+/** Two ways between any two hosts. */
+const RING = `
+switches: { s1: { ports: 4 }, s2: { ports: 4 }, s3: { ports: 4 } }
+hosts: { a: { switch: s1 }, b: { switch: s2 }, c: { switch: s3 } }
+links: [[s1, s2], [s2, s3], [s3, s1]]
+`;
+const CABLES = [
+  ["s1", "s2"],
+  ["s2", "s3"],
+  ["s3", "s1"],
+  ["a", "s1"],
+  ["b", "s2"],
+  ["c", "s3"],
+] as const;
+/** Between switches: one of them may be pulled at a time. */
+const PULLABLE = 3;
+const MENDED_NS = 3e9;
+const MENDED_STEPS = 600;
+
+const packetsSent = (hosts: readonly End[]): number =>
+  hosts.reduce((sum, { node }) => sum + node.hca.adapter.counters[AdapterCounter.packetsSent]!, 0);
+
+function disturb(world: CabledHosts, random: Random): void {
+  const [a, b] = random.pick(CABLES);
+  const delayNs = random.pick([0, 0, random.below(20_000), random.below(300_000)]);
+  world.setFaults(
+    a,
+    b,
+    random.chance(0.4) ? undefined : { loss: random.below(100) / 1000, corruption: random.below(50) / 1000, delayNs },
+  );
+  if (!random.chance(0.1)) return;
+  const pullable = CABLES.slice(0, PULLABLE).map(([x, y]) => world.link(x, y));
+  const pulled = pullable.find(({ isPlugged }) => !isPlugged);
+  if (pulled !== undefined) pulled.setPlugged(true);
+  else random.pick(pullable).setPlugged(false);
+}
+
+function mend(world: CabledHosts): void {
+  for (const [a, b] of CABLES) {
+    world.setFaults(a, b, undefined);
+    if (!world.link(a, b).isPlugged) world.link(a, b).setPlugged(true);
+  }
+  world.elapse(MENDED_NS, MENDED_STEPS);
+}
+
+/** Nothing is wrong any more: another message of each that lives takes the short path. */
+function checkReturn(world: CabledHosts, bed: Bed, flows: readonly Flow[]): void {
+  const before = packetsSent(world.hosts);
+  const done = flows.map(({ sent }) => sent.length);
+  for (const flow of flows) {
+    const opcode = flow.qp.service === Service.UD ? SendOpcode.SEND_IMM : SendOpcode.RDMA_WRITE;
+    flow.post({ opcode, length: 700, slot: 0 });
+  }
+  world.elapse(1e6, 10);
+  collect(bed, flows);
+  for (const [i, flow] of flows.entries()) assert.equal(flow.sent.length, done[i]! + 1);
+  assert.equal(packetsSent(world.hosts), before, "the short path again");
+}
+
+fuzz(
+  "packets/links",
+  (random, budget) => {
+    const world = new CabledHosts(RING, ["a", "b", "c"], random.u32(), 8 << 20);
+    const [a, b, c] = world.hosts as [End, End, End];
+    const bed: Bed = { guests: world.hosts, domain: world.system.domain, clock: world.clock };
+    const [ab, ba] = connect(a, b, Service.RC, { ...RC, ackTimeout: 13, mtuCode: 1 + random.below(4) });
+    const [bc, cb] = connect(b, c, Service.RC, { ...RC, ackTimeout: 13 });
+    const datagrams: QueuePairs = [datagramQp(a, QKEY), datagramQp(c, QKEY)];
+    const reliable = [
+      new Flow(random, [a, b], [ab, ba], OPCODES),
+      new Flow(random, [b, a], [ba, ab], OPCODES),
+      new Flow(random, [c, b], [cb, bc], OPCODES),
+    ];
+    const unreliable = [
+      new Flow(random, [a, c], connect(a, c, Service.UC), [SendOpcode.SEND_IMM]),
+      new Flow(random, [a, c], datagrams, [SendOpcode.SEND_IMM], 2000),
+    ];
+    const flows = [...reliable, ...unreliable];
+    const rate = random.pick([0.01, 0.05, 0.2]);
+    run(bed, flows, random, budget, () => {
+      if (random.chance(rate)) disturb(world, random);
+    });
+    mend(world);
+    collect(bed, flows);
+    for (const { port } of world.system.guests) assert.ok(port.isActive);
+    const failed = reliable.filter(({ hasFailed }) => hasFailed);
+    if (failed.length > 0) {
+      const syndromes = failed.flatMap(({ sent }) => sent.map(({ syndrome }) => syndrome));
+      assert.ok(syndromes.includes(Syndrome.TRANSPORT_RETRY), String(syndromes));
+    }
+    // A queue pair that fails flushes its receives, too.
+    const isCutOff = ({ qp }: Flow): boolean => failed.some((other) => other.qp === qp || other.peer === qp);
+    for (const flow of reliable) if (!isCutOff(flow)) flow.check();
+    for (const flow of unreliable) flow.checkUnreliable();
+    checkReturn(
+      world,
+      bed,
+      flows.filter((flow) => !isCutOff(flow)),
+    );
+    const lost = [...world.fabric.links].reduce((sum, { counts }) => sum + counts.lost + counts.corrupted, 0);
+    budget.note(`${failed.length} ${Math.ceil(Math.log2(lost + 1))} ${unreliable.map(({ received }) => received.length)}`);
+  },
+  { steps: 60_000 },
+);
