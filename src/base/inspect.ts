@@ -21,6 +21,9 @@ export interface Page<T> {
 /** What was asked for does not exist; the message says what does. */
 export class NotFoundError extends Error {}
 
+/** What was asked for cannot be done as it was asked; the message says why and how to mend it. */
+export class RefusedError extends Error {}
+
 /** Two 32-bit halves as one hexadecimal number. */
 export function hex64(hi: number, lo: number): string {
   return `0x${(((BigInt(hi) & 0xffffffffn) << 32n) | (BigInt(lo) & 0xffffffffn)).toString(16)}`;

@@ -109,7 +109,7 @@ test("up, status, hca, fabric, down", () => {
     assert.equal(vhca(["up"], env).status, 2, "a second one is refused");
     assert.match(vhca(["status"], env).stdout, /a +no VM +DOWN/);
     assert.match(vhca(["hca", "add", "c"], env).stdout, /c\.sock/);
-    assert.equal(vhca(["hca", "add", "c"], env).status, 3);
+    assert.equal(vhca(["hca", "add", "c"], env).status, 2);
     const status = JSON.parse(vhca(["status", "--json"], env).stdout) as { hcas: { name: string }[] }[];
     assert.deepEqual(
       status[0]?.hcas.map((h) => h.name),

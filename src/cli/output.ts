@@ -1,6 +1,6 @@
 // How the command line talks to people: tables, JSON, errors.
 
-import { NotFoundError } from "../base/inspect.ts";
+import { NotFoundError, RefusedError } from "../base/inspect.ts";
 import { LabError } from "../lab/lab-error.ts";
 
 export const ExitCode = { OK: 0, FAILED: 1, USAGE: 2, LAB: 3, TIMEOUT: 124 } as const;
@@ -17,7 +17,8 @@ export function printError(error: unknown): number {
     if (error.details !== "") process.stderr.write(`${indent(error.details)}\n`);
     return error.code === "usage" ? ExitCode.USAGE : ExitCode.LAB;
   }
-  return error instanceof UsageError || error instanceof NotFoundError ? ExitCode.USAGE : ExitCode.LAB;
+  const isUsage = [UsageError, NotFoundError, RefusedError].some((each) => error instanceof each);
+  return isUsage ? ExitCode.USAGE : ExitCode.LAB;
 }
 
 const indent = (text: string): string => text.replace(/^/gm, "    ");

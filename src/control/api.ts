@@ -11,8 +11,7 @@
 //   GET    /v1/hcas/NAME/region/KEY         → RegionDetails, by lkey or rkey as the guest writes it
 //   GET    /v1/capture?port=NAME&port=…     → a pcapng stream: packets of these HCAs, of all if none is named, until DELETE
 //   DELETE /v1/capture                      → {} and the stream ends with what has been captured
-//   GET    /v1/fabric/nodes?from=N&limit=M  → Page<NodeView>: at most M (256) nodes from number N; `next` is where the rest begins
-//   GET    /v1/fabric/links?from=N&limit=M  → Page<LinkView>, likewise
+//   …      /v1/fabric/…                     see fabric-api.ts
 //   POST   /v1/stop                         → {} and the domain ends
 //
 // NUMBER and KEY are decimal or 0x…. What does not exist is answered 404 and ApiError, what makes no sense 400 and ApiError.
@@ -59,13 +58,6 @@ export const TreeQuery = z.object({ limit: z.coerce.number().int().min(0).max(LI
 /** Ports by the names of their HCAs; one may come as a text, several as a list. */
 export const CaptureQuery = z.object({
   port: z.union([z.string().transform((name) => [name]), z.array(z.string())]).default([]),
-});
-
-/** Nodes, or links, of the fabric in one answer. */
-export const FABRIC_PAGE_MAX = 1024;
-export const FabricPageQuery = z.object({
-  from: z.coerce.number().int().min(0).default(0),
-  limit: z.coerce.number().int().min(1).max(FABRIC_PAGE_MAX).default(256),
 });
 
 export type { HcaTree, SessionView } from "../domain/inspect.ts";

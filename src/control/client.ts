@@ -1,12 +1,13 @@
 // Talks to the control API of a domain in another process.
 
 import { type IncomingMessage, request } from "node:http";
-import { NotFoundError, type Page } from "../base/inspect.ts";
+import { NotFoundError, type Page, RefusedError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { NodeView } from "../fabric/inspect.ts";
 import type { LinkView } from "../fabric/inspect-links.ts";
+import type { PathView } from "../fabric/path.ts";
 import type { AddHca, ApiError, HcaTree, ObjectDetails, ObjectKind, Status } from "./api.ts";
-import { FABRIC_PAGE_MAX } from "./api.ts";
+import { type AddCable, type AddNode, type ChangeLink, FABRIC_PAGE_MAX } from "./fabric-api.ts";
 
 const TIMEOUT_MS = 10_000;
 
@@ -51,6 +52,37 @@ export class ControlClient {
     return this.#pages("links");
   }
 
+  /** Changes the cable at `end`, NODE:PORT. @throws NotFoundError, or what the domain says */
+  changeLink(end: string, change: ChangeLink): Promise<LinkView> {
+    return this.#call("PATCH", `/v1/fabric/links/${encodeURIComponent(end)}`, change);
+  }
+
+  /** Joins two ports. @throws NotFoundError, or what the domain says */
+  addCable(cable: AddCable): Promise<LinkView> {
+    return this.#call("POST", "/v1/fabric/links", cable);
+  }
+
+  /** Takes a cable away; what it was. @throws NotFoundError */
+  removeCable(end: string): Promise<LinkView> {
+    return this.#call("DELETE", `/v1/fabric/links/${encodeURIComponent(end)}`);
+  }
+
+  /** Adds a switch or a phantom host. @throws NotFoundError, or what the domain says */
+  addNode(node: AddNode): Promise<NodeView> {
+    return this.#call("POST", "/v1/fabric/nodes", node);
+  }
+
+  /** Takes a node and its cables away; what it was. @throws NotFoundError, or what the domain says */
+  removeNode(name: string): Promise<NodeView> {
+    return this.#call("DELETE", `/v1/fabric/nodes/${encodeURIComponent(name)}`);
+  }
+
+  /** The way of a packet, to one of the other end's LIDs. @throws NotFoundError */
+  path(from: string, to: string, offset = 0): Promise<PathView> {
+    const query = new URLSearchParams({ from, to, offset: String(offset) });
+    return this.#call("GET", `/v1/fabric/path?${query.toString()}`);
+  }
+
   async #pages<T>(kind: "nodes" | "links"): Promise<T[]> {
     const items: T[] = [];
     for (let from: number | undefined = 0; from !== undefined; ) {
@@ -71,7 +103,7 @@ export class ControlClient {
     return new Promise((resolve, reject) => {
       const call = request({ socketPath: this.socketPath, path }, (response) => {
         if (response.statusCode === 200) resolve(response);
-        else readJson(response).then((error) => reject(new Error((error as ApiError).error)), reject);
+        else readJson(response).then((error) => reject(new RefusedError((error as ApiError).error)), reject);
       });
       call.on("error", reject);
       call.end();
@@ -99,7 +131,7 @@ export class ControlClient {
           const value = JSON.parse(text) as T | ApiError;
           if (response.statusCode === 200) resolve(value as T);
           else if (response.statusCode === NOT_FOUND) reject(new NotFoundError((value as ApiError).error));
-          else reject(new Error((value as ApiError).error));
+          else reject(new RefusedError((value as ApiError).error));
         });
       });
       call.on("timeout", () => call.destroy(new Error(`no answer from ${this.socketPath} within ${TIMEOUT_MS / 1000} s`)));

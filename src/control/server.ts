@@ -7,7 +7,8 @@ import { ZodError, z } from "zod";
 import { NotFoundError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { DomainHandle } from "../domain/domain-handle.ts";
-import { AddHca, type ApiError, CaptureQuery, FabricPageQuery, ObjectNumber, type Status, TreeQuery } from "./api.ts";
+import { AddHca, type ApiError, CaptureQuery, ObjectNumber, type Status, TreeQuery } from "./api.ts";
+import { addFabricRoutes } from "./fabric-routes.ts";
 import { hcaSocketPath } from "./socket-paths.ts";
 
 export interface ControlOptions {
@@ -36,6 +37,7 @@ export async function startControlServer(options: ControlOptions): Promise<Contr
   describeErrors(app);
   addRoutes(app, options, new Date().toISOString());
   addInspection(app, options.domain);
+  addFabricRoutes(app, options.domain.fabric);
   addCapture(app, options);
   if (existsSync(options.socketPath)) unlinkSync(options.socketPath);
   await app.listen({ path: options.socketPath });
@@ -105,14 +107,6 @@ function addInspection(app: FastifyInstance, domain: DomainHandle): void {
   app.get<{ Params: { name: string } }>("/v1/hcas/:name/tree", (request) =>
     domain.tree(request.params.name, TreeQuery.parse(request.query).limit),
   );
-  app.get("/v1/fabric/nodes", (request) => {
-    const { from, limit } = FabricPageQuery.parse(request.query);
-    return domain.fabric.nodes(from, limit);
-  });
-  app.get("/v1/fabric/links", (request) => {
-    const { from, limit } = FabricPageQuery.parse(request.query);
-    return domain.fabric.links(from, limit);
-  });
   for (const kind of ["qp", "cq", "srq", "region"] as const) {
     app.get<{ Params: { name: string; number: string } }>(`/v1/hcas/:name/${kind}/:number`, (request) =>
       domain.object(request.params.name, kind, ObjectNumber.parse(request.params.number)),

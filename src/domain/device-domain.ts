@@ -11,6 +11,7 @@ import type { CaPort } from "../fabric/ca-port.ts";
 import { type FabricView, inspectNodes, type NodeView } from "../fabric/inspect.ts";
 import { inspectLinks, type LinkView } from "../fabric/inspect-links.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
+import { type FabricOperation, operateFabric } from "../fabric/operations.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { TopologyFabric } from "../fabric/topology-fabric.ts";
 import type { Events } from "../hca/events.ts";
@@ -330,6 +331,11 @@ export class DeviceDomain {
   /** A part of the fabric's links, in a bounded time. */
   inspectLinks(from: number, limit: number): Page<LinkView> {
     return inspectLinks(this.#fabric.fabric, from, Math.min(limit, LINKS_AT_ONCE));
+  }
+
+  /** Changes the fabric, or follows a path in it. @throws NotFoundError, or what is wrong with it */
+  operateFabric(operation: FabricOperation): unknown {
+    return operateFabric(this.#fabric, operation);
   }
 
   /**

@@ -40,17 +40,22 @@ export function newEngineFabric(
   random: Random,
   options: ManagerOptions = {},
 ): LabFabric {
+  const engineSwitches = new Set(Array.from({ length: count }, (_, i) => switchGuid(i)));
   // Only the first engine's cables can be looked up here, but all engines number their ports alike.
-  const maySwitchBeBehind = (_guid: bigint, port: number): boolean => port >= firstTrunkPort(count);
-  return new LabFabric({
+  const isTrunk = (guid: bigint, port: number): boolean => engineSwitches.has(guid) && port >= firstTrunkPort(count);
+  const maySwitchBeBehind = (guid: bigint, port: number): boolean => isTrunk(guid, port) || fabric.leadsToSwitch(guid, port);
+  const fabric: LabFabric = new LabFabric({
     random,
-    switchGuid: DEFAULT_SWITCH_GUID + BigInt(index) * SWITCH_GUID_STEP,
+    switchGuid: switchGuid(index),
     switchName: switchName(index),
     switchDescription: index === 0 ? "vhca switch" : `vhca switch ${index + 1}`,
     firstCaGuid: FIRST_CA_GUID + BigInt(index) * CA_GUID_STEP,
     subnetManager: sm === "builtin" && index === 0 ? subnetManager({ ...options, random, maySwitchBeBehind }) : undefined,
   });
+  return fabric;
 }
+
+const switchGuid = (index: number): bigint => DEFAULT_SWITCH_GUID + BigInt(index) * SWITCH_GUID_STEP;
 
 /** Name of the switch of engine `index`. */
 export const switchName = (index: number): string => `s${index + 1}`;

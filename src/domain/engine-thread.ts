@@ -58,6 +58,8 @@ function handle(request: EngineRequest): unknown {
       return domain.inspectNodes(request.from, request.limit);
     case "links":
       return domain.inspectLinks(request.from, request.limit);
+    case "fabric":
+      return domain.operateFabric(request.operation);
     case "inspect":
       return domain.inspect(request.name, request.question);
     case "startCapture":

@@ -2,6 +2,7 @@
 // sweeps and never waits.
 
 import type { FabricView } from "../fabric/inspect.ts";
+import type { FabricOperation } from "../fabric/operations.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { RoutingOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
@@ -51,6 +52,7 @@ export type EngineRequest =
   | { id: number; method: "describe" }
   | { id: number; method: "nodes"; from: number; limit: number }
   | { id: number; method: "links"; from: number; limit: number }
+  | { id: number; method: "fabric"; operation: FabricOperation }
   | { id: number; method: "inspect"; name: string; question: InspectQuestion }
   | { id: number; method: "startCapture"; capture: CaptureOptions }
   | { id: number; method: "stopCapture" }

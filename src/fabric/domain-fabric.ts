@@ -3,11 +3,14 @@
 import type { Random } from "../base/random.ts";
 import type { ManagementEndpoint } from "../mad/endpoint.ts";
 import { NodeType } from "../spec/mad/numbers.ts";
-import type { CaOptions } from "./ca-node.ts";
+import type { AddedNode } from "./added-node.ts";
+import type { CaNode, CaOptions } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
 import { Fabric } from "./fabric.ts";
 import { type FabricView, inspectFabric } from "./inspect.ts";
 import { DEFAULT_BUDGET } from "./limits.ts";
+import type { FabricNode } from "./node.ts";
+import { SwitchNode } from "./switch-node.ts";
 
 export interface AddCaOptions extends Omit<CaOptions, "nodeGuid" | "portCount" | "portGuids"> {
   /** Name of the HCA; in a topology, of the host that it is. */
@@ -49,6 +52,20 @@ export abstract class DomainFabric {
   /** The port with the number that `resolve` answered. */
   findPort(index: number): CaPort | undefined {
     return this.fabric.findCaPort(index);
+  }
+
+  /** Adds a switch or a phantom host, without cables; what it is like has been checked (added-node.ts). */
+  abstract addNode(node: AddedNode): SwitchNode | CaNode;
+
+  /** Takes a node away that is no HCA and need not stay. */
+  dropNode(node: FabricNode): void {
+    this.fabric.removeNode(node);
+  }
+
+  /** Why a node cannot be taken away, or undefined. */
+  whyNodeStays(node: FabricNode): string | undefined {
+    const isManaged = node instanceof SwitchNode && node.endpoint !== undefined;
+    return isManaged ? "the subnet manager lives there" : undefined;
   }
 
   inspect(): FabricView {

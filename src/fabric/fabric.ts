@@ -164,10 +164,10 @@ export class Fabric {
     this.bumpEpoch();
   }
 
-  /** Joins two free ports by a cable. */
-  connect(a: Port, b: Port, cable?: Cable): Link {
+  /** Joins two free ports by a cable that is plugged in, or lies there. */
+  connect(a: Port, b: Port, cable?: Cable, isPlugged = true): Link {
     if (a === b || a.link !== undefined || b.link !== undefined) throw new Error("invariant: connect needs two free ports");
-    const link = new Link(a, b, cable);
+    const link = new Link(a, b, cable, isPlugged);
     this.#links.add(link);
     this.bumpEpoch();
     link.train();

@@ -103,7 +103,7 @@ export function inspectNodes(fabric: Fabric, from: number, limit: number): Page<
   };
 }
 
-function inspectNode(node: FabricNode): NodeView {
+export function inspectNode(node: FabricNode): NodeView {
   const ports = node.ports.filter((port) => port !== undefined && (port.link !== undefined || port.isEndPort));
   return {
     type: nameOf(NodeType, node.type),

@@ -3,10 +3,14 @@
 
 import type { Random } from "../base/random.ts";
 import type { EndpointFactory, ManagementEndpoint } from "../mad/endpoint.ts";
+import type { AddedNode } from "./added-node.ts";
+import type { CaNode } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
 import { type AddCaOptions, DomainFabric } from "./domain-fabric.ts";
 import { DEFAULT_SWITCH_GUID, FIRST_CA_GUID } from "./guids.ts";
+import type { FabricNode } from "./node.ts";
 import type { SwitchNode } from "./switch-node.ts";
+import { addPhantom, addSwitch } from "./topology/build.ts";
 import type { Trunk, TrunkCarrier } from "./trunk.ts";
 
 export interface LabFabricOptions {
@@ -28,6 +32,8 @@ export interface LabFabricOptions {
 
 export const DEFAULT_SWITCH_PORTS = 64;
 const CA_GUID_STEP = 16n;
+/** GUIDs of switches that are added lie so far behind those of the engines' switches and their cables. */
+const ADDED_SWITCH_GUIDS = 0x10000n;
 
 /** A switch with HCAs. */
 export class LabFabric extends DomainFabric {
@@ -74,8 +80,23 @@ export class LabFabric extends DomainFabric {
     return trunk;
   }
 
+  addNode(node: AddedNode): SwitchNode | CaNode {
+    const { guid = node.kind === "switch" ? this.#freeSwitchGuid() : this.#freeGuid() } = node;
+    return node.kind === "switch" ? addSwitch(this.fabric, node, guid) : addPhantom(this.fabric, node, guid);
+  }
+
+  override whyNodeStays(node: FabricNode): string | undefined {
+    return node === this.switch ? "HCAs are plugged into it" : super.whyNodeStays(node);
+  }
+
   removeCa(port: CaPort): void {
     this.fabric.removeNode(port.node);
+  }
+
+  #freeSwitchGuid(): bigint {
+    let guid = this.switch.guid + ADDED_SWITCH_GUIDS;
+    while (this.fabric.findNode(guid) !== undefined) guid++;
+    return guid;
   }
 
   #freeGuid(): bigint {

@@ -22,25 +22,36 @@ const GOOD_CABLE: Cable = { widths: 0xff, speeds: 0xff };
 export class Link {
   readonly a: Port;
   readonly b: Port;
-  readonly cable: Cable;
+  #cable: Cable;
   /** Loses chosen management packets; for tests. */
   impairment: Impairment | undefined = undefined;
   /** What is wrong with the cable for all packets; `Fabric.setFaults` sets it. */
   faults: LinkFaults | undefined = undefined;
   readonly counts: LinkCounts = { lost: 0, corrupted: 0, delayed: 0 };
   /** False while somebody has pulled the cable. */
-  #isPlugged = true;
+  #isPlugged: boolean;
 
-  constructor(a: Port, b: Port, cable: Cable = GOOD_CABLE) {
+  constructor(a: Port, b: Port, cable: Cable = GOOD_CABLE, isPlugged = true) {
+    this.#isPlugged = isPlugged;
     this.a = a;
     this.b = b;
-    this.cable = cable;
+    this.#cable = cable;
     a.link = this;
     b.link = this;
   }
 
   other(port: Port): Port {
     return port === this.a ? this.b : this.a;
+  }
+
+  get cable(): Cable {
+    return this.#cable;
+  }
+
+  /** Another cable between the same ports, which agree anew. */
+  setCable(cable: Cable): void {
+    this.#cable = cable;
+    this.retrain();
   }
 
   get isPlugged(): boolean {
@@ -58,8 +69,8 @@ export class Link {
   train(): void {
     const { a, b } = this;
     if (!this.#isPlugged || a.isLinkUp || b.isLinkUp || !canTrain(a) || !canTrain(b)) return;
-    const width = highestCommon(a, b, PortInfo.linkWidthEnabled, this.cable.widths);
-    const speed = highestCommon(a, b, PortInfo.linkSpeedEnabled, this.cable.speeds);
+    const width = highestCommon(a, b, PortInfo.linkWidthEnabled, this.#cable.widths);
+    const speed = highestCommon(a, b, PortInfo.linkSpeedEnabled, this.#cable.speeds);
     if (width === 0 || speed === 0) return;
     for (const port of [a, b]) {
       PortInfo.linkWidthActive.set(port.info, 0, width);

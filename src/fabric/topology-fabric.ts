@@ -2,14 +2,15 @@
 
 import type { Random } from "../base/random.ts";
 import type { EndpointFactory, ManagementEndpoint } from "../mad/endpoint.ts";
+import type { AddedNode } from "./added-node.ts";
 import type { CaNode } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
 import { type AddCaOptions, DomainFabric } from "./domain-fabric.ts";
 import type { Link } from "./link.ts";
-import type { LinkFaults } from "./link-faults.ts";
+import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
 import type { SwitchNode } from "./switch-node.ts";
-import { addPhantom, buildTopology } from "./topology/build.ts";
+import { addPhantom, addSwitch, buildTopology } from "./topology/build.ts";
 import { checkHasSwitch } from "./topology/check.ts";
 import type { GuidPool } from "./topology/guids.ts";
 import type { Topology, TopologyNode } from "./topology/topology.ts";
@@ -21,23 +22,23 @@ export interface TopologyFabricOptions {
   readonly random: Random;
 }
 
-/** Where a cable of a host leads. */
-interface Plug {
+/** A cable of a host, while no cable is there: where it leads, and what it is like. */
+interface Plug extends Pick<Link, "cable" | "faults" | "isPlugged"> {
+  /** The host's port. */
   readonly number: number;
   readonly peer: Port;
-  readonly link: Link;
-  /** As they were when the host's node was last replaced. */
-  faults: LinkFaults | undefined;
 }
 
 /** A host of the topology, and what stands in its place now. */
 interface Place {
   readonly host: TopologyNode;
   readonly guid: bigint;
-  readonly plugs: readonly Plug[];
   ca: CaNode;
   /** Name of the HCA that is this host, if one is. */
   hca: string | undefined;
+  /** The host's port whose cable the HCA has, and the cables of the others. */
+  hcaPort: number;
+  spare: readonly Plug[];
 }
 
 export class TopologyFabric extends DomainFabric {
@@ -54,7 +55,7 @@ export class TopologyFabric extends DomainFabric {
     this.#guids = guids;
     for (const host of topology.nodes) {
       const ca = hosts.get(host.name);
-      if (ca !== undefined) this.#places.set(host.name, { host, guid: ca.guid, plugs: plugsOf(ca), ca, hca: undefined });
+      if (ca !== undefined) this.#addPlace(host, ca);
     }
     const [first] = switches.values();
     if (subnetManager !== undefined) checkHasSwitch(topology);
@@ -68,7 +69,10 @@ export class TopologyFabric extends DomainFabric {
   addCa({ name = "", ...options }: AddCaOptions): CaPort {
     const place = this.#findPlace(name);
     if (options.nodeGuid !== undefined && options.nodeGuid !== place.guid) this.assertGuidIsFree(options.nodeGuid);
-    this.#unplug(place);
+    const [plug, ...spare] = plugsOf(place.ca);
+    place.hcaPort = plug?.number ?? 1;
+    place.spare = spare;
+    this.fabric.removeNode(place.ca);
     place.ca = this.fabric.addCa({
       ...options,
       nodeGuid: options.nodeGuid ?? place.guid,
@@ -79,7 +83,6 @@ export class TopologyFabric extends DomainFabric {
     place.ca.hca = name;
     const port = place.ca.ports[1];
     if (port === undefined) throw new Error("invariant: a CA has a port 1");
-    const [plug] = place.plugs;
     if (plug !== undefined) this.#plugIn(port, plug);
     return port;
   }
@@ -88,18 +91,40 @@ export class TopologyFabric extends DomainFabric {
   removeCa(port: CaPort): void {
     const place = [...this.#places.values()].find(({ ca }) => ca === port.node);
     if (place === undefined) return;
-    this.#unplug(place);
+    const plugs = [...plugsOf(place.ca).map((plug) => ({ ...plug, number: place.hcaPort })), ...place.spare];
+    this.fabric.removeNode(place.ca);
     place.hca = undefined;
+    place.spare = [];
     place.ca = addPhantom(this.fabric, place.host, place.guid);
-    for (const plug of place.plugs) {
+    for (const plug of plugs) {
       const own = place.ca.ports[plug.number];
       if (own !== undefined) this.#plugIn(own, plug);
     }
   }
 
-  /** GUIDs for nodes that are added. */
-  protected get guids(): GuidPool {
-    return this.#guids;
+  addNode(node: AddedNode): SwitchNode | CaNode {
+    const guid = node.guid ?? this.#freeGuid(node.kind);
+    if (node.kind === "switch") return addSwitch(this.fabric, node, guid);
+    const ca = addPhantom(this.fabric, node, guid);
+    this.#addPlace(node, ca);
+    return ca;
+  }
+
+  override dropNode(node: FabricNode): void {
+    super.dropNode(node);
+    this.#places.delete(node.label);
+  }
+
+  #addPlace(host: TopologyNode, ca: CaNode): void {
+    this.#places.set(host.name, { host, guid: ca.guid, ca, hca: undefined, hcaPort: 1, spare: [] });
+  }
+
+  #freeGuid(kind: TopologyNode["kind"]): bigint {
+    for (;;) {
+      const guid = this.#guids.take(kind);
+      // An HCA may have been given one of its own.
+      if (this.fabric.findNode(guid) === undefined) return guid;
+    }
   }
 
   #findPlace(name: string): Place {
@@ -112,31 +137,22 @@ export class TopologyFabric extends DomainFabric {
     );
   }
 
-  /** Takes the host's node away and remembers what its cables are like. */
-  #unplug({ ca, plugs }: Place): void {
-    for (const plug of plugs) {
-      const { link } = plug.peer;
-      if (link?.other(plug.peer).node === ca) plug.faults = link.faults;
-    }
-    this.fabric.removeNode(ca);
-  }
-
   /** The cable as it was, with what is wrong with it. */
-  #plugIn(port: Port, { peer, link, faults }: Plug): void {
+  #plugIn(port: Port, { peer, cable, faults, isPlugged }: Plug): void {
     if (peer.link !== undefined || this.fabric.findNode(peer.node.guid) !== peer.node) return;
-    this.fabric.setFaults(this.fabric.connect(port, peer, link.cable), faults);
+    this.fabric.setFaults(this.fabric.connect(port, peer, cable, isPlugged), faults);
   }
 }
 
 const plugsOf = (ca: CaNode): Plug[] =>
-  ca.ports.flatMap((port) =>
-    port?.link === undefined
-      ? []
-      : [{ number: port.number, peer: port.link.other(port), link: port.link, faults: port.link.faults }],
-  );
+  ca.ports.flatMap((port) => {
+    if (port?.link === undefined) return [];
+    const { cable, faults, isPlugged } = port.link;
+    return [{ number: port.number, peer: port.link.other(port), cable, faults, isPlugged }];
+  });
 
 /** GUID of the port that an HCA has of its host; not kept with a node GUID of its own. */
-function portGuidsOf({ host, plugs }: Place, { nodeGuid }: AddCaOptions): ReadonlyMap<number, bigint> | undefined {
-  const guid = host.portGuids?.get(plugs[0]?.number ?? 1);
+function portGuidsOf({ host, hcaPort }: Place, { nodeGuid }: AddCaOptions): ReadonlyMap<number, bigint> | undefined {
+  const guid = host.portGuids?.get(hcaPort);
   return guid === undefined || nodeGuid !== undefined ? undefined : new Map([[1, guid]]);
 }

@@ -9,7 +9,15 @@ import type { Port } from "../port.ts";
 import type { SwitchNode } from "../switch-node.ts";
 import { checkTopology } from "./check.ts";
 import { GuidPool } from "./guids.ts";
-import { SPEEDS, type Topology, type TopologyLink, type TopologyNode, WIDTHS } from "./topology.ts";
+import {
+  SPEEDS,
+  type SpeedName,
+  type Topology,
+  type TopologyLink,
+  type TopologyNode,
+  WIDTHS,
+  type WidthName,
+} from "./topology.ts";
 
 /** What a topology has become; by name, in its order. */
 export interface BuiltTopology {
@@ -74,11 +82,16 @@ function portOf(node: FabricNode | undefined, number: number): Port {
   return port;
 }
 
-/** The cable of a link with a bound; masks of all widths and speeds up to it. */
-function cableOf({ width, speed }: TopologyLink): Cable | undefined {
-  if (width === undefined && speed === undefined) return undefined;
-  return { widths: upTo(width === undefined ? 0 : WIDTHS[width]), speeds: upTo(speed === undefined ? 0 : SPEEDS[speed]) };
+/** Lanes and speed at most; "auto" for what both ports can. */
+interface CableBound {
+  readonly width?: WidthName | "auto" | undefined;
+  readonly speed?: SpeedName | "auto" | undefined;
+}
+
+/** The cable with a bound: masks of all widths and speeds up to it. */
+export function cableOf({ width = "auto", speed = "auto" }: CableBound): Cable {
+  return { widths: width === "auto" ? EVERY : upTo(WIDTHS[width]), speeds: speed === "auto" ? EVERY : upTo(SPEEDS[speed]) };
 }
 
 const EVERY = 0xff;
-const upTo = (bit: number): number => (bit === 0 ? EVERY : (bit << 1) - 1);
+const upTo = (bit: number): number => (bit << 1) - 1;

@@ -41,7 +41,10 @@ function checkNames({ source, nodes }: Topology): Map<string, TopologyNode> {
   return byName;
 }
 
-function checkNode(source: string, { kind, name, portCount, guid, description, line }: TopologyNode): void {
+type CheckedNode = Pick<TopologyNode, "kind" | "name" | "portCount" | "guid" | "description" | "line">;
+
+/** @throws TopologyError if such a node cannot be */
+export function checkNode(source: string, { kind, name, portCount, guid, description, line }: CheckedNode): void {
   if (!Number.isInteger(portCount) || portCount < 1 || portCount > MAX_NODE_PORTS) {
     throw new TopologyError(source, line, `${kind} ${name}: expected 1 to ${MAX_NODE_PORTS} ports, got ${portCount}`);
   }
