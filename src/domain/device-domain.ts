@@ -125,6 +125,7 @@ export class DeviceDomain {
   #ibsim: IbsimServer | undefined;
   #nextIbsimLookNs = 0;
   #lastIbsimNs = Number.NEGATIVE_INFINITY;
+  #hasGuestWork = false;
   #nextSocketLookNs = 0;
   #nextHastySocketLookNs = 0;
   #lastMessageNs = Number.NEGATIVE_INFINITY;
@@ -269,14 +270,20 @@ export class DeviceDomain {
     let work = 0;
     if (pollSockets || nowNs >= (isHasty ? this.#nextHastySocketLookNs : this.#nextSocketLookNs))
       work += this.#lookAtSockets(nowNs, pollSockets);
-    if (this.#ibsim !== undefined) work += this.#lookAtIbsim(this.#ibsim, nowNs, pollSockets);
     work += isHasty ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
-    work += this.#fabric.step(nowNs, FABRIC_BUDGET);
+    let others = this.#ibsim === undefined ? 0 : this.#lookAtIbsim(this.#ibsim, nowNs, pollSockets);
+    others += this.#fabric.step(nowNs, FABRIC_BUDGET);
     work += this.#network.receive(nowNs);
     work += this.#engine.step(nowNs);
+    this.#hasGuestWork = work > 0 || this.#due.length > 0;
     this.#flushEvents();
     for (let i = 0; i < this.#trunks.length; i++) this.#trunks[i]!.wakePeer();
-    return work;
+    return work + others;
+  }
+
+  /** Whether the last sweep had work of a guest's, or woke one; other work is the fabric's own, or that of programs of the host. */
+  get hasGuestWork(): boolean {
+    return this.#hasGuestWork;
   }
 
   /** When something is due, in the clock's time; Infinity if nothing is. */

@@ -144,6 +144,8 @@ class EngineLoop {
   #policy: IdlePolicy;
   #connected = -1;
   #lastWorkNs: number;
+  /** Last work of guests, which only a look finds; whoever else works makes a socket ready, and that ends any sleep. */
+  #lastGuestWorkNs: number;
   #socketsReady = true;
   #nowNs: number;
   #sweepsToClock = 0;
@@ -154,6 +156,7 @@ class EngineLoop {
     this.#policy = idlePolicy(options.cores, 0, options.sleepCostNs);
     this.#nowNs = options.clock.nowNs();
     this.#lastWorkNs = this.#nowNs;
+    this.#lastGuestWorkNs = this.#nowNs;
     this.#warmUp = options.warmUp;
   }
 
@@ -170,19 +173,20 @@ class EngineLoop {
   #turn(): void {
     const { domain, counters } = this.#options;
     const now = this.#readClock();
-    const idleNs = now - this.#lastWorkNs;
+    const idleNs = now - this.#lastGuestWorkNs;
     const work = domain.sweep(now, this.#socketsReady, idleNs < HASTE_NS);
     this.#socketsReady = false;
     counters[SWEEPS]! += 1;
     if (work > 0) {
       counters[SWEEPS_WITH_WORK]! += 1;
       this.#lastWorkNs = now;
+      if (domain.hasGuestWork) this.#lastGuestWorkNs = now;
       this.#sweepsToClock -= work >> CLOCK_WORK_SHIFT;
       return;
     }
     const policy = this.#policy;
     if (idleNs < policy.spinNs) return;
-    if (this.#warmUp !== undefined && this.#mayWarmUp(idleNs)) {
+    if (this.#warmUp !== undefined && this.#mayWarmUp(now - this.#lastWorkNs)) {
       if (this.#warmUp.next().done === true) this.#warmUp = undefined;
       this.#sweepsToClock = 0;
       return;

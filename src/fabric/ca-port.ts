@@ -4,7 +4,7 @@
 import { isForPma, processPerf } from "../mad/agents/pma.ts";
 import { isForSma, processSmp } from "../mad/agents/sma.ts";
 import type { PortOptions } from "../mad/attributes.ts";
-import { bytesOf, copyMad, isSmpClass, Verdict } from "../mad/mad.ts";
+import { bytesOf, isSmpClass, newMad, Verdict } from "../mad/mad.ts";
 import { hasSoundLrh, SMP_VL } from "../mad/packet.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { isMulticastLid, Lid, PhysState } from "../spec/ib/numbers.ts";
@@ -16,6 +16,10 @@ import type { FabricNode } from "./node.ts";
 import { Port } from "./port.ts";
 import { ResolveCache } from "./resolve-cache.ts";
 import { passFaults } from "./trace.ts";
+
+/** The MAD that an agent works on: what its caller gave is left alone if there is no answer. */
+const scratch = newMad();
+const scratchBytes = bytesOf(scratch);
 
 /** The HCA behind a port. */
 export interface CaClient {
@@ -67,6 +71,11 @@ export class CaPort extends Port {
   }
 
   transmit(packet: Uint8Array): void {
+    this.transmitOwn(new Uint8Array(packet));
+  }
+
+  /** The same for a packet that is the fabric's from now on. */
+  transmitOwn(packet: Uint8Array): void {
     const { fabric } = this.node;
     const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
     if (!this.isEnabled || packet.length > MAX_PACKET_BYTES || !hasSoundLrh(view)) {
@@ -74,12 +83,11 @@ export class CaPort extends Port {
       return;
     }
     const isVl15 = Lrh.vl.get(view, 0) === SMP_VL;
-    const copy = new Uint8Array(packet);
     if (this.ownsLid(Lrh.dlid.get(view, 0))) {
-      if (isVl15 || this.isActive) fabric.enqueueLocal(this, copy, isVl15);
+      if (isVl15 || this.isActive) fabric.enqueueLocal(this, packet, isVl15);
       return;
     }
-    fabric.transmitFrom(this, copy, 0, undefined);
+    fabric.transmitFrom(this, packet, 0, undefined);
   }
 
   enable(): void {
@@ -119,10 +127,10 @@ export class CaPort extends Port {
     context: { readonly slid: number; readonly ignoreMkey: boolean },
   ): boolean {
     if (request.length < MAD_BYTES || response.length < MAD_BYTES) return false;
-    const mad = copyMad(request);
-    const verdict = this.#execute(mad, context.ignoreMkey);
+    scratchBytes.set(request.length === MAD_BYTES ? request : request.subarray(0, MAD_BYTES));
+    const verdict = this.#execute(scratch, context.ignoreMkey);
     if (verdict === Verdict.DROP) return false;
-    response.set(bytesOf(mad));
+    response.set(scratchBytes);
     return true;
   }
 

@@ -4,10 +4,10 @@
 
 import { isForPma } from "../mad/agents/pma.ts";
 import { isForSma } from "../mad/agents/sma.ts";
-import { bytesOf, copyMad, isSmpClass, newMad } from "../mad/mad.ts";
-import { buildMadPacket, type MadPacket, parseMadPacket, replyAddress } from "../mad/packet.ts";
+import { bytesOf, copyMad, isSmpClass } from "../mad/mad.ts";
+import { type MadPacket, madOf, parseMadPacket, turnRound } from "../mad/packet.ts";
 import { routeSmp, type SmiNode, SmiRoute } from "../mad/smi.ts";
-import { Qpn } from "../spec/ib/numbers.ts";
+import { isMulticastLid, Qpn } from "../spec/ib/numbers.ts";
 import { MadHeader, Smp } from "../spec/mad/headers.ts";
 import { MgmtClass } from "../spec/mad/numbers.ts";
 import type { CaClient, CaPort } from "./ca-port.ts";
@@ -38,7 +38,7 @@ export class PhantomHost implements CaClient {
 
   /** Sends an answer of the agents. */
   protected answer(packet: Uint8Array): void {
-    this.port.transmit(packet);
+    this.port.transmitOwn(packet);
   }
 
   #receiveDirected(packet: MadPacket): void {
@@ -52,16 +52,17 @@ export class PhantomHost implements CaClient {
   }
 
   #execute(packet: MadPacket): void {
-    const response = newMad();
-    const request = bytesOf(copyMad(packet.bytes, packet.madAt));
-    if (!this.port.processMad(request, bytesOf(response), { slid: packet.slid, ignoreMkey: false })) return;
-    if (MadHeader.method.get(response, 0) === MadHeader.method.get(packet.view, packet.madAt)) return; // TrapRepress
-    const isDirected = MadHeader.mgmtClass.get(response, 0) === MgmtClass.SUBN_DIRECTED_ROUTE;
-    if (isDirected) {
-      Smp.direction.set(response, 0, 1);
-      const route = routeSmp(this.#smiNode, response, 0, 0);
+    // answered in the packet itself, unless it is one of the copies of a multicast
+    const mad = isMulticastLid(packet.dlid) ? copyMad(packet.bytes, packet.madAt) : madOf(packet);
+    const bytes = bytesOf(mad);
+    const method = MadHeader.method.get(mad, 0);
+    if (!this.port.processMad(bytes, bytes, { slid: packet.slid, ignoreMkey: false })) return;
+    if (MadHeader.method.get(mad, 0) === method) return; // TrapRepress
+    if (MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_DIRECTED_ROUTE) {
+      Smp.direction.set(mad, 0, 1);
+      const route = routeSmp(this.#smiNode, mad, 0, 0);
       if (route !== this.port.number && route !== SmiRoute.MANAGER) return;
     }
-    this.answer(buildMadPacket(replyAddress(packet, this.port.lid), response));
+    this.answer(turnRound(packet, this.port.lid, mad));
   }
 }

@@ -13,7 +13,7 @@ import { MadHeader } from "../spec/mad/headers.ts";
 import { MAD_BYTES, METHOD_RESPONSE_BIT, Method, MgmtClass, SaAttribute } from "../spec/mad/numbers.ts";
 import type { IbsimCounts } from "./counts.ts";
 import { Fifo } from "./fifo.ts";
-import { DATAGRAMS_AT_ONCE, MAX_TRAPS, MAX_UNREAD, MAX_WAITING } from "./limits.ts";
+import { DATAGRAMS_AT_ONCE, MAX_OUTSTANDING, MAX_TRAPS, MAX_UNREAD, MAX_WAITING } from "./limits.ts";
 import { type Request, Requests } from "./requests.ts";
 import type { SharedPort } from "./shared-port.ts";
 
@@ -56,6 +56,8 @@ export class IbsimClient {
   readonly #memory: NativeMemory;
   readonly #counts: IbsimCounts;
   readonly #requests: Requests;
+  /** MADs of requests that are over, for the next ones. */
+  readonly #spare: DataView[] = [];
   readonly #waiting = new Fifo<Request>(MAX_WAITING);
   readonly #unread = new Fifo<Uint8Array>(MAX_UNREAD);
   /** Upper halves of the transaction ids of traps it got, by their lower halves. */
@@ -127,6 +129,7 @@ export class IbsimClient {
     const request = this.#requests.take(MadHeader.tid.hi.get(view, madAt), MadHeader.tid.lo.get(view, madAt));
     if (request === undefined) return false;
     this.#deliver(packet, request.tidHi);
+    this.#recycle(request.mad);
     this.#sendWaiting();
     return true;
   }
@@ -154,12 +157,14 @@ export class IbsimClient {
     }
     this.#counts.madsFrom++;
     this.hasSent = true;
-    const mad = newMad();
+    const mad = this.#spare.pop() ?? newMad();
     // The library sends what lay on its stack behind a shorter MAD.
     const { hi, lo } = MadDatagram.length;
     const meant = hi.get(view, IN) > 0 ? MAD_BYTES : Math.min(lo.get(view, IN), MAD_BYTES);
     const from = IN + DATAGRAM_MAD_AT;
-    bytesOf(mad).set(this.#memory.bytes.subarray(from, from + meant));
+    const bytes = bytesOf(mad);
+    bytes.set(this.#memory.bytes.subarray(from, from + meant));
+    if (meant < MAD_BYTES) bytes.fill(0, meant);
     const tidHi = MadHeader.tid.hi.get(mad, 0);
     this.#take({ mad, dlid, destQp: MadDatagram.destQp.get(view, IN) & 0xffffff, tidHi });
   }
@@ -175,11 +180,16 @@ export class IbsimClient {
       if (method === Method.TRAP_REPRESS) this.#mendTrapRepress(mad);
       else if ((method & METHOD_RESPONSE_BIT) !== 0) this.served.add(MadHeader.mgmtClass.get(mad, 0));
       this.#port?.umad.send(dlid, request.destQp, mad);
+      this.#recycle(mad);
       return;
     }
     if (isSubscription(mad)) this.hasSubscribed = true;
     if (!this.#requests.isFull) this.#requests.send(request, this.#nowNs);
     else if (!this.#waiting.push(request)) this.#giveBack(request);
+  }
+
+  #recycle(mad: DataView): void {
+    if (this.#spare.length < MAX_OUTSTANDING) this.#spare.push(mad);
   }
 
   #sendWaiting(): void {

@@ -36,6 +36,8 @@ export interface IbsimServerOptions {
 }
 
 const ROOT = 0;
+/** While MADs come in, the control socket is looked at this often. */
+const POLLS_PER_CONTROL = 16;
 /** Scratch memory: a control message, then what clients use. */
 const CONTROL = 1024;
 const SCRATCH_BYTES = 4096;
@@ -53,6 +55,7 @@ export class IbsimServer {
   readonly #slots: (IbsimClient | undefined)[] = [];
   readonly #clients: IbsimClient[] = [];
   readonly #ports = new Map<Port, SharedPort>();
+  #pollsToControl = 0;
   #nextCheckNs = Number.POSITIVE_INFINITY;
 
   /** @throws SystemError EADDRINUSE if ibsim or another domain serves under that name */
@@ -69,15 +72,20 @@ export class IbsimServer {
   /** Does what there is to do; returns how much. */
   poll(nowNs: number): number {
     let work = 0;
-    for (let i = 0; i < DATAGRAMS_AT_ONCE; i++) {
-      const length = this.#control.receive(this.#memory, CONTROL, CONTROL_BYTES);
-      if (length < 0) break;
-      work++;
-      this.#takeControl(length, nowNs);
-    }
     for (let i = 0; i < this.#clients.length; i++) work += this.#clients[i]?.poll(nowNs) ?? 0;
+    if (work === 0 || --this.#pollsToControl < 0) work += this.#pollControl(nowNs);
     if (nowNs >= this.#nextCheckNs) this.#check(nowNs);
     return work;
+  }
+
+  #pollControl(nowNs: number): number {
+    this.#pollsToControl = POLLS_PER_CONTROL;
+    for (let taken = 0; taken < DATAGRAMS_AT_ONCE; taken++) {
+      const length = this.#control.receive(this.#memory, CONTROL, CONTROL_BYTES);
+      if (length < 0) return taken;
+      this.#takeControl(length, nowNs);
+    }
+    return DATAGRAMS_AT_ONCE;
   }
 
   /** When `poll` has something to do though no socket has. */

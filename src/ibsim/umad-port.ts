@@ -11,7 +11,7 @@ import { buildMadPacket, DIRECTED_ROUTE, gmpAddress, type MadPacket, parseMadPac
 import { routeSmp, type SmiNode, SmiRoute } from "../mad/smi.ts";
 import { Lid, Qpn } from "../spec/ib/numbers.ts";
 import { MadHeader, Smp } from "../spec/mad/headers.ts";
-import { MgmtClass, PortCapability } from "../spec/mad/numbers.ts";
+import { MAD_BYTES, MgmtClass, PortCapability } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 
 /** Takes a MAD that came for the port; false: it is for somebody else there. Valid during the call only. */
@@ -57,15 +57,15 @@ export class HostUmadPort extends PhantomHost implements UmadPort {
     const packet = packetOf(this.port, dlid, destQp, mad);
     // With a LID to go to first, the directed route begins there.
     if (!isDirected(mad) || dlid !== Lid.PERMISSIVE) {
-      this.port.transmit(packet);
+      this.port.transmitOwn(packet);
       return;
     }
-    const parsed = parseMadPacket(packet);
-    if (parsed === undefined) throw new Error("invariant: what was built can be parsed");
     // A directed route begins in the host's own software (IBA vol 1, 14.2.2).
-    const hopPointer = Smp.hopPointer.get(parsed.view, parsed.madAt);
-    const route = routeSmp(this.#smi, parsed.view, parsed.madAt, 0);
-    if (route === this.port.number) this.port.transmit(packet);
+    const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+    const madAt = packet.length - MAD_BYTES;
+    const hopPointer = Smp.hopPointer.get(view, madAt);
+    const route = routeSmp(this.#smi, view, madAt, 0);
+    if (route === this.port.number) this.port.transmitOwn(packet);
     else if (route === SmiRoute.AGENT && hopPointer === 0) this.#executeHere(mad);
   }
 

@@ -225,9 +225,9 @@ test("a Set that a port refuses: the manager looks again at once", () => {
   const original = port.processMad.bind(port);
   let refusals = 2;
   port.processMad = (request, response, context) => {
+    const isActivation = request[3] === Method.SET && (request[SMP_DATA_AT + 32] ?? 0) % 16 === PortState.ACTIVE;
     const isAnswered = original(request, response, context);
     const mad = new DataView(response.buffer, response.byteOffset);
-    const isActivation = request[3] === Method.SET && (request[SMP_DATA_AT + 32] ?? 0) % 16 === PortState.ACTIVE;
     if (isActivation && refusals-- > 0) {
       port.state = PortState.INIT;
       Smp.status.set(mad, 0, 0x1c);
