@@ -1,6 +1,5 @@
 // Reliable multi-packet transactions, the sending half: a response longer than one MAD goes out in segments under a window
-// that the receiver moves with ACKs. IBA vol 1, 13.6. Receiving is not needed yet (no request of ours has more than one
-// segment, and none we answer does).
+// that the receiver moves with ACKs. IBA vol 1, 13.6. The receiving half is rmpp-receiver.ts.
 
 import { MadHeader, Rmpp, SA_DATA_AT, SA_DATA_BYTES, SA_HEADER_IN_RMPP } from "../spec/mad/headers.ts";
 import { RMPP_VERSION, RmppFlag, RmppType } from "../spec/mad/numbers.ts";
@@ -72,7 +71,7 @@ export class RmppSender {
    * @returns false when a limit is reached; then nothing is sent. A transfer that is already under way is left alone.
    */
   start(header: DataView, address: MadAddress, data: Uint8Array, nowNs: number): boolean {
-    const key = keyOf(header, 0, address.dlid, address.destQp);
+    const key = rmppKey(header, 0, address.dlid, address.destQp);
     if (this.#transfers.has(key)) return true;
     if (this.#transfers.size >= this.#limits.maxTransfers || this.#bytes + data.length > this.#limits.maxBytes) return false;
     let toSameLid = 0;
@@ -91,10 +90,9 @@ export class RmppSender {
   /** Takes ACK, STOP and ABORT; returns false if the MAD is none of them. */
   receive(packet: MadPacket, nowNs: number): boolean {
     const { view, madAt } = packet;
-    if ((Rmpp.flags.get(view, madAt) & RmppFlag.ACTIVE) === 0) return false;
-    const type = Rmpp.type.get(view, madAt);
+    const type = rmppTypeOf(packet);
     if (type !== RmppType.ACK && type !== RmppType.STOP && type !== RmppType.ABORT) return false;
-    const transfer = this.#transfers.get(keyOf(view, madAt, packet.slid, packet.srcQp));
+    const transfer = this.#transfers.get(rmppKey(view, madAt, packet.slid, packet.srcQp));
     if (transfer === undefined) return true;
     if (type !== RmppType.ACK) this.#end(transfer, false);
     else this.#acknowledge(transfer, Rmpp.segment.get(view, madAt), Rmpp.payloadOrWindow.get(view, madAt), nowNs);
@@ -164,8 +162,13 @@ export class RmppSender {
   }
 }
 
+/** Type of an RMPP packet; NONE where RMPP is not active. */
+export function rmppTypeOf({ view, madAt }: MadPacket): number {
+  return (Rmpp.flags.get(view, madAt) & RmppFlag.ACTIVE) === 0 ? RmppType.NONE : Rmpp.type.get(view, madAt);
+}
+
 /** A transfer is known by its peer and transaction id. */
-const keyOf = (view: DataView, at: number, lid: number, qpn: number): string =>
+export const rmppKey = (view: DataView, at: number, lid: number, qpn: number): string =>
   `${lid}/${qpn}/${MadHeader.tid.hi.get(view, at)}/${MadHeader.tid.lo.get(view, at)}`;
 
 /** Segment `number` (from 1). The first one's payload length covers all segments, the last one's only itself (13.6.2.3). */

@@ -45,6 +45,9 @@ export function inspectManager(manager: SubnetManager): ManagerView {
       ...manager.administrator.reporter.counts,
       refusedSmps: manager.smps.refused,
       transfers: manager.administrator.transfers,
+      refusedTransfers: manager.administrator.segmented.refused,
+      abandonedTransfers: manager.administrator.segmented.abandoned,
+      malformedSegments: manager.administrator.segmented.malformed,
     },
   };
 }

@@ -25,35 +25,13 @@ import {
 } from "../../src/spec/mad/numbers.ts";
 import { McMemberRecord, ServiceRecord } from "../../src/spec/mad/sa-records.ts";
 import { AT, askTable, bit, gidOf, hexOf, request, running, S } from "../sm/administrator-kit.ts";
+import { BadNetwork } from "./bad-network.ts";
 import { type Budget, fuzz } from "./kit.ts";
 import { bend, number32, randomBytes } from "./values.ts";
 
 const MS = 1e6;
 /** By then every transfer and every request has ended: the sum of all waits with their doubling. */
 const LONG_NS = 60 * S;
-
-/** A wire that delivers late, twice, or never. */
-class BadNetwork<T> {
-  readonly #random: Random;
-  readonly #loss: number;
-  readonly #waiting: { dueNs: number; what: T }[] = [];
-
-  constructor(random: Random) {
-    this.#random = random;
-    this.#loss = random.pick([0, 0.05, 0.3, 1]);
-  }
-
-  put(what: T, nowNs: number): void {
-    const copies = this.#random.chance(this.#loss) ? 0 : this.#random.chance(0.1) ? 2 : 1;
-    for (let i = 0; i < copies; i++) this.#waiting.push({ dueNs: nowNs + this.#random.below(40) * MS, what });
-  }
-
-  take(nowNs: number): T[] {
-    const due = this.#waiting.filter(({ dueNs }) => dueNs <= nowNs).sort((a, b) => a.dueNs - b.dueNs);
-    for (const one of due) this.#waiting.splice(this.#waiting.indexOf(one), 1);
-    return due.map(({ what }) => what);
-  }
-}
 
 // ---- RMPP -------------------------------------------------------------------------------------------------------------------
 

@@ -2,43 +2,39 @@
 // number in RMPP segments, Set and Delete change memberships and services. Errors are statuses, as 15.2.2 lists them.
 
 import type { Random } from "../../base/random.ts";
-import { bytesOf, copyMad, isResponse, makeResponse } from "../../mad/mad.ts";
-import { buildMadPacket, type MadPacket, replyAddress } from "../../mad/packet.ts";
-import { RmppSender } from "../../mad/rmpp.ts";
+import { bytesOf, copyMad, isResponse } from "../../mad/mad.ts";
+import type { MadPacket } from "../../mad/packet.ts";
+import { rmppTypeOf } from "../../mad/rmpp.ts";
+import { DEFAULT_RECEIVER_LIMITS, RmppReceiver, type RmppReceiverCounts } from "../../mad/rmpp-receiver.ts";
 import { GSI_QKEY } from "../../spec/ib/numbers.ts";
-import { MadHeader, Rmpp, SA_DATA_AT, SA_DATA_BYTES, SaHeader } from "../../spec/mad/headers.ts";
+import { MadHeader, SA_DATA_AT, SaHeader } from "../../spec/mad/headers.ts";
 import {
   MAD_BASE_VERSION,
-  MAD_BYTES,
   MadStatus,
   Method,
-  RMPP_VERSION,
+  RmppType,
   SA_CLASS_VERSION,
   SaAttribute,
-  SaCapability,
-  SaCapability2,
   SaStatus,
   Trap,
 } from "../../spec/mad/numbers.ts";
-import { ClassPortInfo } from "../../spec/mad/pm-attributes.ts";
 import { PathRecord } from "../../spec/mad/sa-records.ts";
 import { SaLimits, type Settings } from "../options.ts";
 import type { Subnet, SubnetPort } from "../subnet.ts";
 import type { GroupTable } from "./groups.ts";
 import { MembershipService } from "./mcmember.ts";
+import { findMultiPaths, MULTI_PATH_BYTES_MAX } from "./multipath.ts";
 import { forwardedNotice, gidNotice, gidOf } from "./notices.ts";
 import { PathFinder } from "./paths.ts";
 import { type RecordTable, select, strideOf } from "./query.ts";
 import { Reporter } from "./reports.ts";
 import { readRequest, type SaAnswer, type SaRequest, type SaService } from "./request.ts";
+import { classPortInfo, putRecord, Responder, SENT } from "./responder.ts";
 import { ServiceTable } from "./services.ts";
 import { SubscriptionTable } from "./subscriptions.ts";
 import { subnetTables } from "./tables.ts";
 
 const AT = SA_DATA_AT;
-const RESPONSE_TIME = 18;
-/** The response is under way already. */
-const SENT = -1;
 
 export interface SaCounts {
   requests: number;
@@ -71,7 +67,9 @@ export class SubnetAdministrator {
   readonly reporter: Reporter;
   readonly #host: SaHost;
   readonly #paths: PathFinder;
-  readonly #rmpp: RmppSender;
+  readonly #responder: Responder;
+  /** Requests in segments. */
+  readonly #requests: RmppReceiver;
   /** What is asked for by attribute. */
   readonly #tables: Map<number, RecordTable> = new Map();
   /** What is set and deleted by attribute. */
@@ -84,7 +82,8 @@ export class SubnetAdministrator {
     const send = (packet: Uint8Array): void => host.send(packet);
     this.reporter = new Reporter(this.subscriptions, host.subnet, () => host.lid, send, host.random);
     const members = new MembershipService(host.groups, this.#paths, host.settings);
-    this.#rmpp = new RmppSender(send);
+    this.#responder = new Responder(() => host.lid, send);
+    this.#requests = new RmppReceiver(() => host.lid, send, { ...DEFAULT_RECEIVER_LIMITS, maxBytes: MULTI_PATH_BYTES_MAX });
     const tables = subnetTables(host.subnet, () => ({ lid: host.lid, info: host.smInfo() }));
     tables.push(this.services.table(), this.subscriptions.table(), members.table());
     for (const table of tables) this.#tables.set(table.attribute, table);
@@ -97,7 +96,17 @@ export class SubnetAdministrator {
 
   /** Table transfers under way. */
   get transfers(): number {
-    return this.#rmpp.active;
+    return this.#responder.transfers;
+  }
+
+  /** Requests in segments that are not complete. */
+  get incomplete(): number {
+    return this.#requests.active;
+  }
+
+  /** What has become of requests in segments. */
+  get segmented(): Readonly<RmppReceiverCounts> {
+    return this.#requests.counts;
   }
 
   /** A MAD of the SA class has arrived on QP1. */
@@ -107,7 +116,10 @@ export class SubnetAdministrator {
       this.counts.dropped++;
       return;
     }
-    if (this.#rmpp.receive(packet, nowNs)) return;
+    if (this.#responder.acknowledged(packet, nowNs)) {
+      if (rmppTypeOf(packet) !== RmppType.ACK) this.#requests.stop(packet);
+      return;
+    }
     const mad = copyMad(packet.bytes, packet.madAt);
     if (MadHeader.method.get(mad, 0) === Method.REPORT_RESP) {
       this.reporter.receive(packet, nowNs);
@@ -117,21 +129,31 @@ export class SubnetAdministrator {
       this.counts.dropped++;
       return;
     }
+    if (MadHeader.method.get(mad, 0) === Method.GET_MULTI && rmppTypeOf(packet) === RmppType.DATA) {
+      const message = this.#requests.receive(packet, nowNs);
+      if (message !== undefined) this.#answer(packet, message.header, message.data, port, nowNs);
+    } else this.#answer(packet, mad, bytesOf(mad).subarray(AT), port, nowNs);
+  }
+
+  /** @param data what follows the headers: more than the MAD holds if it came in segments */
+  #answer(packet: MadPacket, mad: DataView, data: Uint8Array, port: SubnetPort, nowNs: number): void {
     this.counts.requests++;
-    const status = this.#execute(packet, mad, port, nowNs);
+    const status = this.#execute(packet, mad, data, port, nowNs);
     if (status === SENT) return;
     if (status !== MadStatus.OK) this.counts.refused++;
-    this.#respond(packet, mad, status);
+    this.#responder.respond(packet, mad, status);
   }
 
   step(nowNs: number): void {
-    this.#rmpp.step(nowNs);
+    this.#responder.step(nowNs);
+    this.#requests.step(nowNs);
     this.reporter.step(nowNs);
     this.services.step(nowNs);
   }
 
   nextDeadlineNs(): number {
-    return Math.min(this.#rmpp.nextDeadlineNs(), this.reporter.nextDeadlineNs(), this.services.nextDeadlineNs());
+    const parts = [this.#responder, this.#requests, this.reporter, this.services];
+    return Math.min(...parts.map((part) => part.nextDeadlineNs()));
   }
 
   /** A port has come into the subnet: whoever has subscribed is told. */
@@ -168,7 +190,7 @@ export class SubnetAdministrator {
   }
 
   /** Executes the request in `mad`, which becomes the response. @returns its status, or SENT. */
-  #execute(packet: MadPacket, mad: DataView, port: SubnetPort, nowNs: number): number {
+  #execute(packet: MadPacket, mad: DataView, data: Uint8Array, port: SubnetPort, nowNs: number): number {
     if (MadHeader.baseVersion.get(mad, 0) !== MAD_BASE_VERSION || MadHeader.classVersion.get(mad, 0) !== SA_CLASS_VERSION) {
       return MadStatus.BAD_VERSION;
     }
@@ -178,6 +200,8 @@ export class SubnetAdministrator {
       case Method.GET:
       case Method.GET_TABLE:
         return this.#query(packet, request);
+      case Method.GET_MULTI:
+        return this.#multiPath(packet, request, data);
       case Method.SET:
         return service === undefined ? MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE : this.#putAnswer(mad, service.set(request), nowNs);
       case Method.DELETE:
@@ -205,7 +229,7 @@ export class SubnetAdministrator {
     if (attribute === SaAttribute.PATH_RECORD) {
       const pathsMax = MadHeader.method.get(mad, 0) === Method.GET ? 1 : Number.POSITIVE_INFINITY;
       const { status, records } = this.#paths.find({ view: mad, at, maskHi, maskLo, pathsMax });
-      return status === MadStatus.OK ? this.#putRecords(packet, request, records, PathRecord.byteLength) : status;
+      return status === MadStatus.OK ? this.#responder.putRecords(packet, request, records, PathRecord.byteLength) : status;
     }
     const table = this.#tables.get(attribute);
     if (table === undefined) return MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE;
@@ -215,27 +239,17 @@ export class SubnetAdministrator {
       if (records.length === limit) return SaStatus.NO_RESOURCES;
       records.push(record);
     }
-    return this.#putRecords(packet, request, records, table.bytes);
+    return this.#responder.putRecords(packet, request, records, table.bytes);
   }
 
-  /** One record into the response of a Get; any number into segments that go out from here. */
-  #putRecords(packet: MadPacket, { view: mad, nowNs }: SaRequest, records: readonly DataView[], bytes: number): number {
-    if (MadHeader.method.get(mad, 0) === Method.GET) {
-      const [first] = records;
-      if (first === undefined) return SaStatus.NO_RECORDS;
-      if (records.length > 1) return SaStatus.TOO_MANY_RECORDS;
-      putRecord(mad, first);
-      return MadStatus.OK;
-    }
-    const stride = strideOf(bytes);
-    const data = new Uint8Array(records.length * stride);
-    records.forEach((record, i) => {
-      data.set(bytesOf(record), i * stride);
-    });
-    const header = copyMad(bytesOf(mad));
-    makeResponse(header, MadStatus.OK);
-    SaHeader.attributeOffset.set(header, 0, stride / 8);
-    return this.#rmpp.start(header, replyAddress(packet, this.#host.lid), data, nowNs) ? SENT : MadStatus.BUSY;
+  #multiPath(packet: MadPacket, request: SaRequest, data: Uint8Array): number {
+    const { view: mad, maskHi, maskLo } = request;
+    if (MadHeader.attributeId.get(mad, 0) !== SaAttribute.MULTI_PATH_RECORD) return MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE;
+    const { status, records } = findMultiPaths(this.#paths, data, maskHi, maskLo);
+    if (status !== MadStatus.OK) return status;
+    // the answer is made of PathRecords (o15-0.2.7)
+    MadHeader.attributeId.set(mad, 0, SaAttribute.PATH_RECORD);
+    return this.#responder.putRecords(packet, request, records, PathRecord.byteLength);
   }
 
   // --- responses
@@ -248,33 +262,4 @@ export class SubnetAdministrator {
   #isTrusted(mad: DataView): boolean {
     return SaHeader.smKey.getBig(mad, 0) === this.#host.settings.smKey;
   }
-
-  #respond(packet: MadPacket, mad: DataView, status: number): void {
-    makeResponse(mad, status);
-    Rmpp.version.set(mad, 0, RMPP_VERSION);
-    Rmpp.type.set(mad, 0, 0);
-    Rmpp.flags.set(mad, 0, 0);
-    Rmpp.status.set(mad, 0, 0);
-    Rmpp.segment.set(mad, 0, 0);
-    Rmpp.payloadOrWindow.set(mad, 0, 0);
-    this.#host.send(buildMadPacket(replyAddress(packet, this.#host.lid), mad));
-  }
-}
-
-function putRecord(mad: DataView, record: DataView): void {
-  bytesOf(mad).fill(0, AT, AT + SA_DATA_BYTES);
-  bytesOf(mad).set(bytesOf(record), AT);
-  SaHeader.attributeOffset.set(mad, 0, strideOf(record.byteLength) / 8);
-}
-
-function classPortInfo(mad: DataView): number {
-  if (MadHeader.method.get(mad, 0) !== Method.GET) return MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE;
-  bytesOf(mad).fill(0, AT, MAD_BYTES);
-  ClassPortInfo.baseVersion.set(mad, AT, MAD_BASE_VERSION);
-  ClassPortInfo.classVersion.set(mad, AT, SA_CLASS_VERSION);
-  const capabilities = SaCapability.OPTIONAL_RECORDS | SaCapability.UD_MULTICAST | SaCapability.PORT_INFO_CAPMASK_MATCH;
-  ClassPortInfo.capabilityMask.set(mad, AT, capabilities);
-  ClassPortInfo.capabilityMask2.set(mad, AT, SaCapability2.SEND_ONLY_FULL_MEMBER);
-  ClassPortInfo.responseTime.set(mad, AT, RESPONSE_TIME);
-  return MadStatus.OK;
 }

@@ -81,6 +81,15 @@ export class PathFinder {
     return { status: MadStatus.OK, records };
   }
 
+  /** Switches and cables that a path of `find` goes through: what may fail. A cable is known by the port that is left by. */
+  through(record: DataView): Set<object> {
+    const through = new Set<object>();
+    const source = this.#subnet.byLid.get(PathRecord.slid.get(record, 0));
+    const target = this.#subnet.byLid.get(PathRecord.dlid.get(record, 0));
+    if (source !== undefined && target !== undefined) this.#trace(source, target, PathRecord.dlid.get(record, 0), through);
+    return through;
+  }
+
   /** Port with this GID: subnet prefix or link-local prefix and a port GUID. */
   portOfGid(gid: Uint8Array): SubnetPort | undefined {
     const view = new DataView(gid.buffer, gid.byteOffset, gid.byteLength);
@@ -139,18 +148,20 @@ export class PathFinder {
   }
 
   /** Follows the forwarding tables and collects the smallest MTU and rate. */
-  #trace(source: SubnetPort, target: SubnetPort, dlid: number): Way | undefined {
+  #trace(source: SubnetPort, target: SubnetPort, dlid: number, through?: Set<object>): Way | undefined {
     const way: Way = { mtu: PortInfo.neighborMtu.get(source.info, 0), rateRank: linkRateRank(source.info) };
     if (source === target) return way;
     let node: SubnetNode = source.node;
     let out: SubnetPort | undefined = node.isSwitch ? this.#egress(node, dlid) : source;
     for (let hops = 0; hops < MAX_HOPS && out?.peer !== undefined; hops++) {
+      through?.add(out);
       way.mtu = Math.min(way.mtu, PortInfo.neighborMtu.get(out.info, 0));
       way.rateRank = Math.min(way.rateRank, linkRateRank(out.info));
       if (out.peer === target) return way;
       node = out.peer.node;
       // a switch's port 0 is reached with the switch
       if (node === target.node && target.number === 0) return way;
+      through?.add(node);
       out = this.#egress(node, dlid);
     }
     return undefined;

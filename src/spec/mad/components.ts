@@ -54,6 +54,30 @@ export const PathComponent = {
   PREFERENCE: 22,
 } as const;
 
+/** Bit numbers of MultiPathRecord's mask (15.2.5.20). */
+export const MultiPathComponent = {
+  RAW_TRAFFIC: 0,
+  FLOW_LABEL: 2,
+  HOP_LIMIT: 3,
+  TRAFFIC_CLASS: 4,
+  REVERSIBLE: 5,
+  NUMB_PATH: 6,
+  P_KEY: 7,
+  QOS_CLASS: 8,
+  SL: 9,
+  MTU_SELECTOR: 10,
+  MTU: 11,
+  RATE_SELECTOR: 12,
+  RATE: 13,
+  LIFE_TIME_SELECTOR: 14,
+  LIFE_TIME: 15,
+  SERVICE_ID_HI: 16,
+  INDEPENDENCE: 17,
+  SGID_COUNT: 19,
+  DGID_COUNT: 20,
+  SERVICE_ID_LO: 21,
+} as const;
+
 /** Bit numbers of MCMemberRecord's mask (15.2.5.17). */
 export const McComponent = {
   MGID: 0,

@@ -125,7 +125,12 @@ export const SaAttribute = {
 } as const;
 
 /** ClassPortInfo.CapabilityMask of the subnet administration (15.2.4). */
-export const SaCapability = { OPTIONAL_RECORDS: 0x0100, UD_MULTICAST: 0x0200, PORT_INFO_CAPMASK_MATCH: 0x2000 } as const;
+export const SaCapability = {
+  OPTIONAL_RECORDS: 0x0100,
+  UD_MULTICAST: 0x0200,
+  MULTI_PATH: 0x0400,
+  PORT_INFO_CAPMASK_MATCH: 0x2000,
+} as const;
 /** ClassPortInfo.CapabilityMask2 of the subnet administration. */
 export const SaCapability2 = { SEND_ONLY_FULL_MEMBER: 1 << 12 } as const;
 

@@ -28,6 +28,31 @@ export const PathRecord = layout("PathRecord", 64, {
   preference: u8(57),
 });
 
+/** MultiPathRecord (15.2.5.20) up to its GIDs: SGIDCount of sources, then DGIDCount of destinations. */
+export const MultiPathRecord = layout("MultiPathRecord", 24, {
+  rawTraffic: bits(0, 31, 31),
+  flowLabel: bits(0, 27, 8),
+  hopLimit: bits(0, 7, 0),
+  trafficClass: u8(4),
+  reversible: bits8(5, 7, 7),
+  numbPath: bits8(5, 6, 0),
+  pkey: be16(6),
+  qosClass: bits16(8, 15, 4),
+  sl: bits16(8, 3, 0),
+  mtuSelector: bits8(10, 7, 6),
+  mtu: bits8(10, 5, 0),
+  rateSelector: bits8(11, 7, 6),
+  rate: bits8(11, 5, 0),
+  lifeTimeSelector: bits8(12, 7, 6),
+  lifeTime: bits8(12, 5, 0),
+  serviceIdHi: u8(13),
+  independence: bits8(14, 7, 6),
+  sgidCount: u8(15),
+  dgidCount: u8(16),
+  serviceIdLo: bytes(17, 7),
+});
+export const GID_BYTES = 16;
+
 /** MCMemberRecord (15.2.5.17). */
 export const McMemberRecord = layout("MCMemberRecord", 52, {
   mgid: bytes(0, 16),
