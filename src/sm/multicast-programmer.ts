@@ -4,23 +4,23 @@
 import { Lid } from "../spec/ib/numbers.ts";
 import { MFT_BLOCK_LIDS, MFT_POSITION_PORTS } from "../spec/mad/numbers.ts";
 import { SwitchInfo } from "../spec/mad/sm-attributes.ts";
-import type { Configurator } from "./configurator.ts";
 import { type Member, MulticastTree } from "./multicast-routing.ts";
 import { type Group, type GroupTable, RECEIVER_STATES } from "./sa/groups.ts";
 import type { Subnet, SubnetNode } from "./subnet.ts";
+import type { SwitchProgrammer } from "./switch-programmer.ts";
 
 export class MulticastProgrammer {
   readonly #subnet: Subnet;
   readonly #groups: GroupTable;
-  readonly #configurator: Configurator;
+  readonly #switches: SwitchProgrammer;
   #tree: MulticastTree;
   /** Output ports by MLID and switch. */
   readonly #routes: Map<number, Map<SubnetNode, Set<number>>> = new Map();
 
-  constructor(subnet: Subnet, groups: GroupTable, configurator: Configurator) {
+  constructor(subnet: Subnet, groups: GroupTable, switches: SwitchProgrammer) {
     this.#subnet = subnet;
     this.#groups = groups;
-    this.#configurator = configurator;
+    this.#switches = switches;
     this.#tree = new MulticastTree(subnet);
   }
 
@@ -75,7 +75,7 @@ export class MulticastProgrammer {
       }
     }
     masks.forEach((mask, position) => {
-      this.#configurator.writeMulticast(node, block, position, bigEndian(mask), nowNs);
+      this.#switches.writeMulticast(node, block, position, bigEndian(mask), nowNs);
     });
   }
 }

@@ -2,7 +2,7 @@
 // IBA vol 1, 14.4. It speaks only in MADs through the port it is given, so it could sit behind any end port.
 //
 //   trap, sweep ─► Discovery ─► (quiet but for stragglers) ─► LIDs, routes ─► Configurator ─► ports ACTIVE
-//   QP1 ─────────► SubnetAdministrator ─► groups ─► MulticastProgrammer ─► Configurator
+//   QP1 ─────────► SubnetAdministrator ─► groups ─► MulticastProgrammer ─► SwitchProgrammer
 
 import { type Log, silentLog } from "../base/log.ts";
 import { guidText, hex } from "../base/names.ts";
@@ -22,6 +22,7 @@ import { inspectManager, type ManagerView } from "./inspect.ts";
 import { LidTable } from "./lids.ts";
 import { MulticastProgrammer } from "./multicast-programmer.ts";
 import { DEFAULT_SETTINGS, type Settings, type SubnetManagerOptions } from "./options.ts";
+import { PortSettings } from "./port-settings.ts";
 import { routingEngine } from "./routing/names.ts";
 import { routeUnicast } from "./routing/route.ts";
 import { SubnetAdministrator } from "./sa/administrator.ts";
@@ -67,6 +68,7 @@ export class SubnetManager implements ManagementEndpoint {
   readonly configurator: Configurator;
   readonly administrator: SubnetAdministrator;
   readonly #port: ManagementPort;
+  readonly #ports: PortSettings;
   readonly #log: Log;
   readonly #lids: LidTable = new LidTable();
   readonly #multicast: MulticastProgrammer;
@@ -90,25 +92,19 @@ export class SubnetManager implements ManagementEndpoint {
       this.#isDirty = true;
     });
     const tablesPending = (): number => this.transactions.freshCount(SmpGroup.TABLES);
-    this.configurator = new Configurator(
-      this.subnet,
-      this.smps,
-      this.settings,
-      this.discovery,
-      tablesPending,
-      (active, nowNs) => {
-        this.#log.debug(`port ${guidText(active.guid)} of ${guidText(active.node.guid)} is active`);
-        if (active.isEndPort) this.administrator.portAdded(active.guid, nowNs);
-      },
-    );
-    this.#multicast = new MulticastProgrammer(this.subnet, this.groups, this.configurator);
+    this.#ports = new PortSettings(this.subnet, this.settings);
+    this.configurator = new Configurator(this.subnet, this.smps, this.#ports, this.discovery, tablesPending, (active, nowNs) => {
+      this.#log.debug(`port ${guidText(active.guid)} of ${guidText(active.node.guid)} is active`);
+      if (active.isEndPort) this.administrator.portAdded(active.guid, nowNs);
+    });
+    this.#multicast = new MulticastProgrammer(this.subnet, this.groups, this.configurator.switches);
     this.administrator = new SubnetAdministrator(this.#saHost(random));
     this.groups.create(IPOIB_BROADCAST, ipoibParameters(this.settings), true);
   }
 
   /** The manager's LID, 0 before it has one. */
   get lid(): number {
-    return this.configurator.smLid;
+    return this.#ports.smLid;
   }
 
   /** Looks at the whole subnet again, now. */

@@ -44,6 +44,11 @@ export class SubnetPort {
   get state(): number {
     return PortInfo.portState.get(this.info, 0);
   }
+  /** Directed route to it: a CA is asked through the port itself. */
+  get path(): readonly number[] {
+    const { node, peer } = this;
+    return node.isSwitch || peer === undefined || node.path.length === 0 ? node.path : [...peer.node.path, peer.number];
+  }
   get isLinkUp(): boolean {
     return PortInfo.physState.get(this.info, 0) === PhysState.LINK_UP && this.state >= PortState.INIT;
   }
