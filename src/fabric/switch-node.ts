@@ -31,6 +31,10 @@ export interface SwitchOptions {
   readonly portCount: number;
   readonly deviceId?: number;
   readonly vendorId?: number;
+  /** Default: the GUID. */
+  readonly systemImageGuid?: bigint;
+  /** Default true. */
+  readonly enhancedPort0?: boolean;
 }
 
 const DEVICE_ID = 0x7668; // "vh"
@@ -92,7 +96,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     }
     super(fabric, {
       guid: options.guid,
-      systemImageGuid: options.guid,
+      systemImageGuid: options.systemImageGuid ?? options.guid,
       deviceId: options.deviceId ?? DEVICE_ID,
       vendorId: options.vendorId ?? VENDOR_ID,
       revision: REVISION,
@@ -113,7 +117,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     }
     this.ports = ports;
     this.switch = {
-      info: switchInfo(),
+      info: switchInfo(options.enhancedPort0 ?? true),
       linear: new LinearForwardingTable(LINEAR_CAPACITY),
       multicast: new MulticastForwardingTable(MULTICAST_CAPACITY, options.portCount),
     };
@@ -287,10 +291,10 @@ function isVl15(packet: Uint8Array): boolean {
   return packet.length > 0 && (packet[0] ?? 0) >> 4 === SMP_VL;
 }
 
-function switchInfo(): DataView {
+function switchInfo(isEnhanced: boolean): DataView {
   const info = new DataView(new ArrayBuffer(SwitchInfo.byteLength));
   SwitchInfo.linearFdbCap.set(info, 0, LINEAR_CAPACITY);
   SwitchInfo.multicastFdbCap.set(info, 0, MULTICAST_CAPACITY);
-  SwitchInfo.enhancedPort0.set(info, 0, 1);
+  SwitchInfo.enhancedPort0.set(info, 0, isEnhanced ? 1 : 0);
   return info;
 }

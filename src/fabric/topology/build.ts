@@ -43,8 +43,8 @@ export function buildTopology(fabric: Fabric, topology: Topology): BuiltTopology
   return built;
 }
 
-export function addSwitch(fabric: Fabric, { name, description, portCount }: TopologyNode, guid: bigint): SwitchNode {
-  const node = fabric.addSwitch({ guid, description: description ?? name, portCount });
+export function addSwitch(fabric: Fabric, { name, description, portCount, identity }: TopologyNode, guid: bigint): SwitchNode {
+  const node = fabric.addSwitch({ ...identity, guid, description: description ?? name, portCount });
   fabric.nameNode(node, name);
   return node;
 }
@@ -55,9 +55,9 @@ const PHANTOM_GUIDS = 1;
 
 /** A host whose ports are up at once. */
 export function addPhantom(fabric: Fabric, node: TopologyNode, nodeGuid: bigint): CaNode {
-  const { name, description = name, portCount, portGuids } = node;
+  const { name, description = name, portCount, portGuids, identity } = node;
   const tables = { pkeyCount: PHANTOM_PKEYS, guidCount: PHANTOM_GUIDS };
-  const ca = fabric.addCa({ nodeGuid, description, portCount, portGuids, ...tables });
+  const ca = fabric.addCa({ ...identity, nodeGuid, description, portCount, portGuids, ...tables });
   ca.isPhantom = true;
   fabric.nameNode(ca, name);
   for (const port of ca.ports) {

@@ -57,6 +57,15 @@ test("what ibnetdiscover prints: nodes, GUIDs, descriptions, each cable once, as
   );
 });
 
+test("vendor, device, system image GUID and the kind of port 0 are taken over; the device stays for what follows, as in ibsim", () => {
+  const identities = read(DISCOVERED).nodes.map(({ identity }) => identity);
+  assert.deepEqual(identities, [
+    { vendorId: 0x8f1, deviceId: 0x5a06, systemImageGuid: 0x5442ba00003000n, enhancedPort0: false },
+    { vendorId: 0x2c9, deviceId: 0x5a06, enhancedPort0: true },
+    { deviceId: 0x5a06 },
+  ]);
+});
+
 test("ibsim's netlists: names of any kind, no GUIDs, cables listed at one end or at both", () => {
   const { nodes, links } = read(
     '# a comment\nSwitch 8 "Sw 1"\n[1] "Hca1"[1]\n[2] "Hca2"\n\nHca 2 "Hca1" # the first\n[1] "Sw 1"[1]\nHca 1 "Hca2"\n',

@@ -6,12 +6,21 @@
 //
 // LIDs are the subnet manager's to give and are not taken over. Where a cable was faster than ports here are, it is as fast as they are.
 
-import { type LinkEnd, type Topology, TopologyError, type TopologyLink, type TopologyNode } from "./topology.ts";
+import {
+  type LinkEnd,
+  type Topology,
+  TopologyError,
+  type TopologyIdentity,
+  type TopologyLink,
+  type TopologyNode,
+} from "./topology.ts";
 
 const NODE = /^(Switch|Hca|Ca|Rt)\s+(\d+)\s+"([^"]+)"(.*)$/;
 const KEYWORD = /^(?:Switch|Hca|Ca|Rt)\b/;
 const PORT = /^\[(\d+)\](?:\s*\(([0-9a-fA-F]+)\))?[^"]*"([^"]+)"\s*(?:\[(\d+)\])?(.*)$/;
 const GUID = /^(switchguid|caguid|hcaguids?)=\s*(?:0x)?([0-9a-fA-F]{1,16})\b/;
+const IDENTITY = /^(vendid|devid|sysimgguid)=\s*(?:0x)?([0-9a-fA-F]{1,16})\b/;
+const PORT_0 = /\b(enhanced|base) port 0\b/;
 const COMMENT_QUOTED = /#\s*"([^"]*)"/;
 const COMMENT_BARE = /#\s*(.*?)\s*$/;
 const RATE = /\b(\d+)x([A-Z]+\d*)\b/;
@@ -57,6 +66,7 @@ class NetlistParser {
   #current: MutableNode | undefined = undefined;
   /** GUIDs said before the node they belong to. */
   #guids: Partial<Record<TopologyNode["kind"], bigint>> = {};
+  #identity: TopologyIdentity = {};
 
   constructor(source: string) {
     this.#source = source;
@@ -65,7 +75,9 @@ class NetlistParser {
   take(text: string, line: number): void {
     for (const [pattern, what, mend] of REFUSED) if (pattern.test(text)) this.#fail(line, `${what}; ${mend}`);
     const guid = GUID.exec(text);
+    const identity = IDENTITY.exec(text);
     if (guid !== null) this.#guids[guid[1] === "switchguid" ? "switch" : "host"] = BigInt(`0x${guid[2]}`);
+    else if (identity !== null) this.#takeIdentity(identity[1], BigInt(`0x${identity[2]}`));
     else if (KEYWORD.test(text)) this.#takeNode(text, line);
     else if (text.startsWith("[")) this.#takePort(text, line);
   }
@@ -84,6 +96,12 @@ class NetlistParser {
     return { source: this.#source, nodes: [...this.#nodes.values()], links };
   }
 
+  #takeIdentity(key: string | undefined, value: bigint): void {
+    if (key === "vendid") this.#identity = { ...this.#identity, vendorId: Number(value & 0xffffffn) };
+    else if (key === "devid") this.#identity = { ...this.#identity, deviceId: Number(value & 0xffffn) };
+    else this.#identity = { ...this.#identity, systemImageGuid: value };
+  }
+
   #takeNode(text: string, line: number): void {
     const [, type, ports, name = "", rest = ""] = NODE.exec(text) ?? this.#fail(line, `expected ${NODE_FORM}, got: ${text}`);
     const first = this.#nodes.get(name);
@@ -91,6 +109,8 @@ class NetlistParser {
     const kind = type === "Switch" ? "switch" : "host";
     const description = (COMMENT_QUOTED.exec(rest) ?? COMMENT_BARE.exec(rest))?.[1] ?? "";
     const guid = this.#guids[kind];
+    const port0 = kind === "switch" ? PORT_0.exec(rest)?.[1] : undefined;
+    const identity = { ...this.#identity, ...(port0 === undefined ? {} : { enhancedPort0: port0 === "enhanced" }) };
     this.#current = {
       kind,
       name,
@@ -99,9 +119,13 @@ class NetlistParser {
       line,
       ...(description === "" ? {} : { description }),
       ...(guid === undefined ? {} : { guid }),
+      ...(Object.keys(identity).length === 0 ? {} : { identity }),
     };
     this.#nodes.set(name, this.#current);
     this.#guids = {};
+    // As in ibsim, the device stays for the nodes that follow.
+    const { deviceId } = this.#identity;
+    this.#identity = deviceId === undefined ? {} : { deviceId };
   }
 
   #takePort(text: string, line: number): void {

@@ -20,8 +20,19 @@ export interface TopologyNode {
   readonly portGuids?: ReadonlyMap<number, bigint>;
   /** NodeDescription; the name where there is none. */
   readonly description?: string;
+  /** What a netlist says of it; our own where it says nothing, and where an HCA takes its place. */
+  readonly identity?: TopologyIdentity;
   /** Line of the file. */
   readonly line?: number;
+}
+
+/** Fields of NodeInfo and SwitchInfo that nothing depends on. */
+export interface TopologyIdentity {
+  readonly vendorId?: number;
+  readonly deviceId?: number;
+  readonly systemImageGuid?: bigint;
+  /** Of a switch: port 0 has the abilities of a host's port. */
+  readonly enhancedPort0?: boolean;
 }
 
 export interface LinkEnd {
