@@ -2,6 +2,8 @@
 
 import { PortAttributes, type PortOptions } from "../mad/attributes.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
+import { PortCapability } from "../spec/mad/numbers.ts";
+import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { Link } from "./link.ts";
 import type { FabricNode } from "./node.ts";
 
@@ -35,6 +37,16 @@ export class Port extends PortAttributes {
 
   get isLinkUp(): boolean {
     return this.physState === PhysState.LINK_UP;
+  }
+
+  /** Whether PortInfo says that a subnet manager is here. */
+  get isSm(): boolean {
+    return (PortInfo.capabilityMask.get(this.info, 0) & PortCapability.IS_SM) !== 0;
+  }
+
+  set isSm(isSm: boolean) {
+    const mask = PortInfo.capabilityMask.get(this.info, 0);
+    PortInfo.capabilityMask.set(this.info, 0, isSm ? mask | PortCapability.IS_SM : mask & ~PortCapability.IS_SM);
   }
 
   /** Whether packets of virtual lanes other than 15 may arrive: ARMED ports receive, only ACTIVE ones send (7.2.7). */

@@ -131,6 +131,13 @@ test("mixed route: by LID to a switch, from there directed, and home by LID", ()
   assert.ok(reply);
   assert.equal(NodeInfo.nodeGuid.getBig(reply.view, data(reply)), subnet.port(1).node.guid);
   assert.equal(reply.dlid, 10);
+  const back = newDirectedSmp([towards(subnet, 1, 0)], Method.GET, SmAttribute.NODE_INFO);
+  Smp.drSlid.set(back, 0, 10);
+  agent.port.send(buildMadPacket(smpAddress(10, 11), back));
+  subnet.runFor(0);
+  const [turned] = agent.take();
+  assert.ok(turned, "home by the cable that the directed part used");
+  assert.equal(NodeInfo.nodeGuid.getBig(turned.view, data(turned)), subnet.switches[0]!.guid);
 });
 
 test("the switch answers PMA by itself; other general MADs go to the agent, or nowhere", () => {

@@ -149,6 +149,10 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     this.fabric.enqueueLocal(this.port0, packet, isVl15(packet));
   }
 
+  setIsSm(isSm: boolean): void {
+    this.port0.isSm = isSm;
+  }
+
   // --- link changes and traps
 
   linkChanged(_port: Port, _isUp: boolean): void {
@@ -181,17 +185,18 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
     const dlid = Lrh.dlid.get(view, 0);
     if (this.port0.ownsLid(dlid)) this.#receiveForPort0(packet, delivery, 0);
-    else if (isUnicastLid(dlid)) this.#forward(delivery, dlid);
+    else if (isUnicastLid(dlid)) this.#forward(delivery, dlid, port);
     else if (dlid === Lid.PERMISSIVE && delivery.isVl15) this.#receiveForPort0(packet, delivery, port.number);
     else if (isMulticastLid(dlid) && !delivery.isVl15) this.#replicate(delivery, dlid);
     else count(port, PortCounter.rcvSwitchRelayErrors);
   }
 
-  #forward(delivery: PacketDelivery, dlid: number): void {
+  /** @param ingress port it came by; nothing goes back there (18.2.4, a loop) */
+  #forward(delivery: PacketDelivery, dlid: number, ingress: Port): void {
     const out = outputPort(this.switch, dlid);
     const egress = this.ports[out];
-    if (out === 0 || egress === undefined || egress === delivery.port || delivery.hops >= MAX_HOPS) {
-      count(delivery.port, PortCounter.rcvSwitchRelayErrors);
+    if (out === 0 || egress === undefined || egress === ingress || delivery.hops >= MAX_HOPS) {
+      count(ingress, PortCounter.rcvSwitchRelayErrors);
       return;
     }
     this.fabric.transmitFrom(egress, delivery.packet, delivery.hops + 1, undefined);
@@ -262,7 +267,8 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     Lrh.dlid.set(view, 0, lid);
     Lrh.slid.set(view, 0, this.lid);
     if (this.port0.ownsLid(lid)) this.#executeOrHandOn(packet, delivery.port.number);
-    else this.#forward(delivery, lid);
+    // from here on it is a packet of port 0: by LID it may go back to where the directed route came from
+    else this.#forward(delivery, lid, this.port0);
   }
 
   /** The switch's own agents answer what is theirs; the rest is for the endpoint. */

@@ -2,6 +2,7 @@
 
 import type { Random } from "../base/random.ts";
 import type { EndpointFactory, ManagementEndpoint } from "../mad/endpoint.ts";
+import { PortCounter } from "../spec/ib/port-counters.ts";
 import type { AddedNode } from "./added-node.ts";
 import type { CaNode } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
@@ -27,6 +28,8 @@ interface Plug extends Pick<Link, "cable" | "faults" | "isPlugged"> {
   /** The host's port. */
   readonly number: number;
   readonly peer: Port;
+  /** LinkDownedCounter of the port where it leads. */
+  readonly downed: number;
 }
 
 /** A host of the topology, and what stands in its place now. */
@@ -84,6 +87,8 @@ export class TopologyFabric extends DomainFabric {
     const port = place.ca.ports[1];
     if (port === undefined) throw new Error("invariant: a CA has a port 1");
     if (plug !== undefined) this.#plugIn(port, plug);
+    // A host that has become another one is no error of its cable.
+    if (plug !== undefined) plug.peer.counters[PortCounter.linkDowned] = plug.downed;
     return port;
   }
 
@@ -148,7 +153,8 @@ const plugsOf = (ca: CaNode): Plug[] =>
   ca.ports.flatMap((port) => {
     if (port?.link === undefined) return [];
     const { cable, faults, isPlugged } = port.link;
-    return [{ number: port.number, peer: port.link.other(port), cable, faults, isPlugged }];
+    const peer = port.link.other(port);
+    return [{ number: port.number, peer, downed: peer.counters[PortCounter.linkDowned] ?? 0, cable, faults, isPlugged }];
   });
 
 /** GUID of the port that an HCA has of its host; not kept with a node GUID of its own. */

@@ -11,8 +11,7 @@ import { buildMadPacket, DIRECTED_ROUTE, gmpAddress, type MadPacket, parseMadPac
 import { routeSmp, type SmiNode, SmiRoute } from "../mad/smi.ts";
 import { Lid, Qpn } from "../spec/ib/numbers.ts";
 import { MadHeader, Smp } from "../spec/mad/headers.ts";
-import { MAD_BYTES, MgmtClass, PortCapability } from "../spec/mad/numbers.ts";
-import { PortInfo } from "../spec/mad/sm-attributes.ts";
+import { MAD_BYTES, MgmtClass } from "../spec/mad/numbers.ts";
 
 /** Takes a MAD that came for the port; false: it is for somebody else there. Valid during the call only. */
 export type MadReceiver = (packet: MadPacket) => boolean;
@@ -25,12 +24,6 @@ export interface UmadPort {
   setIsSm(isSm: boolean): void;
   /** Gives the port back. */
   release(): void;
-}
-
-function setIsSm(port: Port, isSm: boolean): void {
-  const mask = PortInfo.capabilityMask.get(port.info, 0);
-  const changed = isSm ? mask | PortCapability.IS_SM : mask & ~PortCapability.IS_SM;
-  PortInfo.capabilityMask.set(port.info, 0, changed);
 }
 
 const isDirected = (mad: DataView): boolean => MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_DIRECTED_ROUTE;
@@ -70,7 +63,7 @@ export class HostUmadPort extends PhantomHost implements UmadPort {
   }
 
   setIsSm(isSm: boolean): void {
-    setIsSm(this.port, isSm);
+    this.port.isSm = isSm;
   }
 
   release(): void {
@@ -119,7 +112,7 @@ export class SwitchUmadPort implements UmadPort, ManagementEndpoint {
     this.#switch = node;
     this.#receiver = receiver;
     this.#other = node.endpoint;
-    this.#wasSm = (PortInfo.capabilityMask.get(node.port0.info, 0) & PortCapability.IS_SM) !== 0;
+    this.#wasSm = node.port0.isSm;
     node.attachEndpoint(() => this);
   }
 
@@ -128,7 +121,7 @@ export class SwitchUmadPort implements UmadPort, ManagementEndpoint {
   }
 
   setIsSm(isSm: boolean): void {
-    setIsSm(this.port, isSm || this.#wasSm);
+    this.port.isSm = isSm || this.#wasSm;
   }
 
   release(): void {

@@ -8,6 +8,8 @@ export interface ManagementPort {
   readonly lid: number;
   /** Sends a MAD packet as this port; a directed-route SMP with hop pointer 0 begins its route here. Never answers at once. */
   send(packet: Uint8Array): void;
+  /** Says in PortInfo.CapabilityMask whether a subnet manager is behind the port (IBA vol 1, 14.2.5.6, IsSM). */
+  setIsSm(isSm: boolean): void;
 }
 
 /** An agent that receives what a port's own SMA and PMA do not execute. */

@@ -99,6 +99,7 @@ export class SubnetManager implements ManagementEndpoint {
     });
     this.#multicast = new MulticastProgrammer(this.subnet, this.groups, this.configurator.switches);
     this.administrator = new SubnetAdministrator(this.#saHost(random));
+    port.setIsSm(true);
     this.groups.create(IPOIB_BROADCAST, ipoibParameters(this.settings), true);
   }
 

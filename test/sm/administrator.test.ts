@@ -286,18 +286,32 @@ test("services: set, found by name, leased, deleted by their owner only, bounded
         ServiceRecord.pkey.set(mad, AT, 0xffff);
         ServiceRecord.lease.set(mad, AT, lease);
         ServiceRecord.name.set(mad, AT, Buffer.from("storage"));
+        ServiceRecord.key.set(mad, AT, Buffer.from("secret"));
       }),
     );
-  assert.equal(statusOf(service(Method.SET, 0, 5n)), 0);
+  const set = service(Method.SET, 0, 5n);
+  const isKeyShown = (record: DataView, at: number) => ServiceRecord.key.get(record, at).some((byte) => byte !== 0);
+  assert.deepEqual([statusOf(set), isKeyShown(set.view, set.madAt + AT)], [0, false]);
   service(Method.SET, 0, 6n, 10);
-  const find = () =>
+  const find = (smKey = 0n) =>
     askTable(
       subnet,
-      2,
-      request(Method.GET_TABLE, SaAttribute.SERVICE_RECORD, bit(6), (mad) =>
-        ServiceRecord.name.set(mad, AT, Buffer.from("storage")),
+      0,
+      request(
+        Method.GET_TABLE,
+        SaAttribute.SERVICE_RECORD,
+        bit(6),
+        (mad) => ServiceRecord.name.set(mad, AT, Buffer.from("storage")),
+        smKey,
       ),
     ).records;
+  assert.deepEqual(
+    [0n, 1n].map((smKey) => find(smKey).map((record) => isKeyShown(record, 0))),
+    [
+      [false, false],
+      [true, true],
+    ],
+  );
   assert.equal(find().length, 2);
   subnet.runFor(11 * S);
   assert.deepEqual(

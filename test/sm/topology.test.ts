@@ -10,6 +10,7 @@ import { shapeTopology } from "../../src/fabric/topology/shapes.ts";
 import { traceUnicast } from "../../src/fabric/trace.ts";
 import { buildMadPacket, gmpAddress } from "../../src/mad/packet.ts";
 import { IPOIB_BROADCAST } from "../../src/sm/sa/mcmember.ts";
+import { PortCounter } from "../../src/spec/ib/port-counters.ts";
 import { McComponent } from "../../src/spec/mad/components.ts";
 import { JoinState, Method, NodeType, SaAttribute } from "../../src/spec/mad/numbers.ts";
 import { McMemberRecord } from "../../src/spec/mad/sa-records.ts";
@@ -74,6 +75,7 @@ test("HCAs take the places of hosts: by name, else the first that is free; a pla
   const b = lab.addCa({ name: "n2", description: "n2 HCA" });
   const x = lab.addCa({ name: "x", description: "x HCA" });
   assert.deepEqual([b.peer?.number, x.peer?.number], [2, 1]);
+  assert.equal(b.peer?.counters[PortCounter.linkDowned], 0, "no error of the cable");
   assert.equal(b.isEnabled, false);
   assert.equal(b.guid, b.node.guid + 1n);
   const y = lab.addCa({ name: "y", description: "y HCA" });

@@ -35,7 +35,7 @@ export class ServiceTable implements SaService {
   }
 
   /** Registers or renews a service: no resources if a bound is reached or it is somebody else's. */
-  set({ view, at, port, nowNs }: SaRequest): SaAnswer {
+  set({ view, at, port, nowNs, isTrusted }: SaRequest): SaAnswer {
     const owner = port.guid;
     const key = keyOf(view, at);
     const known = this.#services.get(key);
@@ -49,7 +49,7 @@ export class ServiceTable implements SaService {
     const expiresNs = lease === FOR_EVER ? Number.POSITIVE_INFINITY : nowNs + lease * NS_PER_S;
     this.#services.set(key, { record, owner, expiresNs });
     this.#earliestNs = Math.min(this.#earliestNs, expiresNs);
-    return { status: MadStatus.OK, record };
+    return { status: MadStatus.OK, record: shown(record, isTrusted) };
   }
 
   /** Removes the sender's service of this key; one who is trusted may remove any. */
@@ -58,7 +58,7 @@ export class ServiceTable implements SaService {
     const known = this.#services.get(key);
     if (known === undefined || (known.owner !== port.guid && !isTrusted)) return { status: SaStatus.NO_RECORDS };
     this.#services.delete(key);
-    return { status: MadStatus.OK, record: known.record };
+    return { status: MadStatus.OK, record: shown(known.record, isTrusted) };
   }
 
   /** The port is gone from the subnet. */
@@ -85,8 +85,8 @@ export class ServiceTable implements SaService {
       attribute: SaAttribute.SERVICE_RECORD,
       bytes: ServiceRecord.byteLength,
       components: SERVICE_RECORD_COMPONENTS,
-      *records({ isTrusted, port }) {
-        for (const { record, owner } of services.values()) yield isTrusted || owner === port.guid ? record : withoutKey(record);
+      *records({ isTrusted }) {
+        for (const { record } of services.values()) yield shown(record, isTrusted);
       },
     };
   }
@@ -99,9 +99,10 @@ export class ServiceTable implements SaService {
   }
 }
 
-/** ServiceKey is for its owner. */
-function withoutKey(record: DataView): DataView {
-  const shown = new DataView(bytesOf(record).slice().buffer);
-  ServiceRecord.key.set(shown, 0, new Uint8Array(0));
-  return shown;
+/** What an answer says of a service: its ServiceKey only to those who are trusted (15.2.5.14), not even to its owner. */
+function shown(record: DataView, isTrusted: boolean): DataView {
+  if (isTrusted) return record;
+  const copy = new DataView(bytesOf(record).slice().buffer);
+  ServiceRecord.key.set(copy, 0, new Uint8Array(0));
+  return copy;
 }
