@@ -12,7 +12,7 @@ import { preferThisThread, setTimerSlack } from "../host/thread.ts";
 import { DeviceDomain } from "./device-domain.ts";
 import { LoopCounter, measureSleepCostNs, runEngine } from "./engine-loop.ts";
 import type { EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
-import { warmUpSteps } from "./warm-up.ts";
+import { fabricWarmUpSteps, warmUpSteps } from "./warm-up.ts";
 
 const port = parentPort;
 if (port === null) throw new Error("invariant: the engine runs in a worker thread");
@@ -96,6 +96,11 @@ function attend(): boolean {
   return !isStopping;
 }
 
+function* warmUp(): Generator<void, void> {
+  if (options.topology !== undefined) yield* fabricWarmUpSteps(random);
+  yield* warmUpSteps(systemClock, random);
+}
+
 preferThisThread();
 // Sleeps of tens of microseconds only make sense if the kernel takes them at their word.
 setTimerSlack(1);
@@ -109,5 +114,5 @@ runEngine({
   index: place.index,
   attend,
   counters,
-  warmUp: warmUpSteps(systemClock, random),
+  warmUp: warmUp(),
 });

@@ -87,7 +87,7 @@ export class CaPort extends Port {
       if (isVl15 || this.isActive) fabric.enqueueLocal(this, packet, isVl15);
       return;
     }
-    fabric.transmitFrom(this, packet, 0, undefined);
+    fabric.transmitFrom(this, packet, 0, undefined, view);
   }
 
   enable(): void {

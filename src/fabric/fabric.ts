@@ -5,7 +5,7 @@
 
 import { LateQueue } from "../base/late-queue.ts";
 import { Random } from "../base/random.ts";
-import { SMP_VL } from "../mad/packet.ts";
+import { SMP_VL, viewOf } from "../mad/packet.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { PhysState } from "../spec/ib/numbers.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
@@ -249,9 +249,15 @@ export class Fabric {
   /**
    * `port` sends `packet` over its link. The packet is the fabric's from now on.
    * @param visited switches a multicast packet has been through.
+   * @param view of the packet, if there is one already
    */
-  transmitFrom(port: Port, packet: Uint8Array, hops: number, visited: Set<FabricNode> | undefined): void {
-    const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+  transmitFrom(
+    port: Port,
+    packet: Uint8Array,
+    hops: number,
+    visited: Set<FabricNode> | undefined,
+    view: DataView = viewOf(packet),
+  ): void {
     const isVl15 = Lrh.vl.get(view, 0) === SMP_VL;
     const { link } = port;
     if (link === undefined || !port.isLinkUp || !(isVl15 || port.isActive)) {
@@ -275,7 +281,7 @@ export class Fabric {
       this.counts.overflowed++;
       return;
     }
-    const delivery: PacketDelivery = { kind: "packet", port: peer, packet, isVl15, isLocal: false, hops, visited };
+    const delivery: PacketDelivery = { kind: "packet", port: peer, packet, view, isVl15, isLocal: false, hops, visited };
     if (delayNs > 0) this.#delay(delivery, delayNs);
     else this.#enqueue(delivery);
   }
@@ -305,7 +311,8 @@ export class Fabric {
       return;
     }
     port.observer?.(packet, true);
-    this.#enqueue({ kind: "packet", port, packet, isVl15, isLocal: true, hops: 0, visited: undefined });
+    const view = viewOf(packet);
+    this.#enqueue({ kind: "packet", port, packet, view, isVl15, isLocal: true, hops: 0, visited: undefined });
   }
 
   enqueueEvent(port: CaPort, isActive: boolean): void {
@@ -332,7 +339,7 @@ export class Fabric {
         this.counts.refused++;
         return;
       }
-      countPacket(port, new DataView(packet.buffer, packet.byteOffset, packet.byteLength), "rcv");
+      countPacket(port, delivery.view, "rcv");
     }
     this.counts.delivered++;
     port.observer?.(packet, false);

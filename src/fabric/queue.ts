@@ -16,6 +16,8 @@ export interface PacketDelivery {
   readonly port: Port;
   /** Owned by the queue; shared between the copies of a multicast packet. */
   readonly packet: Uint8Array;
+  /** The same bytes; made once, since a packet may have many hops. */
+  readonly view: DataView;
   readonly isVl15: boolean;
   /** Sent by this very port: from a switch's own port 0, or a loopback to a CA port's own LID. */
   readonly isLocal: boolean;

@@ -181,8 +181,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
   // --- packets
 
   receive(delivery: PacketDelivery): void {
-    const { packet, port } = delivery;
-    const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+    const { packet, port, view } = delivery;
     const dlid = Lrh.dlid.get(view, 0);
     if (this.port0.ownsLid(dlid)) this.#receiveForPort0(packet, delivery, 0);
     else if (isUnicastLid(dlid)) this.#forward(delivery, dlid, port);
@@ -199,7 +198,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
       count(ingress, PortCounter.rcvSwitchRelayErrors);
       return;
     }
-    this.fabric.transmitFrom(egress, delivery.packet, delivery.hops + 1, undefined);
+    this.fabric.transmitFrom(egress, delivery.packet, delivery.hops + 1, undefined, delivery.view);
   }
 
   /** A copy to every port of the table's mask but the one it came by; a switch handles the same packet only once. */
@@ -219,7 +218,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
         const egress = this.ports[number];
         if (egress === undefined || egress === delivery.port) continue;
         if (number === 0) this.#receiveForPort0(delivery.packet, delivery, 0);
-        else this.fabric.transmitFrom(egress, delivery.packet, delivery.hops + 1, visited);
+        else this.fabric.transmitFrom(egress, delivery.packet, delivery.hops + 1, visited, delivery.view);
       }
     }
   }
@@ -228,7 +227,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
 
   /** @param ingress port a directed route came in by; 0 if the packet came LID-routed, or from here. */
   #receiveForPort0(bytes: Uint8Array, delivery: PacketDelivery, ingress: number): void {
-    const packet = parseMadPacket(bytes);
+    const packet = parseMadPacket(bytes, delivery.view);
     if (packet === undefined) {
       count(delivery.port, PortCounter.rcvErrors);
       return;
@@ -251,7 +250,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
       Lrh.dlid.set(view, 0, Lid.PERMISSIVE);
       Lrh.slid.set(view, 0, Lid.PERMISSIVE);
       const egress = this.ports[route];
-      if (egress !== undefined) this.fabric.transmitFrom(egress, bytes, delivery.hops + 1, undefined);
+      if (egress !== undefined) this.fabric.transmitFrom(egress, bytes, delivery.hops + 1, undefined, view);
     }
   }
 

@@ -129,10 +129,14 @@ export function turnRound(request: MadPacket, lid: number, mad: DataView): Uint8
   return bytes;
 }
 
-/** Reads a MAD packet; undefined if it is not a well-formed one (any bytes are allowed here). */
-export function parseMadPacket(packet: Uint8Array): MadPacket | undefined {
+export const viewOf = (packet: Uint8Array): DataView => new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+
+/**
+ * Reads a MAD packet; undefined if it is not a well-formed one (any bytes are allowed here).
+ * @param view of the same bytes, if there is one already
+ */
+export function parseMadPacket(packet: Uint8Array, view: DataView = viewOf(packet)): MadPacket | undefined {
   if (packet.length < PACKET_BYTES || packet.length > MAX_MAD_PACKET_BYTES) return undefined;
-  const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
   if (!hasSoundLrh(view)) return undefined;
   const hasGrh = Lrh.nextHeader.get(view, 0) === LrhNextHeader.GRH;
   const grhAt = Lrh.byteLength;
