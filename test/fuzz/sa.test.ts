@@ -264,7 +264,7 @@ class Records {
     const { random } = this;
     return random.chance(0.3)
       ? IPOIB_BROADCAST
-      : Uint8Array.of(0xff, 0x12, 0xa0, 0x1b, ...new Array(11).fill(0), random.below(5));
+      : Uint8Array.of(0xff, 0x12, 0xa0, 0x1c, ...new Array(11).fill(0), random.below(5));
   }
 
   #membership(): void {

@@ -44,7 +44,7 @@ test("IPoIB joins the broadcast group: the bytes of the request, and the whole r
       "84" +
       "00" +
       "ffff" +
-      "83" +
+      "86" +
       "92" +
       "00000000" +
       "21" +
@@ -165,6 +165,73 @@ test("who may not: strangers for others, unknown ports, joins without what is ne
   });
   assert.equal(statusOf(ask(subnet, 0, stranger)), SaStatus.REQ_INVALID_GID);
   assert.equal(manager.groups.size, 2);
+});
+
+test("what a group may be: MGIDs, rates and MTUs that exist; leaving takes only states that are there", () => {
+  const { subnet } = running();
+  const make = (mgid: string, rate = 0, mtu = 0) => {
+    const { MGID, PORT_GID, JOIN_STATE, P_KEY, Q_KEY, SL, FLOW_LABEL, TRAFFIC_CLASS } = M;
+    const parameters = [P_KEY, Q_KEY, SL, FLOW_LABEL, TRAFFIC_CLASS];
+    const rateBits = rate === 0 ? [] : [M.RATE_SELECTOR, M.RATE];
+    const mtuBits = mtu === 0 ? [] : [M.MTU_SELECTOR, M.MTU];
+    const mask = bit(MGID, PORT_GID, JOIN_STATE, ...parameters, ...rateBits, ...mtuBits);
+    const mad = request(Method.SET, SaAttribute.MC_MEMBER_RECORD, mask, (to) => {
+      McMemberRecord.mgid.set(to, AT, Buffer.from(mgid.padEnd(32, "0"), "hex"));
+      McMemberRecord.portGid.set(to, AT, gidOf(subnet, 0));
+      McMemberRecord.joinState.set(to, AT, JoinState.FULL);
+      McMemberRecord.pkey.set(to, AT, 0xffff);
+      McMemberRecord.rateSelector.set(to, AT, rate >> 6);
+      McMemberRecord.rate.set(to, AT, rate & 0x3f);
+      McMemberRecord.mtuSelector.set(to, AT, mtu >> 6);
+      McMemberRecord.mtu.set(to, AT, mtu & 0x3f);
+    });
+    const answer = ask(subnet, 0, mad);
+    return [statusOf(answer), McMemberRecord.rate.get(answer.view, answer.madAt + AT)];
+  };
+  const statusesOf = (mgids: string[]) => mgids.map((mgid) => make(mgid)[0]);
+  const { REQ_INVALID } = SaStatus;
+  assert.deepEqual(
+    statusesOf(["ff12a01cfe80", "ff1fa01c", "ff15a01b", "ff020000000000000000000000000001", "ff12401bffff"]),
+    [0, 0, 0, 0, 0],
+  );
+  assert.deepEqual(statusesOf(["ff12a01b", "ff22a01c", "ef12a01c", "fa12a01c"]), Array(4).fill(REQ_INVALID));
+  const greater = 0 << 6;
+  const less = 1 << 6;
+  const exactly = 2 << 6;
+  // codes: 2 is 2.5 Gb/s, 6 is 20, 8 is 60, 11 is 14, 18 is 300, 24 is 1200; the links have 20
+  for (const rate of [greater | 24, greater | 18, greater | 63, less | 2, exactly | 11]) {
+    assert.equal(make("ff12a01c01", rate)[0], REQ_INVALID, `rate ${rate}`);
+  }
+  assert.deepEqual(make("ff12a01c02", less | 8), [0, 6]);
+  assert.deepEqual(make("ff12a01c03", less | 11), [0, 3]);
+  assert.deepEqual(make("ff12a01c04", greater | 11), [0, 6]);
+  assert.deepEqual(make("ff12a01c05", less | 18), [0, 6]);
+  assert.equal(make("ff12a01c02", greater | 63)[0], REQ_INVALID, "an existing group");
+  for (const mtu of [greater | 5, less | 1, greater | 6]) assert.equal(make("ff12a01c01", 0, mtu)[0], REQ_INVALID, `MTU ${mtu}`);
+  const mgid = Uint8Array.from(Buffer.from("ff12a01cfe80".padEnd(32, "0"), "hex"));
+  member(subnet, 0, mgid, { joinState: JoinState.NON, creates: false });
+  const leave = (joinState: number) => statusOf(member(subnet, 0, mgid, { method: Method.DELETE, joinState }));
+  assert.deepEqual(
+    [leave(JoinState.NON | JoinState.SEND_ONLY_NON), leave(0), leave(JoinState.NON)],
+    [REQ_INVALID, REQ_INVALID, 0],
+  );
+});
+
+test("the broadcast group goes as fast as the slowest host, also one that comes later", () => {
+  const { subnet, manager } = running();
+  const [broadcast] = manager.groups.all();
+  const slow = subnet.port(1);
+  const info = manager.subnet.byGuid.get(slow.guid)!.info;
+  const join = (host: number) => statusOf(member(subnet, host, IPOIB_BROADCAST));
+  const fast = { width: PortInfo.linkWidthActive.get(info, 0), speed: PortInfo.linkSpeedActive.get(info, 0) };
+  assert.deepEqual([join(0), broadcast!.rate], [0, 6]);
+  PortInfo.linkSpeedActive.set(info, 0, 1);
+  assert.deepEqual([join(1), broadcast!.rate], [0, 3]);
+  PortInfo.linkSpeedActive.set(info, 0, fast.speed);
+  assert.deepEqual([join(2), broadcast!.rate], [0, 3], "not up again while it has members");
+  PortInfo.linkWidthActive.set(info, 0, 1);
+  for (const host of [0, 1, 2]) member(subnet, host, IPOIB_BROADCAST, { method: Method.DELETE });
+  assert.deepEqual([join(0), broadcast!.rate], [0, 5], "known to be slow before it joins");
 });
 
 test("a port that goes takes its memberships and services along, and is told to register when it returns", () => {

@@ -113,7 +113,7 @@ test("a host that goes and comes, a group that is made and deleted: the subscrib
   subnet.port(1).enable();
   subnet.runFor(10 * MS);
   assert.equal(takeReports(subnet, 0).find(({ trap: number }) => number === Trap.GID_IN_SERVICE)?.subject, gid);
-  const mgid = Uint8Array.of(0xff, 0x12, 0xa0, 0x1b, ...new Array(11).fill(0), 7);
+  const mgid = Uint8Array.of(0xff, 0x12, 0xa0, 0x1c, ...new Array(11).fill(0), 7);
   join(subnet, 2, mgid, Method.SET);
   join(subnet, 2, mgid, Method.DELETE);
   subnet.runFor(MS);

@@ -8,7 +8,7 @@ import { type Context, gidText } from "../../src/verbs/index.ts";
 import { SimulatedFabric } from "./simulated.ts";
 import { bringUp, newEnds, piece, refusal, tearDown, verbsTest } from "./worlds.ts";
 
-const MGID = Uint8Array.of(0xff, 0x12, 0xa0, 0x1b, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 42);
+const MGID = Uint8Array.of(0xff, 0x12, 0xa0, 0x1c, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 42);
 const GROUP_QKEY = 0x11111111;
 const isSa = (mad: DataView): boolean => MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_ADM;
 
@@ -37,7 +37,7 @@ verbsTest("a multicast group: created, joined, heard, left", async (world) => {
   bringUp(b.qp, a);
   await assert.rejects(
     a.context.joinMulticast(MGID),
-    refusal("EINVAL", /joining multicast group ff12:a01b:ffff::2a: .*REQ_INSUFFICIENT_COMPONENTS/),
+    refusal("EINVAL", /joining multicast group ff12:a01c:ffff::2a: .*REQ_INSUFFICIENT_COMPONENTS/),
   );
   const made = await a.context.joinMulticast(MGID, { qkey: 0x1234 });
   assert.ok(made.mlid >= 0xc000);

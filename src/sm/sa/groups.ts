@@ -24,6 +24,8 @@ export interface GroupMember {
 }
 
 export interface Group extends GroupParameters {
+  /** Changes only in permanent groups (group-rate.ts). */
+  rate: number;
   readonly mgid: Uint8Array;
   readonly mlid: number;
   /** Stays without members. */

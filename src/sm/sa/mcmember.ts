@@ -8,6 +8,7 @@ import { McMemberRecord } from "../../spec/mad/sa-records.ts";
 import { PortInfo } from "../../spec/mad/sm-attributes.ts";
 import type { Settings } from "../options.ts";
 import type { SubnetPort } from "../subnet.ts";
+import { adaptRate } from "./group-rate.ts";
 import type { Group, GroupMember, GroupParameters, GroupTable } from "./groups.ts";
 import { isDefaultPartition, type PathFinder } from "./paths.ts";
 import { newRecord, type RecordTable } from "./query.ts";
@@ -20,6 +21,10 @@ const MULTICAST_PREFIX = 0xff;
 const CREATE_COMPONENTS = [C.P_KEY, C.Q_KEY, C.SL, C.FLOW_LABEL, C.TRAFFIC_CLASS];
 const CREATOR_STATES = JoinState.FULL | JoinState.SEND_ONLY_FULL;
 const LINK_LOCAL_SCOPE = 2;
+const RESERVED_FLAGS = 0xe0;
+/** Bytes 2 and 3 of MGIDs that the SA makes up, and of IPoIB's for IPv4 and IPv6. */
+const SA_SIGNATURE = 0xa01b;
+const IPOIB_SIGNATURES: readonly number[] = [0x401b, 0x601b];
 
 /** The IPv4 broadcast group of IPoIB in the default partition (RFC 4391, 4): ff12:401b:ffff::ffff:ffff. */
 export const IPOIB_BROADCAST: Uint8Array = Uint8Array.of(
@@ -65,6 +70,7 @@ export class MembershipService implements SaService {
     if (isProxy && !request.isTrusted) return { status: SaStatus.REQ_DENIED };
     const mgid = McMemberRecord.mgid.get(view, at);
     let group = has(request, C.MGID) ? this.#groups.find(mgid) : undefined;
+    if (group?.isPermanent) adaptRate(group, port, this.#paths.endPorts);
     if (group === undefined) {
       const made = this.#create(request, port, joinState);
       if (typeof made === "number") return { status: made };
@@ -90,7 +96,7 @@ export class MembershipService implements SaService {
     const joinState = McMemberRecord.joinState.get(view, at) & JOIN_BITS;
     if (port === undefined || group === undefined || member === undefined) return { status: SaStatus.REQ_INVALID };
     if (port.lid !== request.slid && !request.isTrusted) return { status: SaStatus.REQ_DENIED };
-    if ((member.joinState & joinState) === 0) return { status: SaStatus.REQ_INVALID };
+    if (joinState === 0 || (member.joinState & joinState) !== joinState) return { status: SaStatus.REQ_INVALID };
     this.#groups.leave(group, member, joinState);
     return { status: MadStatus.OK, record: this.#recordOf(group, member) };
   }
@@ -141,12 +147,12 @@ export class MembershipService implements SaService {
   /** The MGID asked for, or a free one if the request leaves it to us; undefined if it is none. */
   #mgidFor(request: SaRequest): Uint8Array | undefined {
     const asked = McMemberRecord.mgid.get(request.view, request.at);
-    if (has(request, C.MGID) && asked.some((byte) => byte !== 0)) return asked[0] === MULTICAST_PREFIX ? asked : undefined;
+    if (has(request, C.MGID) && asked.some((byte) => byte !== 0)) return isMgidSound(asked) ? asked : undefined;
     const scope = has(request, C.SCOPE) ? McMemberRecord.scope.get(request.view, request.at) : LINK_LOCAL_SCOPE;
     const mgid = new Uint8Array(16);
     const view = new DataView(mgid.buffer);
     do {
-      view.setUint32(0, ((MULTICAST_PREFIX << 24) | (0x10 << 16) | (scope << 16) | 0xa01b) >>> 0);
+      view.setUint32(0, ((MULTICAST_PREFIX << 24) | (0x10 << 16) | (scope << 16) | SA_SIGNATURE) >>> 0);
       view.setBigUint64(4, this.#settings.gidPrefix);
       view.setUint32(12, this.#nextMgid++ >>> 0);
     } while (this.#groups.find(mgid) !== undefined);
@@ -181,6 +187,18 @@ export class MembershipService implements SaService {
   }
 }
 
+/**
+ * Whether a group may have this MGID (o15-0.1.6): no reserved flags (4.1.1), and none of those that the SA makes up itself, within the
+ * subnet. What IPoIB makes of its own (RFC 4391, 4) is taken as it is.
+ */
+function isMgidSound(mgid: Uint8Array): boolean {
+  const [prefix = 0, flagsAndScope = 0, signatureHi = 0, signatureLo = 0] = mgid;
+  const signature = (signatureHi << 8) | signatureLo;
+  if (prefix !== MULTICAST_PREFIX) return false;
+  if (IPOIB_SIGNATURES.includes(signature)) return true;
+  return (flagsAndScope & RESERVED_FLAGS) === 0 && (signature !== SA_SIGNATURE || (flagsAndScope & 0xf) !== LINK_LOCAL_SCOPE);
+}
+
 function wantedMtu(request: SaRequest, best: number): number | undefined {
   if (!has(request, C.MTU_SELECTOR) || !has(request, C.MTU)) return best;
   const { view, at } = request;
@@ -213,6 +231,7 @@ function fits(request: SaRequest, group: Group, port: SubnetPort): boolean {
 
 /** Whether an existing value satisfies a selector. */
 function isRight(selector: number, value: number, wanted: number): boolean {
+  if (wanted < 0) return false;
   if (selector === Selector.GREATER) return value > wanted;
   if (selector === Selector.LESS) return value < wanted;
   return selector === Selector.EXACTLY ? value === wanted : true;

@@ -98,6 +98,11 @@ export class PathFinder {
     return this.#subnet.byGuid.get(view.getBigUint64(8));
   }
 
+  /** All end ports of the subnet. */
+  get endPorts(): Iterable<SubnetPort> {
+    return this.#subnet.byGuid.values();
+  }
+
   /** The ports one side of the query names; all if it names none, undefined if it names a GID that is not here. */
   #endPorts(query: PathQuery, gidBit: number, gid: Uint8Array, lidBit: number, lid: number): SubnetPort[] | undefined {
     const byLid = has(query, lidBit) ? this.#subnet.byLid.get(lid) : undefined;

@@ -17,12 +17,33 @@ const RATES: readonly (readonly [code: number, megabits: number])[] = [
   [10, 120_000],
 ];
 export const RATE_10_GBPS = 3;
+/** Codes of rates that no link here has. */
+const FOREIGN_RATES: ReadonlyMap<number, number> = new Map([
+  [11, 14_062],
+  [12, 56_250],
+  [13, 112_500],
+  [14, 168_750],
+  [15, 25_781],
+  [16, 103_125],
+  [17, 206_250],
+  [18, 309_375],
+  [19, 28_125],
+  [20, 53_125],
+  [21, 425_000],
+  [22, 637_500],
+  [23, 850_000],
+  [24, 1_275_000],
+]);
 
 const LANES: Readonly<Record<number, number>> = { 1: 1, 2: 4, 4: 8, 8: 12 };
 const LANE_MEGABITS: Readonly<Record<number, number>> = { 1: 2_500, 2: 5_000, 4: 10_000 };
 
-/** Position of a rate code in the order of speed; -1 for codes not known here. */
-export const rateRank = (code: number): number => RATES.findIndex(([other]) => other === code);
+/** Position of a rate code in the order of speed, halfway between two for one that no link here has; -1 for what is no rate. */
+export function rateRank(code: number): number {
+  const foreign = FOREIGN_RATES.get(code);
+  if (foreign === undefined) return RATES.findIndex(([other]) => other === code);
+  return RATES.filter(([, megabits]) => megabits < foreign).length - 0.5;
+}
 
 /** Rate code at a position in the order of speed. */
 export const rateAt = (rank: number): number => RATES[rank]?.[0] ?? 0;
@@ -40,16 +61,17 @@ export function linkRateRank(info: DataView): number {
 
 /**
  * The value that fits a selector on a path that can do up to `best`: what is slower than the path is always possible.
+ * @param wanted negative for something that does not exist
  * @returns undefined if nothing fits.
  */
 export function choose(selector: number, wanted: number, best: number, lowest: number): number | undefined {
   switch (selector) {
     case Selector.GREATER:
-      return best > wanted ? best : undefined;
+      return wanted >= 0 && best > wanted ? best : undefined;
     case Selector.LESS:
-      return fit(Math.min(best, wanted - 1), lowest);
+      return fit(Math.min(best, Math.ceil(wanted) - 1), lowest);
     case Selector.EXACTLY:
-      return best >= wanted ? fit(wanted, lowest) : undefined;
+      return best >= wanted && Number.isInteger(wanted) ? fit(wanted, lowest) : undefined;
     default:
       return best;
   }
