@@ -151,10 +151,10 @@ test("joins repeated, widened, and undone state by state", () => {
 
 test("who may not: strangers for others, unknown ports, joins without what is needed", () => {
   const { subnet, manager } = running();
-  assert.equal(statusOf(member(subnet, 0, group(1), { forHost: 1 })), SaStatus.REQ_DENIED);
-  const proxied = member(subnet, 0, group(1), { forHost: 1, smKey: 1n });
-  assert.equal(statusOf(proxied), 0);
-  assert.equal(McMemberRecord.proxyJoin.get(proxied.view, proxied.madAt + AT), 1);
+  member(subnet, 1, group(3));
+  assert.equal(statusOf(member(subnet, 0, group(3), { forHost: 1 })), SaStatus.REQ_DENIED);
+  assert.equal(statusOf(member(subnet, 0, group(3), { forHost: 1, method: Method.DELETE })), SaStatus.REQ_DENIED);
+  assert.equal(statusOf(member(subnet, 0, group(3), { forHost: 1, method: Method.DELETE, smKey: 1n })), 0);
   assert.equal(statusOf(member(subnet, 0, group(2), { creates: false })), SaStatus.REQ_INSUFFICIENT_COMPONENTS);
   assert.equal(statusOf(member(subnet, 0, group(2), { joinState: JoinState.NON })), SaStatus.REQ_INVALID, "cannot create");
   assert.equal(statusOf(member(subnet, 0, group(2), { joinState: 0 })), SaStatus.REQ_INVALID);
@@ -164,7 +164,28 @@ test("who may not: strangers for others, unknown ports, joins without what is ne
     McMemberRecord.joinState.set(mad, AT, 1);
   });
   assert.equal(statusOf(ask(subnet, 0, stranger)), SaStatus.REQ_INVALID_GID);
-  assert.equal(manager.groups.size, 2);
+  assert.equal(manager.groups.size, 1);
+});
+
+test("joining for others: those may leave it or make it their own, third parties may not, and who joins is charged", () => {
+  const { subnet, manager } = running();
+  const join = (host: number, forHost: number, mgid = group(1)) => {
+    const answer = member(subnet, host, mgid, { forHost });
+    return [statusOf(answer), McMemberRecord.proxyJoin.get(answer.view, answer.madAt + AT)];
+  };
+  const leave = (host: number, forHost: number, mgid = group(1)) =>
+    statusOf(member(subnet, host, mgid, { forHost, method: Method.DELETE }));
+  assert.deepEqual(join(0, 1), [0, 1]);
+  assert.deepEqual([join(2, 1)[0], leave(2, 1)], [SaStatus.REQ_DENIED, SaStatus.REQ_DENIED]);
+  assert.deepEqual(join(1, 1), [0, 0]);
+  assert.deepEqual([join(0, 1)[0], leave(0, 1), leave(1, 1)], [SaStatus.REQ_DENIED, SaStatus.REQ_DENIED, 0]);
+  join(0, 1);
+  assert.equal(leave(0, 1), 0);
+  for (let i = 0; i < SaLimits.GROUPS_PER_PORT; i++) assert.equal(join(0, 1, group(100 + i))[0], 0);
+  assert.equal(join(0, 2, group(999))[0], SaStatus.NO_RESOURCES);
+  assert.deepEqual(join(1, 1, group(999)), [0, 0], "who has been joined pays nothing for it");
+  manager.administrator.portRemoved(subnet.port(0).guid, 0);
+  assert.equal(manager.groups.size, 2, "with the joiner its memberships go");
 });
 
 test("what a group may be: MGIDs, rates and MTUs that exist; leaving takes only states that are there", () => {
@@ -360,18 +381,22 @@ test("services: set, found by name, leased, deleted by their owner only, bounded
   const isKeyShown = (record: DataView, at: number) => ServiceRecord.key.get(record, at).some((byte) => byte !== 0);
   assert.deepEqual([statusOf(set), isKeyShown(set.view, set.madAt + AT)], [0, false]);
   service(Method.SET, 0, 6n, 10);
-  const find = (smKey = 0n) =>
+  const find = (smKey = 0n, key = "") =>
     askTable(
       subnet,
       0,
       request(
         Method.GET_TABLE,
         SaAttribute.SERVICE_RECORD,
-        bit(6),
-        (mad) => ServiceRecord.name.set(mad, AT, Buffer.from("storage")),
+        key === "" ? bit(6) : bit(5, 6),
+        (mad) => {
+          ServiceRecord.name.set(mad, AT, Buffer.from("storage"));
+          ServiceRecord.key.set(mad, AT, Buffer.from(key));
+        },
         smKey,
       ),
     ).records;
+  assert.deepEqual([find(0n, "secret").length, find(0n, "guess").length], [2, 0]);
   assert.deepEqual(
     [0n, 1n].map((smKey) => find(smKey).map((record) => isKeyShown(record, 0))),
     [

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { SimulatedSubnet } from "../../src/fabric/simulated-subnet.ts";
 import { bytesOf, copyMad, newMad } from "../../src/mad/mad.ts";
+import { IPOIB_BROADCAST } from "../../src/sm/sa/mcmember.ts";
 import { MultiPathComponent as M } from "../../src/spec/mad/components.ts";
 import { MadHeader, Rmpp, SA_DATA_BYTES } from "../../src/spec/mad/headers.ts";
 import { Method, RmppFlag, RmppStatus, RmppType, SaAttribute, SaStatus } from "../../src/spec/mad/numbers.ts";
@@ -173,7 +174,7 @@ test("with the independence selector the paths share least: another switch each"
   );
 });
 
-test("refused: no counts, none of a side, more GIDs said than sent, a GID that is not here, too many pairs", () => {
+test("refused: no counts, none of a side, more GIDs said than sent, GIDs of nobody and of groups, too many pairs", () => {
   const { subnet } = running({ hosts: 2 });
   const [a, b] = [gidOf(subnet, 0), gidOf(subnet, 1)];
   const stranger = Uint8Array.of(0xfe, 0x80, ...new Array(13).fill(0), 9);
@@ -182,6 +183,7 @@ test("refused: no counts, none of a side, more GIDs said than sent, a GID that i
   assert.equal(status(inOneMad({ sources: [a], targets: [] })), SaStatus.REQ_INVALID);
   assert.equal(status(inOneMad({ sources: new Array(8).fill(a), targets: new Array(8).fill(b) })), SaStatus.REQ_INVALID);
   assert.equal(status(inOneMad({ sources: [a], targets: [stranger] })), SaStatus.REQ_INVALID_GID);
+  assert.equal(status(inOneMad({ sources: [a], targets: [IPOIB_BROADCAST] })), SaStatus.REQ_INVALID_GID);
   const driver = subnet.host(0);
   const many = { sources: new Array(200).fill(a), targets: new Array(200).fill(b) };
   for (const mad of segmentsOf(multiPath(many))) driver.sendGmp(subnet.port(0).smLid, mad);

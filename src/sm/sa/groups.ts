@@ -20,8 +20,12 @@ export interface GroupParameters {
 export interface GroupMember {
   readonly portGuid: bigint;
   joinState: number;
-  isProxy: boolean;
+  /** Port GUID of who has joined: that of the port itself, or somebody else's who has joined for it (ProxyJoin) and is charged for it. */
+  joinedBy: bigint;
 }
+
+/** MCMemberRecord.ProxyJoin. */
+export const isProxy = ({ portGuid, joinedBy }: GroupMember): boolean => portGuid !== joinedBy;
 
 export interface Group extends GroupParameters {
   /** Changes only in permanent groups (group-rate.ts). */
@@ -48,7 +52,8 @@ export interface GroupNews {
 export class GroupTable {
   readonly #byMgid: Map<string, Group> = new Map();
   readonly #byMlid: Map<number, Group> = new Map();
-  readonly #membershipsByPort: Map<bigint, number> = new Map();
+  /** Memberships that a port has joined, for itself or others. */
+  readonly #joinedByPort: Map<bigint, number> = new Map();
   /** Joins and groups refused because of a bound. */
   refused = 0;
   /** MLIDs whose members have changed since `takeChanged`. */
@@ -86,17 +91,17 @@ export class GroupTable {
     return group;
   }
 
-  /** Adds join states to a port's membership. @returns undefined if the port is in too many groups. */
-  join(group: Group, portGuid: bigint, joinState: number, isProxy: boolean): GroupMember | undefined {
+  /**
+   * Adds join states to a port's membership. A port that joins where others have joined for it is a member of its own from then on.
+   * @returns undefined if `joinedBy` is in too many groups.
+   */
+  join(group: Group, portGuid: bigint, joinState: number, joinedBy: bigint = portGuid): GroupMember | undefined {
     let member = group.members.get(portGuid);
-    if (member === undefined) {
-      const memberships = this.#membershipsByPort.get(portGuid) ?? 0;
-      if (memberships >= SaLimits.GROUPS_PER_PORT) {
-        this.refused++;
-        return undefined;
-      }
-      this.#membershipsByPort.set(portGuid, memberships + 1);
-      member = { portGuid, joinState: 0, isProxy };
+    if (member === undefined || (isProxy(member) && joinedBy === portGuid)) {
+      if (!this.#charge(joinedBy)) return undefined;
+      if (member === undefined) member = { portGuid, joinState: 0, joinedBy };
+      else this.#discharge(member.joinedBy);
+      member.joinedBy = joinedBy;
       group.members.set(portGuid, member);
     }
     member.joinState |= joinState;
@@ -110,21 +115,42 @@ export class GroupTable {
     this.#changed.add(group.mlid);
     if (member.joinState === 0) {
       group.members.delete(member.portGuid);
-      const left = (this.#membershipsByPort.get(member.portGuid) ?? 1) - 1;
-      if (left === 0) this.#membershipsByPort.delete(member.portGuid);
-      else this.#membershipsByPort.set(member.portGuid, left);
+      this.#discharge(member.joinedBy);
     }
     this.deleteIfEmpty(group);
     return member.joinState;
   }
 
-  /** The port is gone from the subnet. */
+  /** The port is gone from the subnet, and with it what it has joined for others. */
   removePort(portGuid: bigint): void {
-    if (!this.#membershipsByPort.has(portGuid)) return;
-    for (const group of [...this.#byMgid.values()]) {
+    const groups = [...this.#byMgid.values()];
+    for (const group of groups) {
       const member = group.members.get(portGuid);
       if (member !== undefined) this.leave(group, member, member.joinState);
     }
+    if (!this.#joinedByPort.has(portGuid)) return;
+    for (const group of groups) {
+      for (const member of [...group.members.values()]) {
+        if (member.joinedBy === portGuid) this.leave(group, member, member.joinState);
+      }
+    }
+  }
+
+  /** @returns false if the port is in too many groups. */
+  #charge(portGuid: bigint): boolean {
+    const joined = this.#joinedByPort.get(portGuid) ?? 0;
+    if (joined >= SaLimits.GROUPS_PER_PORT) {
+      this.refused++;
+      return false;
+    }
+    this.#joinedByPort.set(portGuid, joined + 1);
+    return true;
+  }
+
+  #discharge(portGuid: bigint): void {
+    const left = (this.#joinedByPort.get(portGuid) ?? 1) - 1;
+    if (left === 0) this.#joinedByPort.delete(portGuid);
+    else this.#joinedByPort.set(portGuid, left);
   }
 
   /** MLIDs to route anew. */
@@ -147,9 +173,7 @@ export class GroupTable {
     for (const member of group.members.values()) if ((member.joinState & FULL_STATES) !== 0) return;
     this.#byMgid.delete(gidKey(group.mgid));
     this.#byMlid.delete(group.mlid);
-    for (const { portGuid } of group.members.values()) {
-      this.#membershipsByPort.set(portGuid, (this.#membershipsByPort.get(portGuid) ?? 1) - 1);
-    }
+    for (const { joinedBy } of group.members.values()) this.#discharge(joinedBy);
     group.members.clear();
     this.#changed.add(group.mlid);
     this.#news.push({ mgid: group.mgid, isNew: false });

@@ -1,5 +1,6 @@
 // MCMemberRecord: joining, leaving and listing multicast groups. IBA vol 1, 15.2.5.17; what IPoIB sends: RFC 4391, section 10.
-// A port may only join and leave for itself, unless the request carries the SM_Key.
+// A port may join for others (ProxyJoin), but not change what they have joined themselves or third parties have joined for them, unless the
+// request carries the SM_Key.
 
 import { Lid, Mtu } from "../../spec/ib/numbers.ts";
 import { McComponent as C, MC_MEMBER_COMPONENTS } from "../../spec/mad/components.ts";
@@ -9,7 +10,7 @@ import { PortInfo } from "../../spec/mad/sm-attributes.ts";
 import type { Settings } from "../options.ts";
 import type { SubnetPort } from "../subnet.ts";
 import { adaptRate } from "./group-rate.ts";
-import type { Group, GroupMember, GroupParameters, GroupTable } from "./groups.ts";
+import { type Group, type GroupMember, type GroupParameters, type GroupTable, isProxy } from "./groups.ts";
 import { isDefaultPartition, type PathFinder } from "./paths.ts";
 import { newRecord, type RecordTable } from "./query.ts";
 import { choose, LOWEST_MTU, linkRateRank, RATE_10_GBPS, rateAt, rateRank } from "./rates.ts";
@@ -66,17 +67,17 @@ export class MembershipService implements SaService {
     if (joinState === 0) return { status: SaStatus.REQ_INVALID };
     const port = this.#paths.portOfGid(McMemberRecord.portGid.get(view, at));
     if (port === undefined) return { status: SaStatus.REQ_INVALID_GID };
-    const isProxy = port.lid !== request.slid;
-    if (isProxy && !request.isTrusted) return { status: SaStatus.REQ_DENIED };
     const mgid = McMemberRecord.mgid.get(view, at);
     let group = has(request, C.MGID) ? this.#groups.find(mgid) : undefined;
     if (group?.isPermanent) adaptRate(group, port, this.#paths.endPorts);
+    const known = group?.members.get(port.guid);
+    if (known !== undefined && !mayChange(request, known)) return { status: SaStatus.REQ_DENIED };
     if (group === undefined) {
       const made = this.#create(request, port, joinState);
       if (typeof made === "number") return { status: made };
       group = made;
     } else if (!fits(request, group, port)) return { status: SaStatus.REQ_INVALID };
-    const member = this.#groups.join(group, port.guid, joinState, isProxy);
+    const member = this.#groups.join(group, port.guid, joinState, request.port.guid);
     if (member === undefined) {
       this.#groups.deleteIfEmpty(group);
       return { status: SaStatus.NO_RESOURCES };
@@ -95,7 +96,7 @@ export class MembershipService implements SaService {
     const member = port === undefined ? undefined : group?.members.get(port.guid);
     const joinState = McMemberRecord.joinState.get(view, at) & JOIN_BITS;
     if (port === undefined || group === undefined || member === undefined) return { status: SaStatus.REQ_INVALID };
-    if (port.lid !== request.slid && !request.isTrusted) return { status: SaStatus.REQ_DENIED };
+    if (!mayChange(request, member)) return { status: SaStatus.REQ_DENIED };
     if (joinState === 0 || (member.joinState & joinState) !== joinState) return { status: SaStatus.REQ_INVALID };
     this.#groups.leave(group, member, joinState);
     return { status: MadStatus.OK, record: this.#recordOf(group, member) };
@@ -167,7 +168,7 @@ export class MembershipService implements SaService {
       record.setBigUint64(r.portGid.offset, this.#settings.gidPrefix);
       record.setBigUint64(r.portGid.offset + 8, member.portGuid);
       r.joinState.set(record, 0, member.joinState);
-      r.proxyJoin.set(record, 0, member.isProxy ? 1 : 0);
+      r.proxyJoin.set(record, 0, isProxy(member) ? 1 : 0);
     }
     r.qkey.set(record, 0, group.qkey);
     r.mlid.set(record, 0, group.mlid);
@@ -198,6 +199,10 @@ function isMgidSound(mgid: Uint8Array): boolean {
   if (IPOIB_SIGNATURES.includes(signature)) return true;
   return (flagsAndScope & RESERVED_FLAGS) === 0 && (signature !== SA_SIGNATURE || (flagsAndScope & 0xf) !== LINK_LOCAL_SCOPE);
 }
+
+/** Whether the sender may change a membership (o15-0.2.1): its own, or one that it has joined for somebody else. */
+const mayChange = ({ isTrusted, port }: SaRequest, member: GroupMember): boolean =>
+  isTrusted || port.guid === member.portGuid || port.guid === member.joinedBy;
 
 function wantedMtu(request: SaRequest, best: number): number | undefined {
   if (!has(request, C.MTU_SELECTOR) || !has(request, C.MTU)) return best;

@@ -10,6 +10,8 @@ import { hasComponent, newRecord } from "./query.ts";
 
 /** Pairs of ports, and paths, that are looked at for one request. */
 const MAX_CANDIDATES = 1024;
+/** Paths lead from port to port; of groups there are PathRecords. */
+const MULTICAST_GID_BYTE = 0xff;
 /** NumbPath has 7 bits. */
 const MAX_PATHS = 127;
 
@@ -50,6 +52,8 @@ export function findMultiPaths(paths: PathFinder, data: Uint8Array, maskHi: numb
   const isWhole = data.length >= MultiPathRecord.byteLength + (sgidCount + dgidCount) * GID_BYTES;
   if (sgidCount === 0 || dgidCount === 0 || !isWhole) return failed(SaStatus.REQ_INVALID);
   if (sgidCount * dgidCount > MAX_CANDIDATES) return failed(SaStatus.NO_RESOURCES);
+  for (let i = 0; i < sgidCount + dgidCount; i++)
+    if (gidAt(data, i)[0] === MULTICAST_GID_BYTE) return failed(SaStatus.REQ_INVALID_GID);
   const numbPath = has(M.NUMB_PATH) ? MultiPathRecord.numbPath.get(view, 0) : MAX_PATHS;
   const wantsIndependence = has(M.INDEPENDENCE) && MultiPathRecord.independence.get(view, 0) !== 0;
   const query = pathQuery(view, has, numbPath);

@@ -11,6 +11,8 @@ import { newRecord, type RecordTable } from "./query.ts";
 import type { SaAnswer, SaRequest, SaService } from "./request.ts";
 
 const FOR_EVER = 0xffffffff;
+/** Number of ServiceKey in the component mask. */
+const KEY_COMPONENT = SERVICE_RECORD_COMPONENTS.findIndex((component) => component?.field === ServiceRecord.key);
 
 interface Service {
   readonly record: DataView;
@@ -88,6 +90,9 @@ export class ServiceTable implements SaService {
       *records({ isTrusted }) {
         for (const { record } of services.values()) yield shown(record, isTrusted);
       },
+      // who knows the key may ask by it, though no answer shows it
+      matches: (bit, wanted, at, record) =>
+        bit === KEY_COMPONENT ? hasKey(services.get(keyOf(record, 0))?.record, wanted, at) : undefined,
     };
   }
 
@@ -97,6 +102,12 @@ export class ServiceTable implements SaService {
     for (const service of this.#services.values()) if (service.owner === owner) count++;
     return count < SaLimits.SERVICES_PER_PORT;
   }
+}
+
+function hasKey(record: DataView | undefined, wanted: DataView, at: number): boolean {
+  if (record === undefined) return false;
+  const key = ServiceRecord.key.get(record, 0);
+  return ServiceRecord.key.get(wanted, at).every((byte, i) => byte === key[i]);
 }
 
 /** What an answer says of a service: its ServiceKey only to those who are trusted (15.2.5.14), not even to its owner. */
