@@ -191,14 +191,29 @@ interface Service {
   name: string;
 }
 
+/** A host's membership of a group, and who has joined it. */
+interface Member {
+  readonly state: number;
+  readonly joinedBy: number;
+}
+
+/** `by` joins or leaves a group for `host`. */
+interface Wish {
+  readonly host: number;
+  readonly by: number;
+  readonly isTrusted: boolean;
+  readonly joinState: number;
+  readonly isJoin: boolean;
+}
+
 class Records {
   readonly random: Random;
   readonly budget: Budget;
   readonly subnet: SimulatedSubnet;
   readonly manager: SubnetManager;
   readonly services = new Map<string, Service>();
-  /** Join states by MGID and host. */
-  readonly members = new Map<string, Map<number, number>>();
+  /** Memberships by MGID and host. */
+  readonly members = new Map<string, Map<number, Member>>();
 
   constructor(random: Random, budget: Budget) {
     this.random = random;
@@ -285,27 +300,27 @@ class Records {
     };
     const method = isJoin ? Method.SET : Method.DELETE;
     const status = this.#ask(host, request(method, SaAttribute.MC_MEMBER_RECORD, mask, fill, isTrusted ? 1n : 0n));
-    const expected = this.#memberModel(hexOf(mgid), forHost, joinState, isJoin, host === forHost || isTrusted);
+    const expected = this.#memberModel(hexOf(mgid), { host: forHost, by: host, isTrusted, joinState, isJoin });
     assert.equal(status === MadStatus.OK, expected, `${isJoin ? "join" : "leave"} of ${hexOf(mgid)}: status ${status}`);
   }
 
   /** 15.2.5.17.2: whether the request is granted, and what it leaves. A group ends with its last full member. */
-  #memberModel(mgid: string, host: number, joinState: number, isJoin: boolean, isAllowed: boolean): boolean {
+  #memberModel(mgid: string, { host, by, isTrusted, joinState, isJoin }: Wish): boolean {
     const isPermanent = mgid === hexOf(IPOIB_BROADCAST);
-    const group = this.members.get(mgid) ?? (isPermanent ? new Map<number, number>() : undefined);
-    const before = group?.get(host) ?? 0;
-    if (!isAllowed || joinState === 0) return false;
+    const group = this.members.get(mgid) ?? (isPermanent ? new Map<number, Member>() : undefined);
+    const { state, joinedBy } = group?.get(host) ?? { state: 0, joinedBy: by };
+    if ((by !== host && by !== joinedBy && !isTrusted) || joinState === 0) return false;
     if (isJoin) {
       if (group === undefined && (joinState & JoinState.FULL) === 0) return false;
-      const joined = group ?? new Map<number, number>();
-      joined.set(host, before | joinState);
+      const joined = group ?? new Map<number, Member>();
+      joined.set(host, { state: state | joinState, joinedBy: by === host ? by : joinedBy });
       this.members.set(mgid, joined);
       return true;
     }
-    if (group === undefined || (before & joinState) === 0) return false;
-    if ((before & ~joinState) === 0) group.delete(host);
-    else group.set(host, before & ~joinState);
-    if (!isPermanent && ![...group.values()].some((state) => (state & JoinState.FULL) !== 0)) this.members.delete(mgid);
+    if (group === undefined || (state & joinState) !== joinState) return false;
+    if (state === joinState) group.delete(host);
+    else group.set(host, { state: state & ~joinState, joinedBy });
+    if (!isPermanent && ![...group.values()].some((each) => (each.state & JoinState.FULL) !== 0)) this.members.delete(mgid);
     return true;
   }
 
@@ -364,7 +379,9 @@ class Records {
     const found = records
       .filter((record) => McMemberRecord.portGid.get(record, 0).some((byte) => byte !== 0))
       .map(memberOf(subnet));
-    const expected = [...this.members].flatMap(([mgid, group]) => [...group].map(([host, state]) => `${mgid} ${host} ${state}`));
+    const expected = [...this.members].flatMap(([mgid, group]) =>
+      [...group].map(([host, { state }]) => `${mgid} ${host} ${state}`),
+    );
     assert.deepEqual(found.sort(), expected.sort(), "members of groups");
     const mlids = new Map(records.map((r) => [hexOf(McMemberRecord.mgid.get(r, 0)), McMemberRecord.mlid.get(r, 0)]));
     assert.equal(new Set(mlids.values()).size, mlids.size, "each group has an MLID of its own");
@@ -374,8 +391,8 @@ class Records {
   /** The switch sends a group's packets to those who want them, and to nobody else. */
   #checkRoutes(mgid: string, mlid: number): void {
     const { subnet } = this;
-    const group = this.members.get(mgid) ?? new Map<number, number>();
-    const wants = [...group].filter(([, state]) => (state & (JoinState.FULL | JoinState.NON)) !== 0).map(([host]) => host);
+    const group = this.members.get(mgid) ?? new Map<number, Member>();
+    const wants = [...group].filter(([, { state }]) => (state & (JoinState.FULL | JoinState.NON)) !== 0).map(([host]) => host);
     const out = new Int32Array(64);
     for (let from = 0; from < HOSTS; from++) {
       const reached = [...out.subarray(0, subnet.port(from).resolveMulticast(mlid, out))];
