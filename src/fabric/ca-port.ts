@@ -1,7 +1,7 @@
 // A CA's port: what the HCA sees of the fabric. The class has the shape of the transport's `Wire`; the two rooms do not
 // import each other (ca-port.test.ts holds them together).
 
-import { isForPma, processPerf } from "../mad/agents/pma.ts";
+import { isForGeneralAgent, processGeneral } from "../mad/agents/general.ts";
 import { isForSma, processSmp } from "../mad/agents/sma.ts";
 import type { PortOptions } from "../mad/attributes.ts";
 import { bytesOf, isSmpClass, newMad, Verdict } from "../mad/mad.ts";
@@ -9,7 +9,7 @@ import { hasSoundLrh, SMP_VL } from "../mad/packet.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { isMulticastLid, Lid, PhysState } from "../spec/ib/numbers.ts";
 import { MadHeader } from "../spec/mad/headers.ts";
-import { MAD_BYTES, MgmtClass } from "../spec/mad/numbers.ts";
+import { MAD_BYTES } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import { MAX_PACKET_BYTES } from "./limits.ts";
 import type { FabricNode } from "./node.ts";
@@ -139,7 +139,7 @@ export class CaPort extends Port {
     if (isSmpClass(mgmtClass) && isForSma(mad)) {
       return processSmp(this.node, mad, { port: this.number, ignoreMkey, nowNs: this.node.fabric.nowNs });
     }
-    return mgmtClass === MgmtClass.PERF && isForPma(mad) ? processPerf(this.node, mad) : Verdict.DROP;
+    return isForGeneralAgent(mad) ? processGeneral(this.node, mad, this.node.fabric.nowNs) : Verdict.DROP;
   }
 
   /** A packet has arrived over the link, or from this port itself. */

@@ -16,7 +16,7 @@ import { type Cable, Link } from "./link.ts";
 import { CORRUPTED, faultsProblem, isFaulty, type LinkFaults, LOST, meetFaults } from "./link-faults.ts";
 import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
-import { count, countPacket } from "./port-counts.ts";
+import { count, countInactiveDiscard, countPacket, countPhysicalError } from "./port-counts.ts";
 import { DeliveryQueue, type PacketDelivery } from "./queue.ts";
 import { SwitchNode, type SwitchOptions } from "./switch-node.ts";
 import { MulticastTracer } from "./trace.ts";
@@ -261,14 +261,14 @@ export class Fabric {
     const isVl15 = Lrh.vl.get(view, 0) === SMP_VL;
     const { link } = port;
     if (link === undefined || !port.isLinkUp || !(isVl15 || port.isActive)) {
-      count(port, PortCounter.xmitDiscards);
+      countInactiveDiscard(port);
       return;
     }
     countPacket(port, view, "xmit");
     port.observer?.(packet, true);
     const peer = link.other(port);
     const delayNs = link.faults === undefined ? 0 : meetFaults(link.faults, link.counts, this.#random);
-    if (delayNs === CORRUPTED) count(peer, PortCounter.rcvErrors);
+    if (delayNs === CORRUPTED) countPhysicalError(peer);
     if (delayNs === LOST || delayNs === CORRUPTED) return;
     if (link.impairment?.(packet, port) === true) {
       link.counts.lost++;

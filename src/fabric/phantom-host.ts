@@ -2,7 +2,7 @@
 // guest would have it: QP0 goes through the SMI rules to the port's SMA (MAD_IFC), the performance class on QP1 to its PMA. There may be
 // thousands, so one holds nothing but its port.
 
-import { isForPma } from "../mad/agents/pma.ts";
+import { isForGeneralAgent } from "../mad/agents/general.ts";
 import { isForSma } from "../mad/agents/sma.ts";
 import { bytesOf, copyMad, isSmpClass } from "../mad/mad.ts";
 import { type MadPacket, madOf, parseMadPacket, turnRound } from "../mad/packet.ts";
@@ -27,7 +27,7 @@ export class PhantomHost implements CaClient {
     const mgmtClass = MadHeader.mgmtClass.get(parsed.view, parsed.madAt);
     if (isSmp !== isSmpClass(mgmtClass)) return;
     if (mgmtClass === MgmtClass.SUBN_DIRECTED_ROUTE) this.#receiveDirected(parsed);
-    else if (isSmp ? isForSma(parsed.view, parsed.madAt) : isForPma(parsed.view, parsed.madAt)) this.#execute(parsed);
+    else if (isSmp ? isForSma(parsed.view, parsed.madAt) : isForGeneralAgent(parsed.view, parsed.madAt)) this.#execute(parsed);
     else this.handOn(parsed);
   }
 

@@ -2,7 +2,7 @@
 // (a subnet manager) may live. IBA vol 1, 18.2.4 (relaying), 14.2.2 (directed routes), 14.2.5.1 (trap 128).
 
 import { NS_PER_MS } from "../base/clock.ts";
-import { isForPma, processPerf } from "../mad/agents/pma.ts";
+import { isForGeneralAgent, processGeneral } from "../mad/agents/general.ts";
 import { isForSma, processSmp } from "../mad/agents/sma.ts";
 import { type PortInfoValues, PortKind, portBytes, type SwitchAttributes } from "../mad/attributes.ts";
 import type { EndpointFactory, ManagementEndpoint, ManagementPort } from "../mad/endpoint.ts";
@@ -12,7 +12,6 @@ import { type MadPacket, madOf, parseMadPacket, SMP_VL, turnRound } from "../mad
 import { routeSmp, SmiRoute } from "../mad/smi.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { isMulticastLid, isUnicastLid, Lid, Mtu, PhysState, PortState, Qpn } from "../spec/ib/numbers.ts";
-import { PortCounter } from "../spec/ib/port-counters.ts";
 import { MadHeader, Smp } from "../spec/mad/headers.ts";
 import { LinkSpeed, LinkWidth, MFT_POSITION_PORTS, MgmtClass, NodeType, PortCapability } from "../spec/mad/numbers.ts";
 import { SwitchInfo } from "../spec/mad/sm-attributes.ts";
@@ -20,7 +19,7 @@ import type { Fabric } from "./fabric.ts";
 import { MAX_HOPS, MAX_NODE_PORTS } from "./limits.ts";
 import { FabricNode } from "./node.ts";
 import { Port } from "./port.ts";
-import { count } from "./port-counts.ts";
+import { countMalformed, countRelayError } from "./port-counts.ts";
 import type { PacketDelivery } from "./queue.ts";
 import { outputPort } from "./trace.ts";
 import { TrapSender } from "./trap-sender.ts";
@@ -187,15 +186,16 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     else if (isUnicastLid(dlid)) this.#forward(delivery, dlid, port);
     else if (dlid === Lid.PERMISSIVE && delivery.isVl15) this.#receiveForPort0(packet, delivery, port.number);
     else if (isMulticastLid(dlid) && !delivery.isVl15) this.#replicate(delivery, dlid);
-    else count(port, PortCounter.rcvSwitchRelayErrors);
+    else countRelayError(port, false);
   }
 
   /** @param ingress port it came by; nothing goes back there (18.2.4, a loop) */
   #forward(delivery: PacketDelivery, dlid: number, ingress: Port): void {
     const out = outputPort(this.switch, dlid);
     const egress = this.ports[out];
-    if (out === 0 || egress === undefined || egress === ingress || delivery.hops >= MAX_HOPS) {
-      count(ingress, PortCounter.rcvSwitchRelayErrors);
+    const isLoop = egress === ingress || delivery.hops >= MAX_HOPS;
+    if (out === 0 || egress === undefined || isLoop) {
+      countRelayError(ingress, isLoop);
       return;
     }
     this.fabric.transmitFrom(egress, delivery.packet, delivery.hops + 1, undefined, delivery.view);
@@ -205,7 +205,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
   #replicate(delivery: PacketDelivery, dlid: number): void {
     const visited = delivery.visited ?? new Set<FabricNode>();
     if (visited.has(this) || visited.size >= MAX_HOPS) {
-      count(delivery.port, PortCounter.rcvSwitchRelayErrors);
+      countRelayError(delivery.port, true);
       return;
     }
     visited.add(this);
@@ -229,12 +229,12 @@ export class SwitchNode extends FabricNode implements ManagementPort {
   #receiveForPort0(bytes: Uint8Array, delivery: PacketDelivery, ingress: number): void {
     const packet = parseMadPacket(bytes, delivery.view);
     if (packet === undefined) {
-      count(delivery.port, PortCounter.rcvErrors);
+      countMalformed(delivery.port);
       return;
     }
     const mgmtClass = MadHeader.mgmtClass.get(packet.view, packet.madAt);
     const isSmp = packet.destQp === Qpn.SMI;
-    if (isSmp !== isSmpClass(mgmtClass) || isSmp !== delivery.isVl15) count(delivery.port, PortCounter.rcvErrors);
+    if (isSmp !== isSmpClass(mgmtClass) || isSmp !== delivery.isVl15) countMalformed(delivery.port);
     else if (mgmtClass === MgmtClass.SUBN_DIRECTED_ROUTE) this.#routeDirected(packet, delivery, ingress);
     else this.#executeOrHandOn(packet, delivery.port.number);
   }
@@ -275,12 +275,12 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     // executed in the packet itself, which is this switch's own, unless it is one of the copies of a multicast
     const mad = isMulticastLid(packet.dlid) ? copyMad(packet.bytes, packet.madAt) : madOf(packet);
     const isSmp = packet.destQp === Qpn.SMI;
-    if (isSmp ? !isForSma(mad) : !isForPma(mad)) {
+    if (isSmp ? !isForSma(mad) : !isForGeneralAgent(mad)) {
       this.#handOn(packet);
       return;
     }
     const context = { port, ignoreMkey: false, nowNs: this.fabric.nowNs };
-    const verdict = isSmp ? processSmp(this, mad, context) : processPerf(this, mad);
+    const verdict = isSmp ? processSmp(this, mad, context) : processGeneral(this, mad, this.fabric.nowNs);
     if (verdict !== Verdict.REPLY) return;
     if (MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_DIRECTED_ROUTE) Smp.direction.set(mad, 0, 1);
     this.send(turnRound(packet, this.lid, mad));

@@ -4,7 +4,7 @@
 
 import { writeAll } from "../base/layout.ts";
 import { DEFAULT_PKEY, PortState } from "../spec/ib/numbers.ts";
-import { PortCounter } from "../spec/ib/port-counters.ts";
+import { PortCounter, PortDetail, SL_COUNT } from "../spec/ib/port-counters.ts";
 import { DEFAULT_GID_PREFIX, type NodeType, VL_ARB_BLOCK } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { LinearForwardingTable, MulticastForwardingTable } from "./forwarding-tables.ts";
@@ -56,6 +56,9 @@ export class PortAttributes {
   readonly gidCount: number;
   /** SLtoVL tables by input port (0 on a CA), made when first set. */
   #slToVl: Map<number, Uint8Array> | undefined = undefined;
+  /** Made when first needed. */
+  #slData: Float64Array | undefined = undefined;
+  #details: Float64Array | undefined = undefined;
   /** VLArbitration blocks 1..4, made when first set. */
   #vlArbitration: Map<number, Uint8Array> | undefined = undefined;
   /** When the protect bits fall, if a M_Key violation has started the lease (14.2.4.2). */
@@ -91,6 +94,18 @@ export class PortAttributes {
     this.#slToVl = undefined;
     this.#vlArbitration = undefined;
     this.mkeyLeaseEndNs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Data sent and received by service level, in slots of spec/ib/port-counters.ts. */
+  get slData(): Float64Array {
+    this.#slData ??= new Float64Array(2 * SL_COUNT);
+    return this.#slData;
+  }
+
+  /** Slots of `PortDetail`. */
+  get details(): Float64Array {
+    this.#details ??= new Float64Array(PortDetail.names.length);
+    return this.#details;
   }
 
   get lid(): number {

@@ -1,7 +1,7 @@
 // The only writers of work completions, so that "exactly one CQE per WQE" has one place. Docs "infinihost" 5.5.1, 5.6.
 
 import { Syndrome } from "../spec/hca/queues.ts";
-import { PortCounter } from "../spec/ib/port-counters.ts";
+import { PortCounter, RCV_DATA_SL } from "../spec/ib/port-counters.ts";
 import { AdapterCounter } from "./counters.ts";
 import type { AdapterPort } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
@@ -88,15 +88,17 @@ export function completeReceiveError(qp: QueuePair, syndrome: number): void {
 /** Headers of one packet in 4-byte words: LRH, BTH and ICRC. Extension headers are left out of the estimate. */
 const HEADER_WORDS = 6;
 
-/** Counts a message of `bytes` in `packets` packets at the sending and the receiving port (PMA, 16.1.3.5). */
-export function countTraffic(from: AdapterPort, to: AdapterPort, bytes: number, packets: number): void {
+/** Counts a message of `bytes` in `packets` packets of service level `sl` at the sending and the receiving port (PMA, 16.1.3.5). */
+export function countTraffic(from: AdapterPort, to: AdapterPort, bytes: number, packets: number, sl: number): void {
   const words = ((bytes + 3) >>> 2) + packets * HEADER_WORDS;
   const sent = from.wire.counters;
   sent[PortCounter.xmitData]! += words;
   sent[PortCounter.xmitPackets]! += packets;
   sent[PortCounter.unicastXmitPackets]! += packets;
+  from.wire.slData[sl]! += words;
   const received = to.wire.counters;
   received[PortCounter.rcvData]! += words;
   received[PortCounter.rcvPackets]! += packets;
   received[PortCounter.unicastRcvPackets]! += packets;
+  to.wire.slData[RCV_DATA_SL + sl]! += words;
 }

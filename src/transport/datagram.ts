@@ -128,7 +128,7 @@ function sendUnicast(qp: QueuePair): void {
     qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
     return;
   }
-  countTraffic(qp.port, port, datagram.length, 1);
+  countTraffic(qp.port, port, datagram.length, 1, datagram.sl);
   const target = port.receiver(datagram.destQpn);
   if (target === undefined) port.adapter.counters[AdapterCounter.droppedNoQp]! += 1;
   else deliver(qp, port, target);
@@ -166,7 +166,7 @@ function sendPacket(qp: QueuePair, lane: PacketLane | undefined): void {
   const sent = sendDatagramPacket(qp, lane);
   isHeldBack = sent === DatagramSent.NO_ROOM;
   isSourceMissing = sent === DatagramSent.SOURCE_FAULT;
-  if (sent === DatagramSent.OK) countSent(qp.port.wire, datagramPacketBytes(), isMulticastLid(datagram.dlid));
+  if (sent === DatagramSent.OK) countSent(qp.port.wire, datagramPacketBytes(), isMulticastLid(datagram.dlid), datagram.sl);
 }
 
 /** One copy for all receivers that another engine serves; without room there it is lost, since others have theirs already. */

@@ -20,6 +20,8 @@ export interface Wire {
   readonly gidCount: number;
   /** Slots of `PortCounter`. */
   readonly counters: Float64Array;
+  /** Data by service level, in slots of spec/ib/port-counters.ts. */
+  readonly slData: Float64Array;
   /** Changes whenever an answer of `resolve` or `resolveMulticast` may have become wrong. */
   readonly epoch: number;
 

@@ -13,6 +13,8 @@ const IPOIB_BROADCAST = Buffer.from("ff12401bffff000000000000ffffffff", "hex");
 /** MGID, PortGID, JoinState. */
 const COMPONENTS = 1n | (1n << 1n) | (1n << 16n);
 const PORT_INFO_BYTES = 64;
+/** Of 20 ms, until somebody owes an answer. */
+const RESTS = 500;
 let ids = 1_000_000 + process.pid;
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
@@ -22,7 +24,7 @@ const rest = (): void => {
 
 /** Joins as a full member; the server is another process or thread. */
 export function joinGroup(base: string, host: string): void {
-  const client = new RawClient(base, rest, ids++);
+  const client = new RawClient(base, rest, ids++, RESTS);
   try {
     assert.equal(client.connect(host), host);
     const ask = (type: number): DataView => new DataView(client.ask(type)!.buffer, CONTROL_DATA_AT, PORT_INFO_BYTES);
@@ -38,7 +40,7 @@ export function joinGroup(base: string, host: string): void {
     McMemberRecord.joinState.set(mad, SA_DATA_AT, JoinState.FULL);
     client.send(PortInfo.smLid.get(ask(ControlType.GET_PORT_INFO), 0), 1, mad);
     let answer = client.receive();
-    for (let i = 0; i < 100 && answer === undefined; i++) {
+    for (let i = 0; i < RESTS && answer === undefined; i++) {
       rest();
       answer = client.receive();
     }

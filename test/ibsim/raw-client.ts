@@ -31,12 +31,15 @@ export class RawClient {
   slot = -1;
   readonly #base: string;
   readonly #turn: () => void;
+  readonly #turns: number;
   readonly #memory = allocateNative(4096);
   readonly #control: AbstractDatagramSocket;
   readonly #data: AbstractDatagramSocket;
   #isClosed = false;
 
-  constructor(base: string, turn: () => void, id = nextId++) {
+  /** @param turns how often the other side may have its turn before it owes an answer */
+  constructor(base: string, turn: () => void, id = nextId++, turns = 1) {
+    this.#turns = turns;
     this.id = id;
     this.#base = base;
     this.#turn = turn;
@@ -68,9 +71,12 @@ export class RawClient {
     Control.length.set(message, 0, data.length);
     bytesOf(message).set(data, CONTROL_DATA_AT);
     this.sendControl(bytesOf(message));
-    this.#turn();
-    const length = this.#control.receive(this.#memory, 0, 1024);
-    return length < 0 ? undefined : new DataView(Uint8Array.from(this.#memory.bytes.subarray(0, length)).buffer);
+    for (let i = 0; i < this.#turns; i++) {
+      this.#turn();
+      const length = this.#control.receive(this.#memory, 0, 1024);
+      if (length >= 0) return new DataView(Uint8Array.from(this.#memory.bytes.subarray(0, length)).buffer);
+    }
+    return undefined;
   }
 
   sendControl(bytes: Uint8Array): number {

@@ -60,6 +60,35 @@ test("sminfo, saquery, smpquery, ibtracert, ibroute, perfquery, ibqueryerrors", 
   assert.match(await print("H2", "ibqueryerrors"), /0 bad nodes found/);
 });
 
+test("what ibsim has not got: counters by service level, details, congestion control", { skip }, async () => {
+  const leaf = await lidOf("leaf one");
+  assert.match(await print("H2", "perfquery", "--xmtsl", leaf, "8"), /XmtDataSL0:\.+[1-9]/);
+  assert.match(await print("H2", "perfquery", "--rcvsl", leaf, "8"), /RcvDataSL0:\.+[1-9]/);
+  for (const option of [
+    "rcverr",
+    "xmtdisc",
+    "oprcvcounters",
+    "flowctlcounters",
+    "vloppackets",
+    "vlopdata",
+    "vlxmitflowctlerrors",
+    "vlxmitcounters",
+    "swportvlcong",
+    "rcvcc",
+    "slrcvfecn",
+    "slrcvbecn",
+    "xmitcc",
+    "vlxmittimecc",
+    "smplctl",
+  ]) {
+    assert.match(await print("H2", "perfquery", `--${option}`, leaf, "8"), /:\.+0/, option);
+  }
+  assert.match(await print("H2", "ibccquery", "CongestionInfo", "1"), /ControlTableCap:\.+2/);
+  await print("H2", "ibccconfig", "CongestionKeyInfo", leaf, "0x77", "1", "0", "0");
+  assert.notEqual((await tools.run(BASE, "H2", "ibccquery", ["-t", "100", "CongestionInfo", leaf])).status, 0);
+  assert.match(await print("H2", "ibccquery", "-c", "0x77", "CongestionKeyInfo", leaf), /CC_Key:\.+0x0*77/);
+});
+
 test("ibping from host to host, while OpenSM is on one of them", { skip }, async () => {
   const server = tools.start(BASE, "H3", "ibping", ["-S"]);
   const lid = await lidOf("host three");

@@ -3,7 +3,7 @@
 
 import { newCounters } from "../../src/base/counters.ts";
 import { PortState } from "../../src/spec/ib/numbers.ts";
-import { PortCounter } from "../../src/spec/ib/port-counters.ts";
+import { PortCounter, SL_COUNT } from "../../src/spec/ib/port-counters.ts";
 import type { MadContext, Wire } from "../../src/transport/wire.ts";
 
 export class StubWire implements Wire {
@@ -17,6 +17,7 @@ export class StubWire implements Wire {
   readonly gids = new Uint8Array(32 * 16);
   readonly gidCount = 32;
   readonly counters = newCounters(PortCounter);
+  readonly slData = new Float64Array(2 * SL_COUNT);
   epoch = 0;
   readonly sent: Uint8Array[] = [];
   /** All wires of the fabric, this one included. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Fabric } from "../../fabric/fabric.ts";
-import { PortCounter } from "../../spec/ib/port-counters.ts";
+import { PortCounter, PortDetail, RCV_DATA_SL } from "../../spec/ib/port-counters.ts";
 import { MadHeader, PM_DATA_AT } from "../../spec/mad/headers.ts";
 import { MadStatus, Method, MgmtClass, PmAttribute } from "../../spec/mad/numbers.ts";
 import { ClassPortInfo, PortCounters, PortCountersExtended, PortSamplesControl } from "../../spec/mad/pm-attributes.ts";
@@ -80,7 +80,39 @@ test("PortSamplesControl: no mechanisms; other attributes and methods are refuse
   const { node } = host();
   const { mad } = perf(node, Method.GET, PmAttribute.PORT_SAMPLES_CONTROL, 1);
   assert.equal(PortSamplesControl.sampleMechanisms.get(mad, AT), 0);
-  assert.equal(perf(node, Method.GET, 0x15, 1).status, MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE);
+  assert.equal(perf(node, Method.GET, 0x40, 1).status, MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE);
   assert.equal(perf(node, Method.GET_TABLE, PmAttribute.PORT_COUNTERS, 1).status, MadStatus.UNSUPPORTED_METHOD);
   assert.equal(perf(node, Method.GET_RESP, PmAttribute.PORT_COUNTERS, 1).verdict, Verdict.DROP);
+});
+
+test("optional counters: by service level, details of errors and discards, summed and cleared as selected", () => {
+  const sw = new Fabric().addSwitch({ guid: 1n, description: "s", portCount: 3 });
+  sw.ports[1]!.slData[3] = 70_000;
+  sw.ports[2]!.slData[3] = 5e9;
+  sw.ports[1]!.slData[RCV_DATA_SL + 15] = 9;
+  sw.ports[1]!.details[PortDetail.dlidMappingErrors] = 0x12345;
+  sw.ports[1]!.details[PortDetail.loopingErrors] = 2;
+  sw.ports[1]!.details[PortDetail.inactiveDiscards] = 4;
+  const read = (attribute: number, port: number, at: number, bytes: 2 | 4): number => {
+    const { mad, status } = perf(sw, Method.GET, attribute, port);
+    assert.equal(status, MadStatus.OK);
+    assert.equal(mad.getUint8(AT + 1), port);
+    return bytes === 4 ? mad.getUint32(AT + at) : mad.getUint16(AT + at);
+  };
+  assert.equal(read(PmAttribute.PORT_XMIT_DATA_SL, 1, 4 + 3 * 4, 4), 70_000);
+  assert.equal(read(PmAttribute.PORT_XMIT_DATA_SL, 0xff, 4 + 3 * 4, 4), 0xffffffff, "sticks at its highest value");
+  assert.equal(read(PmAttribute.PORT_RCV_DATA_SL, 1, 4 + 15 * 4, 4), 9);
+  assert.equal(read(PmAttribute.PORT_RCV_ERROR_DETAILS, 1, 4 + 3 * 2, 2), 0xffff);
+  assert.equal(read(PmAttribute.PORT_RCV_ERROR_DETAILS, 1, 4 + 5 * 2, 2), 2);
+  assert.equal(read(PmAttribute.PORT_XMIT_DISCARD_DETAILS, 1, 4, 2), 4);
+  perf(sw, Method.SET, PmAttribute.PORT_RCV_ERROR_DETAILS, 1, 1 << 5);
+  assert.equal(read(PmAttribute.PORT_RCV_ERROR_DETAILS, 1, 4 + 5 * 2, 2), 0);
+  assert.equal(read(PmAttribute.PORT_RCV_ERROR_DETAILS, 1, 4 + 3 * 2, 2), 0xffff, "not selected");
+  for (const attribute of [0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35])
+    read(attribute, 1, 4, 4);
+  assert.equal(
+    perf(host().node, Method.GET, PmAttribute.SW_PORT_VL_CONGESTION, 1).status,
+    MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE,
+  );
+  assert.equal(perf(sw, Method.GET, PmAttribute.PORT_XMIT_DATA_SL, 9).status, MadStatus.INVALID_FIELD);
 });

@@ -15,14 +15,22 @@ import {
   PmAttribute,
   PmCapability,
 } from "../../spec/mad/numbers.ts";
-import { ClassPortInfo, PortCounters, PortCountersExtended, PortSamplesControl } from "../../spec/mad/pm-attributes.ts";
+import {
+  ClassPortInfo,
+  ExtendedSpeedsCounters,
+  PortCounters,
+  PortCountersExtended,
+  PortSamplesControl,
+} from "../../spec/mad/pm-attributes.ts";
 import type { ManagedNode, PortAttributes } from "../attributes.ts";
 import { bytesOf, isResponse, makeResponse, Verdict } from "../mad.ts";
+import { portDetails } from "./pma-details.ts";
 
 const AT = PM_DATA_AT;
 /** Response time value: 4.096 µs × 2^18, about one second. */
 const RESPONSE_TIME = 18;
 const COUNTER_WIDTH_32 = 4;
+const CAPABILITIES = PmCapability.ALL_PORT_SELECT | PmCapability.EXTENDED_WIDTH | PmCapability.XMIT_WAIT;
 
 interface Counter {
   readonly field: Field;
@@ -91,8 +99,12 @@ export function processPerf(node: ManagedNode, mad: DataView): number {
       return reply(mad, portCounters(node, mad, isSet));
     case PmAttribute.PORT_COUNTERS_EXTENDED:
       return reply(mad, portCountersExtended(node, mad, isSet));
+    case PmAttribute.PORT_SAMPLES_RESULT:
+      return reply(mad, isSet ? MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE : samplesResult(mad));
+    case PmAttribute.PORT_EXTENDED_SPEEDS_COUNTERS:
+      return reply(mad, extendedSpeedsCounters(node, mad));
     default:
-      return reply(mad, MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE);
+      return reply(mad, portDetails(node, mad, MadHeader.attributeId.get(mad, 0), isSet, selectPorts));
   }
 }
 
@@ -109,7 +121,7 @@ function classPortInfo(mad: DataView): number {
   clear(mad);
   ClassPortInfo.baseVersion.set(mad, AT, MAD_BASE_VERSION);
   ClassPortInfo.classVersion.set(mad, AT, PERF_CLASS_VERSION);
-  ClassPortInfo.capabilityMask.set(mad, AT, PmCapability.ALL_PORT_SELECT | PmCapability.EXTENDED_WIDTH);
+  ClassPortInfo.capabilityMask.set(mad, AT, CAPABILITIES);
   ClassPortInfo.responseTime.set(mad, AT, RESPONSE_TIME);
   return MadStatus.OK;
 }
@@ -158,6 +170,23 @@ function portCountersExtended(node: ManagedNode, mad: DataView, isSet: boolean):
   PortCountersExtended.portSelect.set(mad, AT, select);
   PortCountersExtended.counterSelect.set(mad, AT, counterSelect);
   for (const { field, slot } of EXTENDED_COUNTERS) field.setBig(mad, AT, BigInt(sum(ports, slot)));
+  return MadStatus.OK;
+}
+
+/** Nothing has been sampled: tag, status and counters are zero. */
+function samplesResult(mad: DataView): number {
+  clear(mad);
+  return MadStatus.OK;
+}
+
+/** Errors of blocks and lanes of FDR and faster, which no port here has: all zero. */
+function extendedSpeedsCounters(node: ManagedNode, mad: DataView): number {
+  const select = ExtendedSpeedsCounters.portSelect.get(mad, AT);
+  const counterSelect = ExtendedSpeedsCounters.counterSelect.getBig(mad, AT);
+  if (selectPorts(node, select).length === 0) return MadStatus.INVALID_FIELD;
+  clear(mad);
+  ExtendedSpeedsCounters.portSelect.set(mad, AT, select);
+  ExtendedSpeedsCounters.counterSelect.setBig(mad, AT, counterSelect);
   return MadStatus.OK;
 }
 

@@ -27,3 +27,16 @@ export const PortCounter = counterSlots(
   "multicastXmitPackets",
   "multicastRcvPackets",
 );
+
+/** Slots of a port's data counters by service level (16.1.4, PortXmitDataSL and PortRcvDataSL), in the same words: SL n at n, received at RCV_DATA_SL + n. */
+export const SL_COUNT = 16;
+export const RCV_DATA_SL = SL_COUNT;
+
+/** Slots of a port's counters that say more of what some of the others count (16.1.4, PortRcvErrorDetails and PortXmitDiscardDetails). */
+export const PortDetail = counterSlots(
+  "localPhysicalErrors",
+  "malformedPackets",
+  "dlidMappingErrors",
+  "loopingErrors",
+  "inactiveDiscards",
+);

@@ -16,6 +16,7 @@ export const MgmtClass = {
   COM_MGT: 0x07,
   SNMP: 0x08,
   DEV_ADM: 0x10,
+  CONGESTION_CONTROL: 0x21,
 } as const;
 
 /** ClassVersion by class; the subnet administration is at 2. */
@@ -92,11 +93,46 @@ export const PmAttribute = {
   PORT_SAMPLES_CONTROL: 0x0010,
   PORT_SAMPLES_RESULT: 0x0011,
   PORT_COUNTERS: 0x0012,
+  PORT_RCV_ERROR_DETAILS: 0x0015,
+  PORT_XMIT_DISCARD_DETAILS: 0x0016,
+  PORT_OP_RCV_COUNTERS: 0x0017,
+  PORT_FLOW_CTL_COUNTERS: 0x0018,
+  PORT_VL_OP_PACKETS: 0x0019,
+  PORT_VL_OP_DATA: 0x001a,
+  PORT_VL_XMIT_FLOW_CTL_UPDATE_ERRORS: 0x001b,
+  PORT_VL_XMIT_WAIT_COUNTERS: 0x001c,
   PORT_COUNTERS_EXTENDED: 0x001d,
+  PORT_EXTENDED_SPEEDS_COUNTERS: 0x001f,
+  SW_PORT_VL_CONGESTION: 0x0030,
+  PORT_RCV_CON_CTRL: 0x0031,
+  PORT_SL_RCV_FECN: 0x0032,
+  PORT_SL_RCV_BECN: 0x0033,
+  PORT_XMIT_CON_CTRL: 0x0034,
+  PORT_VL_XMIT_TIME_CONG: 0x0035,
+  PORT_XMIT_DATA_SL: 0x0036,
+  PORT_RCV_DATA_SL: 0x0037,
 } as const;
 
 /** ClassPortInfo.CapabilityMask of the performance class (16.1.3.1). */
-export const PmCapability = { ALL_PORT_SELECT: 0x0100, EXTENDED_WIDTH: 0x0200, EXTENDED_WIDTH_NO_IETF: 0x0400 } as const;
+export const PmCapability = {
+  ALL_PORT_SELECT: 0x0100,
+  EXTENDED_WIDTH: 0x0200,
+  EXTENDED_WIDTH_NO_IETF: 0x0400,
+  XMIT_WAIT: 0x1000,
+} as const;
+
+/** Congestion control attributes (annex A10.4). */
+export const CongestionAttribute = {
+  CLASS_PORT_INFO: 0x0001,
+  CONGESTION_INFO: 0x0011,
+  CONGESTION_KEY_INFO: 0x0012,
+  CONGESTION_LOG: 0x0013,
+  SWITCH_CONGESTION_SETTING: 0x0014,
+  SWITCH_PORT_CONGESTION_SETTING: 0x0015,
+  CA_CONGESTION_SETTING: 0x0016,
+  CONGESTION_CONTROL_TABLE: 0x0017,
+  TIMESTAMP: 0x0018,
+} as const;
 
 /** PortSelect value that means every port. */
 export const ALL_PORTS = 0xff;

@@ -83,3 +83,6 @@ export const PortSamplesControl = layout("PortSamplesControl", 64, {
   tag: be16(36),
   counterSelect0: be16(38),
 });
+
+/** PortExtendedSpeedsCounters (16.1.4), the parts that are not counters. */
+export const ExtendedSpeedsCounters = layout("PortExtendedSpeedsCounters", 16, { portSelect: u8(1), counterSelect: half64(8) });

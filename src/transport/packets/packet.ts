@@ -65,7 +65,7 @@ export function beginPacket(
   view.setInt32(at, (opcode << 24) | flags | port.pkey(attributes.pkeyIndex), false);
   view.setInt32(at + 4, attributes.remoteQpn, false);
   view.setInt32(at + 8, (wantsAck ? ACK_REQUEST : 0) | psn, false);
-  countSent(port.wire, length, false);
+  countSent(port.wire, length, false, attributes.sl);
   return at + BTH_BYTES;
 }
 
@@ -89,9 +89,11 @@ function writeGrh(view: DataView, at: number, qp: QueuePair, payloadLength: numb
 }
 
 /** Counts a packet as a port does (16.1.3.5): words from the LRH to the ICRC. */
-export function countSent(wire: Wire, length: number, isMulticast: boolean): void {
+export function countSent(wire: Wire, length: number, isMulticast: boolean, sl: number): void {
   const { counters } = wire;
-  counters[PortCounter.xmitData]! += (length + ICRC_BYTES) >>> 2;
+  const words = (length + ICRC_BYTES) >>> 2;
+  wire.slData[sl]! += words;
+  counters[PortCounter.xmitData]! += words;
   counters[PortCounter.xmitPackets]! += 1;
   counters[isMulticast ? PortCounter.multicastXmitPackets : PortCounter.unicastXmitPackets]! += 1;
 }

@@ -4,7 +4,7 @@ import { AddressPath, PathMigration, PRIMARY_PATH_AT } from "../../spec/hca/cont
 import { OpcodeTransport, Operation, UD_SEND_ONLY, UD_SEND_ONLY_IMM } from "../../spec/ib/bth-opcode.ts";
 import { Grh, ICRC_BYTES } from "../../spec/ib/headers.ts";
 import { isMulticastLid, Qpn, QpState, Service } from "../../spec/ib/numbers.ts";
-import { PortCounter } from "../../spec/ib/port-counters.ts";
+import { PortCounter, RCV_DATA_SL } from "../../spec/ib/port-counters.ts";
 import { AdapterCounter } from "../counters.ts";
 import { beginReceive, datagram, endReceive, receivingParty } from "../datagram-receive.ts";
 import type { Network } from "../network.ts";
@@ -130,8 +130,10 @@ function deliver(port: AdapterPort, nowNs: number): void {
 }
 
 function countReceived(port: AdapterPort, isMulticast: boolean): void {
-  const { counters } = port.wire;
-  counters[PortCounter.rcvData]! += (packet.end - packet.at + ICRC_BYTES) >>> 2;
+  const { counters, slData } = port.wire;
+  const words = (packet.end - packet.at + ICRC_BYTES) >>> 2;
+  slData[RCV_DATA_SL + packet.sl]! += words;
+  counters[PortCounter.rcvData]! += words;
   counters[PortCounter.rcvPackets]! += 1;
   counters[isMulticast ? PortCounter.multicastRcvPackets : PortCounter.unicastRcvPackets]! += 1;
 }
