@@ -14,6 +14,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   status: async () => (await import("./status.ts")).addStatus,
   hca: async () => (await import("./hca.ts")).addHca,
   fabric: async () => (await import("./fabric.ts")).addFabric,
+  fault: async () => (await import("./fault.ts")).addFault,
   capture: async () => (await import("./capture.ts")).addCapture,
   image: async () => (await import("./image.ts")).addImage,
   doctor: async () => (await import("./doctor.ts")).addDoctor,

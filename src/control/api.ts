@@ -12,6 +12,7 @@
 //   GET    /v1/capture?port=NAME&port=…     → a pcapng stream: packets of these HCAs, of all if none is named, until DELETE
 //   DELETE /v1/capture                      → {} and the stream ends with what has been captured
 //   …      /v1/fabric/…                     see fabric-api.ts
+//   …      /v1/faults…                      see fault-api.ts
 //   POST   /v1/stop                         → {} and the domain ends
 //
 // NUMBER and KEY are decimal or 0x…. What does not exist is answered 404 and ApiError, what makes no sense 400 and ApiError.

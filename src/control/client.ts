@@ -3,6 +3,7 @@
 import { type IncomingMessage, request } from "node:http";
 import { NotFoundError, type Page, RefusedError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
+import type { Fault, FaultPlan, FaultsView } from "../domain/faults/operations.ts";
 import type { NodeView } from "../fabric/inspect.ts";
 import type { LinkView } from "../fabric/inspect-links.ts";
 import type { PathView } from "../fabric/path.ts";
@@ -81,6 +82,21 @@ export class ControlClient {
   path(from: string, to: string, offset = 0): Promise<PathView> {
     const query = new URLSearchParams({ from, to, offset: String(offset) });
     return this.#call("GET", `/v1/fabric/path?${query.toString()}`);
+  }
+
+  /** What is wrong now, on purpose, and what has been counted. */
+  faults(): Promise<FaultsView> {
+    return this.#call("GET", "/v1/faults");
+  }
+
+  /** Injects a fault, or clears some. @throws NotFoundError, or what the domain says */
+  injectFault(fault: Fault): Promise<FaultsView> {
+    return this.#call("POST", "/v1/faults", fault);
+  }
+
+  /** Starts a plan of faults. @throws NotFoundError, or what the domain says */
+  startFaults(plan: FaultPlan): Promise<FaultsView> {
+    return this.#call("POST", "/v1/faults/plan", plan);
   }
 
   async #pages<T>(kind: "nodes" | "links"): Promise<T[]> {

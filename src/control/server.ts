@@ -9,6 +9,7 @@ import type { HcaView } from "../domain/device-domain.ts";
 import type { DomainHandle } from "../domain/domain-handle.ts";
 import { AddHca, type ApiError, CaptureQuery, ObjectNumber, type Status, TreeQuery } from "./api.ts";
 import { addFabricRoutes } from "./fabric-routes.ts";
+import { addFaultRoutes } from "./fault-api.ts";
 import { hcaSocketPath } from "./socket-paths.ts";
 
 export interface ControlOptions {
@@ -38,6 +39,7 @@ export async function startControlServer(options: ControlOptions): Promise<Contr
   addRoutes(app, options, new Date().toISOString());
   addInspection(app, options.domain);
   addFabricRoutes(app, options.domain.fabric);
+  addFaultRoutes(app, options.domain.faults);
   addCapture(app, options);
   if (existsSync(options.socketPath)) unlinkSync(options.socketPath);
   await app.listen({ path: options.socketPath });

@@ -29,6 +29,8 @@ import { VfioUserServer } from "../vfio-user/server.ts";
 import { CapturedPort, type CaptureOptions, openCaptureRing } from "./capture-buffer.ts";
 import { type EnginePlace, newEngineFabric, newTopologyFabric, ONLY_ENGINE } from "./engine-fabric.ts";
 import { EngineLink } from "./engine-link.ts";
+import { Faults, type FaultTarget } from "./faults/faults.ts";
+import { type FaultOperation, type FaultsView, operateFaults } from "./faults/operations.ts";
 import { HcaFunction } from "./hca-function.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
 import type { TrunkOptions } from "./protocol.ts";
@@ -120,6 +122,7 @@ export class DeviceDomain {
   readonly #place: EnginePlace;
   /** Ways to the other engines. */
   readonly #trunks: EngineLink[] = [];
+  readonly #faults: Faults;
   readonly #poller = new Poller();
   /** Serves programs of the host as ibsim would. */
   #ibsim: IbsimServer | undefined;
@@ -151,6 +154,7 @@ export class DeviceDomain {
       topology === undefined
         ? newEngineFabric(this.#place, sm, random, manager)
         : newTopologyFabric(topology, sm, random, manager);
+    this.#faults = new Faults(this.#faultTarget());
   }
 
   /**
@@ -201,6 +205,7 @@ export class DeviceDomain {
     const index = this.#entries.findIndex((e) => e.options.name === name);
     const [entry] = index < 0 ? [] : this.#entries.splice(index, 1);
     if (entry === undefined) return false;
+    this.#faults.forgetHca(name);
     const busyIndex = this.#busy.indexOf(entry);
     if (busyIndex >= 0) this.#busy.splice(busyIndex, 1);
     entry.server.close();
@@ -272,7 +277,7 @@ export class DeviceDomain {
       work += this.#lookAtSockets(nowNs, pollSockets);
     work += isHasty ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
     let others = this.#ibsim === undefined ? 0 : this.#lookAtIbsim(this.#ibsim, nowNs, pollSockets);
-    others += this.#fabric.step(nowNs, FABRIC_BUDGET);
+    others += this.#fabric.step(nowNs, FABRIC_BUDGET) + this.#faults.step(nowNs);
     work += this.#network.receive(nowNs);
     work += this.#engine.step(nowNs);
     this.#hasGuestWork = work > 0 || this.#due.length > 0;
@@ -289,7 +294,7 @@ export class DeviceDomain {
   /** When something is due, in the clock's time; Infinity if nothing is. */
   nextDeadlineNs(): number {
     const ibsimNs = this.#ibsim?.nextDeadlineNs() ?? Number.POSITIVE_INFINITY;
-    return Math.min(this.#fabric.nextDeadlineNs(), this.#network.nextDeadlineNs(), ibsimNs);
+    return Math.min(this.#fabric.nextDeadlineNs(), this.#faults.nextNs, this.#network.nextDeadlineNs(), ibsimNs);
   }
 
   /** True while a queue pair waits for a timer or flushes: sleeps must stay short. */
@@ -343,6 +348,33 @@ export class DeviceDomain {
   /** Changes the fabric, or follows a path in it. @throws NotFoundError, or what is wrong with it */
   operateFabric(operation: FabricOperation): unknown {
     return operateFabric(this.#fabric, operation);
+  }
+
+  /** Injects or ends faults, or says which there are. @throws NotFoundError, or what is wrong with it */
+  operateFaults(operation: FaultOperation): FaultsView {
+    return operateFaults(this.#faults, operation, this.#clock.nowNs());
+  }
+
+  #faultTarget(): FaultTarget {
+    const entries = this.#entries;
+    return {
+      fabric: this.#fabric,
+      get hcas() {
+        return entries.map(({ options }) => options.name);
+      },
+      setFrozen: (hca, isFrozen) => this.#setFrozen(hca, isFrozen),
+    };
+  }
+
+  /** Lets an HCA stand still, or go on: its doorbells, its queue pairs, what arrives at its port. */
+  #setFrozen(name: string, isFrozen: boolean): void {
+    const entry = this.#entries.find((e) => e.options.name === name);
+    if (entry === undefined) return;
+    const { hca } = entry.fn;
+    hca.isFrozen = isFrozen;
+    entry.port.setFrozen(isFrozen);
+    if (isFrozen) this.#engine.remove(hca.adapter);
+    else this.#engine.add(hca.adapter);
   }
 
   /**

@@ -14,6 +14,7 @@ import type { HcaView } from "./device-domain.ts";
 import { ENGINES_MAX } from "./engine-fabric.ts";
 import { EngineHandle, newBell } from "./engine-handle.ts";
 import { FabricHandle } from "./fabric-handle.ts";
+import { FaultsHandle } from "./faults-handle.ts";
 import { type HcaDeviceView, type HcaTree, type InspectQuestion, LISTED_MAX } from "./inspect.ts";
 import { joinFabricViews } from "./join-views.ts";
 import type { DomainView, NewHca } from "./protocol.ts";
@@ -51,6 +52,8 @@ export class DomainHandle {
   readonly #engines: EngineHandle[];
   /** What can be seen and changed of the fabric. */
   readonly fabric: FabricHandle;
+  /** What is wrong with it on purpose. */
+  readonly faults: FaultsHandle;
   readonly #trunks: TrunkMemory;
   readonly #placed = new Map<string, Placed>();
   #capture: Capture | undefined;
@@ -79,6 +82,7 @@ export class DomainHandle {
       return new EngineHandle({ sm, routing, topology, dataPath, cores, bell, place, trunks: others, sleepers }, options.log);
     });
     this.fabric = new FabricHandle(this.#engines);
+    this.faults = new FaultsHandle(this.#engines, this.fabric);
     this.ended = this.#end();
     this.ended.catch(() => {});
   }

@@ -60,6 +60,8 @@ function handle(request: EngineRequest): unknown {
       return domain.inspectLinks(request.from, request.limit);
     case "fabric":
       return domain.operateFabric(request.operation);
+    case "faults":
+      return domain.operateFaults(request.operation);
     case "inspect":
       return domain.inspect(request.name, request.question);
     case "startCapture":

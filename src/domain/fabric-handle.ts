@@ -38,7 +38,7 @@ export class FabricHandle {
    * @throws NotFoundError, or what is wrong with the values
    */
   async changeLink(end: string, change: LinkChange): Promise<LinkView> {
-    const engine = await this.#engineOf(end);
+    const engine = await this.engineOf(end);
     return this.#whole(await operate(engine, { op: "changeLink", end, change }));
   }
 
@@ -47,14 +47,14 @@ export class FabricHandle {
    * @throws NotFoundError, or if a port is taken
    */
   async addCable(ends: readonly [string, string], rate: CableRate = {}): Promise<LinkView> {
-    const [engine, other] = [await this.#engineOf(ends[0]), await this.#engineOf(ends[1])];
+    const [engine, other] = [await this.engineOf(ends[0]), await this.engineOf(ends[1])];
     if (engine !== other) throw new Error(`${this.#places(ends[0], engine, ends[1], other)}; a cable joins ports of one engine`);
     return operate(engine, { op: "addCable", ends, rate });
   }
 
   /** Takes the cable at `end` away; returns what it was. @throws NotFoundError */
   async removeCable(end: string): Promise<LinkView> {
-    return operate(await this.#engineOf(end), { op: "removeCable", end });
+    return operate(await this.engineOf(end), { op: "removeCable", end });
   }
 
   /** Adds a switch or a phantom host and its cables. @throws NotFoundError, or what is wrong with it */
@@ -64,7 +64,7 @@ export class FabricHandle {
     const parts = await this.#parts();
     if (parts.some((nodes) => nodes.some(({ name }) => name === node.name)))
       throw new Error(`there is a node named ${node.name} already`);
-    const [engine = first, ...others] = await Promise.all((node.at ?? []).map((end) => this.#engineOf(end)));
+    const [engine = first, ...others] = await Promise.all((node.at ?? []).map((end) => this.engineOf(end)));
     if (others.some((other) => other !== engine))
       throw new Error(`${node.at?.join(", ")} are on different engines; a node is on one`);
     if (node.kind === "switch" && engine !== first)
@@ -76,7 +76,7 @@ export class FabricHandle {
 
   /** Takes a node and its cables away; returns what it was. @throws NotFoundError, or if it cannot go */
   async removeNode(name: string): Promise<NodeView> {
-    return operate(await this.#engineOf(name), { op: "removeNode", name });
+    return operate(await this.engineOf(name), { op: "removeNode", name });
   }
 
   /**
@@ -85,16 +85,16 @@ export class FabricHandle {
    * @throws NotFoundError
    */
   async path(from: string, to: string, offset = 0): Promise<PathView> {
-    const lid = await operate(await this.#engineOf(to), { op: "lid", end: to });
+    const lid = await operate(await this.engineOf(to), { op: "lid", end: to });
     const dlid = lid === 0 ? 0 : lid + offset;
-    let engine = await this.#engineOf(from);
+    let engine = await this.engineOf(from);
     let path = await operate(engine, { op: "path", start: { from }, dlid });
     const hops = [...path.hops];
     const links = this.#only === undefined ? await this.#allLinks() : [];
     for (let i = 0; path.leaves && i <= this.#engines.length; i++) {
       const far = farEnd(links, hops.at(-1)?.node ?? "", hops.at(-1)?.out ?? 0);
       if (far === undefined) break;
-      engine = await this.#engineOf(far.node);
+      engine = await this.engineOf(far.node);
       path = await operate(engine, { op: "path", start: { from: `${far.node}:${far.port}`, isArriving: true }, dlid });
       hops.push(...path.hops);
     }
@@ -105,8 +105,8 @@ export class FabricHandle {
     return this.#engines.length === 1 ? this.#engines[0] : undefined;
   }
 
-  /** The engine that has the node of an end. @throws NotFoundError */
-  async #engineOf(end: string): Promise<EngineHandle> {
+  /** The engine that has the node of an end, NODE or NODE:PORT. @throws NotFoundError */
+  async engineOf(end: string): Promise<EngineHandle> {
     if (this.#only !== undefined) return this.#only;
     const parts = await this.#parts();
     const { node } = parseEnd(end);

@@ -13,6 +13,7 @@ import type { Topology } from "../fabric/topology/topology.ts";
 import type { DataPath } from "../transport/network.ts";
 import { PacketRing, ringBytes } from "../transport/packets/ring.ts";
 import { type EnginePlace, joinEngine, LOG_TRUNK_BYTES, newEngineFabric, newTopologyFabric } from "./engine-fabric.ts";
+import { Faults } from "./faults/faults.ts";
 import { InProcessDomain, type InProcessNode } from "./in-process.ts";
 
 /** Management packets carried in one sweep. */
@@ -40,9 +41,12 @@ export interface InProcessGuest {
   readonly port: CaPort;
 }
 
-interface InProcessEngine {
+export interface InProcessEngine {
   readonly fabric: DomainFabric;
   readonly domain: InProcessDomain;
+  readonly faults: Faults;
+  /** HCAs by name. */
+  readonly hcas: Map<string, { readonly node: InProcessNode; readonly port: CaPort }>;
 }
 
 function newEngine(place: EnginePlace, options: InProcessFabricOptions): InProcessEngine {
@@ -50,14 +54,27 @@ function newEngine(place: EnginePlace, options: InProcessFabricOptions): InProce
   if (topology !== undefined && place.count > 1) throw new Error("expected one engine for a topology");
   const fabric =
     topology === undefined ? newEngineFabric(place, "builtin", random) : newTopologyFabric(topology, "builtin", random);
-  const domain = new InProcessDomain({
+  const hcas: InProcessEngine["hcas"] = new Map();
+  const domain: InProcessDomain = new InProcessDomain({
     clock: options.clock,
     isMapped: options.isMapped ?? true,
-    stepFabric: (nowNs) => fabric.step(nowNs, FABRIC_BUDGET),
+    stepFabric: (nowNs) => fabric.step(nowNs, FABRIC_BUDGET) + faults.step(nowNs),
     ...(options.log === undefined ? {} : { log: options.log }),
   });
+  const faults = new Faults({
+    fabric,
+    get hcas() {
+      return [...hcas.keys()];
+    },
+    setFrozen: (name, isFrozen) => {
+      const hca = hcas.get(name);
+      if (hca === undefined) return;
+      domain.setFrozen(hca.node, isFrozen);
+      hca.port.setFrozen(isFrozen);
+    },
+  });
   if (options.dataPath !== undefined) domain.network.setPath(options.dataPath);
-  return { fabric, domain };
+  return { fabric, domain, faults, hcas };
 }
 
 export class InProcessFabric {
@@ -81,11 +98,17 @@ export class InProcessFabric {
     this.fabric = first.fabric;
   }
 
+  get engines(): readonly InProcessEngine[] {
+    return this.#engines;
+  }
+
   /** Adds an HCA on the switch of the next engine, for a driver yet to come. */
   addHca(name: string, memoryBytes: number): { node: InProcessNode; port: CaPort } {
-    const { fabric, domain } = this.#engines[this.#next++ % this.#engines.length]!;
+    const { fabric, domain, hcas } = this.#engines[this.#next++ % this.#engines.length]!;
     const port = fabric.addCa({ name, description: `${name} MT25204 vhca` });
-    return { port, node: domain.addNode(name, memoryBytes, port, (client) => port.attach(client)) };
+    const node = domain.addNode(name, memoryBytes, port, (client) => port.attach(client));
+    hcas.set(name, { node, port });
+    return { port, node };
   }
 
   #join(a: number, b: number): void {

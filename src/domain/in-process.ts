@@ -99,6 +99,13 @@ export class InProcessDomain {
     return node;
   }
 
+  /** Lets a guest's HCA stand still, or go on. */
+  setFrozen({ hca }: InProcessNode, isFrozen: boolean): void {
+    hca.isFrozen = isFrozen;
+    if (isFrozen) this.engine.remove(hca.adapter);
+    else this.engine.add(hca.adapter);
+  }
+
   /** Takes a guest away as if its VM had been killed. */
   removeNode(node: InProcessNode): void {
     this.nodes.splice(this.nodes.indexOf(node), 1);

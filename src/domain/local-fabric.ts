@@ -4,9 +4,21 @@
 import { randomInt } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
 import { Random } from "../base/random.ts";
+import { parseTopology } from "../fabric/topology/parse.ts";
+import { isShape, shapeTopology } from "../fabric/topology/shapes.ts";
+import type { Topology } from "../fabric/topology/topology.ts";
 import type { DataPath } from "../transport/network.ts";
 import { Context, type ContextOptions } from "../verbs/context.ts";
 import { InProcessFabric } from "./in-process-fabric.ts";
+import { FabricControl, FaultControl } from "./local-control.ts";
+
+export type * from "../fabric/added-node.ts";
+export type * from "../fabric/changes.ts";
+export type { NodeView } from "../fabric/inspect.ts";
+export type { LinkView } from "../fabric/inspect-links.ts";
+export type { PathView } from "../fabric/path.ts";
+export type * from "./faults/operations.ts";
+export type { FabricControl, FaultControl } from "./local-control.ts";
 
 const MIB = 2 ** 20;
 const NS_PER_MS = 1e6;
@@ -18,6 +30,11 @@ export interface LocalFabricOptions {
   readonly seed?: number;
   /** Engines that the HCAs are spread over, one after the other; 1 if left out. HCAs of different ones exchange packets. */
   readonly engines?: number;
+  /**
+   * Switches, hosts and cables: a shape such as "fat-tree:4", the text of a topology (YAML or a netlist), or one that was parsed. Devices are
+   * the hosts n1, n2, … as they are opened, or else the first that are free. One switch for each engine if left out; not with several.
+   */
+  readonly topology?: string | Topology;
   /** Whether messages are cut into packets: always ("packets"), never ("short"), or where faults want it ("auto", the default). */
   readonly dataPath?: DataPath;
 }
@@ -27,17 +44,30 @@ export interface LocalDeviceOptions extends ContextOptions {
   readonly memoryBytes?: number;
 }
 
+function topologyOf(topology: string | Topology): Topology {
+  if (typeof topology !== "string") return topology;
+  return isShape(topology) ? shapeTopology(topology) : parseTopology(topology, "topology");
+}
+
 const machineClock: Clock = { nowNs: () => Math.round(performance.now() * NS_PER_MS) };
 
 export class LocalFabric {
+  /** What can be seen and changed of the fabric; the devices' names are n1, n2, … */
+  readonly fabric: FabricControl;
+  /** What goes wrong on purpose. */
+  readonly faults: FaultControl;
   readonly #fabric: InProcessFabric;
   readonly #defaults: { clock: Clock; seed: number };
   #count = 0;
 
+  /** @throws TopologyError if the topology cannot be built */
   constructor(options: LocalFabricOptions = {}) {
     const { clock = machineClock, seed = randomInt(2 ** 32), engines = 1, dataPath = "auto" } = options;
     this.#defaults = { clock, seed };
-    this.#fabric = new InProcessFabric({ clock, random: new Random(seed), engines, dataPath });
+    const topology = options.topology === undefined ? {} : { topology: topologyOf(options.topology) };
+    this.#fabric = new InProcessFabric({ clock, random: new Random(seed), engines, dataPath, ...topology });
+    this.fabric = new FabricControl(this.#fabric);
+    this.faults = new FaultControl(this.#fabric, clock);
   }
 
   /** Plugs another HCA into the switch and opens it. */

@@ -9,6 +9,7 @@ import type { DataPath } from "../transport/network.ts";
 import type { CaptureOptions } from "./capture-buffer.ts";
 import type { HcaOptions, HcaView } from "./device-domain.ts";
 import type { EnginePlace } from "./engine-fabric.ts";
+import type { FaultOperation } from "./faults/operations.ts";
 import type { InspectQuestion } from "./inspect.ts";
 
 /** What wakes an engine. */
@@ -53,6 +54,7 @@ export type EngineRequest =
   | { id: number; method: "nodes"; from: number; limit: number }
   | { id: number; method: "links"; from: number; limit: number }
   | { id: number; method: "fabric"; operation: FabricOperation }
+  | { id: number; method: "faults"; operation: FaultOperation }
   | { id: number; method: "inspect"; name: string; question: InspectQuestion }
   | { id: number; method: "startCapture"; capture: CaptureOptions }
   | { id: number; method: "stopCapture" }

@@ -77,6 +77,7 @@ export class CaPort extends Port {
   /** The same for a packet that is the fabric's from now on. */
   transmitOwn(packet: Uint8Array): void {
     const { fabric } = this.node;
+    if (this.isFrozen) return;
     const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
     if (!this.isEnabled || packet.length > MAX_PACKET_BYTES || !hasSoundLrh(view)) {
       fabric.counts.malformed++;
@@ -88,6 +89,12 @@ export class CaPort extends Port {
       return;
     }
     fabric.transmitFrom(this, packet, 0, undefined, view);
+  }
+
+  /** Stops all that goes in and out, or lets it go on. */
+  setFrozen(isFrozen: boolean): void {
+    this.isFrozen = isFrozen;
+    this.node.fabric.bumpEpoch();
   }
 
   enable(): void {
@@ -147,7 +154,7 @@ export class CaPort extends Port {
     const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
     const dlid = Lrh.dlid.get(view, 0);
     const isMine = dlid === Lid.PERMISSIVE ? Lrh.vl.get(view, 0) === SMP_VL : isMulticastLid(dlid) || this.ownsLid(dlid);
-    if (isMine && this.#client !== undefined) this.#client.receive(packet);
+    if (isMine && this.#client !== undefined && !this.isFrozen) this.#client.receive(packet);
     else this.node.fabric.counts.unclaimed++;
   }
 

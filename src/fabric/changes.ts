@@ -4,6 +4,7 @@
 import { type AddedNode, checkAddedNode } from "./added-node.ts";
 import { CaNode } from "./ca-node.ts";
 import type { DomainFabric } from "./domain-fabric.ts";
+import type { Fabric } from "./fabric.ts";
 import { getFreePort, getLink, getNode } from "./find.ts";
 import { inspectNode, labelOf, type NodeView } from "./inspect.ts";
 import { inspectLink, type LinkView } from "./inspect-links.ts";
@@ -31,10 +32,18 @@ export interface LinkChange extends CableRate {
 export function changeLink({ fabric }: DomainFabric, end: string, change: LinkChange): LinkView {
   const link = getLink(fabric, end);
   const { isPlugged, faults, ...rate } = change;
-  if (faults !== undefined) fabric.setFaults(link, faults === null ? undefined : { ...NO_FAULTS, ...link.faults, ...faults });
+  if (faults !== undefined) {
+    fabric.setFaults(link, faults === null ? undefined : { ...NO_FAULTS, ...link.faults, ...faults });
+    if (link.faults !== undefined) fabric.injected.cablesSpoiled++;
+  }
   setRate(link, rate);
-  if (isPlugged !== undefined && isPlugged !== link.isPlugged) link.setPlugged(isPlugged);
+  if (isPlugged !== undefined && isPlugged !== link.isPlugged) plug(fabric, link, isPlugged);
   return inspectLink(link);
+}
+
+function plug(fabric: Fabric, link: Link, isPlugged: boolean): void {
+  link.setPlugged(isPlugged);
+  if (!isPlugged) fabric.injected.cablesPulled++;
 }
 
 function setRate(link: Link, { width, speed }: CableRate): void {

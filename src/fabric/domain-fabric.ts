@@ -1,7 +1,7 @@
 // The fabric of a device domain, whatever its shape: HCAs come and go, a subnet manager lives behind a switch or nowhere.
 
 import type { Random } from "../base/random.ts";
-import type { ManagementEndpoint } from "../mad/endpoint.ts";
+import type { EndpointFactory, ManagementEndpoint } from "../mad/endpoint.ts";
 import { NodeType } from "../spec/mad/numbers.ts";
 import type { AddedNode } from "./added-node.ts";
 import type { CaNode, CaOptions } from "./ca-node.ts";
@@ -10,7 +10,7 @@ import { Fabric } from "./fabric.ts";
 import { type FabricView, inspectFabric } from "./inspect.ts";
 import { DEFAULT_BUDGET } from "./limits.ts";
 import type { FabricNode } from "./node.ts";
-import { SwitchNode } from "./switch-node.ts";
+import type { SwitchNode } from "./switch-node.ts";
 
 export interface AddCaOptions extends Omit<CaOptions, "nodeGuid" | "portCount" | "portGuids"> {
   /** Name of the HCA; in a topology, of the host that it is. */
@@ -22,8 +22,8 @@ export interface AddCaOptions extends Omit<CaOptions, "nodeGuid" | "portCount" |
 /** Nothing happens except in `step` and in the calls of a port. */
 export abstract class DomainFabric {
   readonly fabric: Fabric;
-  /** The subnet manager, if there is one. */
-  abstract readonly endpoint: ManagementEndpoint | undefined;
+  /** Where the built-in subnet manager lives, and what makes one. */
+  #home: { readonly node: SwitchNode; readonly make: EndpointFactory; manager: ManagementEndpoint } | undefined = undefined;
 
   /** @param random decides which packets faulty cables lose */
   constructor(random?: Random) {
@@ -54,6 +54,35 @@ export abstract class DomainFabric {
     return this.fabric.findCaPort(index);
   }
 
+  /** The subnet manager, if there is one and it is alive. */
+  get endpoint(): ManagementEndpoint | undefined {
+    return this.#home?.node.endpoint;
+  }
+
+  /** Whether there is a built-in subnet manager, dead or alive. */
+  get isManaged(): boolean {
+    return this.#home !== undefined;
+  }
+
+  protected startManager(node: SwitchNode, make: EndpointFactory): void {
+    this.#home = { node, make, manager: node.attachEndpoint(make) };
+  }
+
+  /** The subnet manager is gone, with all it knew; the subnet goes on as it is. */
+  killManager(): void {
+    if (this.#home === undefined || this.endpoint === undefined) return;
+    const { node, manager } = this.#home;
+    // With ibsim's protocol, a program may have put itself before it.
+    if (node.endpoint !== manager) throw new Error("a program of the host uses the port of the subnet manager; end it first");
+    node.replaceEndpoint(undefined);
+  }
+
+  /** Another one starts in its place: it knows what it finds. */
+  reviveManager(): void {
+    const home = this.#home;
+    if (home !== undefined && this.endpoint === undefined) home.manager = home.node.attachEndpoint(home.make);
+  }
+
   /** Adds a switch or a phantom host, without cables; what it is like has been checked (added-node.ts). */
   abstract addNode(node: AddedNode): SwitchNode | CaNode;
 
@@ -64,8 +93,7 @@ export abstract class DomainFabric {
 
   /** Why a node cannot be taken away, or undefined. */
   whyNodeStays(node: FabricNode): string | undefined {
-    const isManaged = node instanceof SwitchNode && node.endpoint !== undefined;
-    return isManaged ? "the subnet manager lives there" : undefined;
+    return node === this.#home?.node ? "the subnet manager lives there" : undefined;
   }
 
   inspect(): FabricView {

@@ -13,7 +13,7 @@ import { CaNode, type CaOptions } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
 import { DEFAULT_BUDGET, MAX_QUEUED, MAX_QUEUED_DATA, MAX_QUEUED_VL15 } from "./limits.ts";
 import { type Cable, Link } from "./link.ts";
-import { CORRUPTED, faultsProblem, isFaulty, type LinkFaults, LOST, meetFaults } from "./link-faults.ts";
+import { CORRUPTED, faultsProblem, isFaulty, type LinkCounts, type LinkFaults, LOST, meetFaults } from "./link-faults.ts";
 import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
 import { count, countInactiveDiscard, countPacket, countPhysicalError } from "./port-counts.ts";
@@ -37,6 +37,13 @@ export interface FabricCounts {
   badDirectedRoutes: number;
 }
 
+/** Faults of cables, by kind. */
+export interface InjectedCounts {
+  cablesPulled: number;
+  /** Cables that were given loss, corruption or delay. */
+  cablesSpoiled: number;
+}
+
 export class Fabric {
   readonly counts: FabricCounts = {
     delivered: 0,
@@ -46,10 +53,14 @@ export class Fabric {
     refused: 0,
     badDirectedRoutes: 0,
   };
+  /** What was done to cables on purpose. */
+  readonly injected: InjectedCounts = { cablesPulled: 0, cablesSpoiled: 0 };
+  /** What cables that are gone have done to packets. */
+  readonly goneCounts: LinkCounts = { lost: 0, corrupted: 0, delayed: 0 };
   readonly multicastTracer: MulticastTracer = new MulticastTracer();
   readonly #nodes: Set<FabricNode> = new Set();
   readonly #byGuid: Map<bigint, FabricNode> = new Map();
-  readonly #random: Random;
+  #random: Random;
   /** Links with faults. */
   #faultyCount = 0;
   /** Packets in long cables. */
@@ -89,6 +100,11 @@ export class Fabric {
   }
   get queued(): number {
     return this.#queue.length;
+  }
+
+  /** From now on cables lose packets by this seed. */
+  reseed(seed: number): void {
+    this.#random = new Random(seed);
   }
 
   get random(): Random {
@@ -190,6 +206,7 @@ export class Fabric {
 
   disconnect(link: Link): void {
     this.setFaults(link, undefined);
+    for (const name of ["lost", "corrupted", "delayed"] as const) this.goneCounts[name] += link.counts[name];
     link.goDown();
     link.a.link = undefined;
     link.b.link = undefined;

@@ -2,7 +2,7 @@
 // port 0 or none. Hot-plugging an HCA takes the next free port.
 
 import type { Random } from "../base/random.ts";
-import type { EndpointFactory, ManagementEndpoint } from "../mad/endpoint.ts";
+import type { EndpointFactory } from "../mad/endpoint.ts";
 import type { AddedNode } from "./added-node.ts";
 import type { CaNode } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
@@ -38,7 +38,6 @@ const ADDED_SWITCH_GUIDS = 0x10000n;
 /** A switch with HCAs. */
 export class LabFabric extends DomainFabric {
   readonly switch: SwitchNode;
-  readonly endpoint: ManagementEndpoint | undefined;
   #nextCaGuid: bigint;
 
   constructor(options: LabFabricOptions = {}) {
@@ -50,7 +49,7 @@ export class LabFabric extends DomainFabric {
       portCount: options.switchPorts ?? DEFAULT_SWITCH_PORTS,
     });
     this.fabric.nameNode(this.switch, options.switchName ?? "s1");
-    this.endpoint = options.subnetManager === undefined ? undefined : this.switch.attachEndpoint(options.subnetManager);
+    if (options.subnetManager !== undefined) this.startManager(this.switch, options.subnetManager);
   }
 
   /** A new HCA port on the next free switch port. @throws if the switch is full or the GUID or name is taken */

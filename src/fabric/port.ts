@@ -19,6 +19,8 @@ export class Port extends PortAttributes {
   observer: PacketObserver | undefined = undefined;
   /** A CA port is enabled by its driver (INIT_IB); a switch port always is. */
   isEnabled: boolean;
+  /** The HCA behind it has stopped: its link stays up, nothing that arrives is answered. */
+  isFrozen = false;
   /** Packets in the fabric's queue that arrive here. */
   queuedVl15 = 0;
   queuedData = 0;

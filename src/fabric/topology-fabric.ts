@@ -1,7 +1,7 @@
 // A fabric of any topology. Its hosts are phantoms until an HCA takes the place of one: the same GUIDs, the same cables, another node.
 
 import type { Random } from "../base/random.ts";
-import type { EndpointFactory, ManagementEndpoint } from "../mad/endpoint.ts";
+import type { EndpointFactory } from "../mad/endpoint.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
 import type { AddedNode } from "./added-node.ts";
 import type { CaNode } from "./ca-node.ts";
@@ -45,7 +45,6 @@ interface Place {
 }
 
 export class TopologyFabric extends DomainFabric {
-  readonly endpoint: ManagementEndpoint | undefined;
   readonly switches: ReadonlyMap<string, SwitchNode>;
   readonly #guids: GuidPool;
   readonly #places = new Map<string, Place>();
@@ -62,7 +61,7 @@ export class TopologyFabric extends DomainFabric {
     }
     const [first] = switches.values();
     if (subnetManager !== undefined) checkHasSwitch(topology);
-    this.endpoint = subnetManager === undefined ? undefined : first?.attachEndpoint(subnetManager(this));
+    if (subnetManager !== undefined && first !== undefined) this.startManager(first, subnetManager(this));
   }
 
   /**

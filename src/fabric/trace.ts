@@ -42,14 +42,14 @@ export function passFaults(from: Port, dlid: number, random: Random): number {
 function walkUnicast(from: Port, dlid: number, random: Random | undefined): number {
   walk.hasFaults = false;
   walk.delayNs = 0;
-  if (!from.isActive) return NOWHERE;
+  if (!from.isActive || from.isFrozen) return NOWHERE;
   if (from.ownsLid(dlid)) return from.index;
   let port: Port = from;
   for (let hops = 0; hops < MAX_HOPS; hops++) {
     const next: Port | undefined = port.peer;
     if (next === undefined || !port.isActive || !next.canReceiveData) return NOWHERE;
     if (port.link?.faults !== undefined && !crossCable(port.link.faults, port.link, next, random)) return NOWHERE;
-    if (next.kind === PortKind.CA) return next.ownsLid(dlid) ? next.index : NOWHERE;
+    if (next.kind === PortKind.CA) return next.ownsLid(dlid) && !next.isFrozen ? next.index : NOWHERE;
     const tables = next.node.switch;
     // The cable leads to another engine: what it reaches there is for that one to say.
     if (tables === undefined) return next.index;
@@ -122,7 +122,7 @@ export class MulticastTracer {
     if (next.node.switch !== undefined) {
       this.#pendingNs[this.#pendingCount] = walk.delayNs;
       this.#pending[this.#pendingCount++] = next;
-    } else if (this.#count < out.length) {
+    } else if (this.#count < out.length && !next.isFrozen) {
       if (this.#delaysNs !== undefined) this.#delaysNs[this.#count] = walk.delayNs;
       out[this.#count++] = next.index;
     }

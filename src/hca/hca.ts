@@ -75,6 +75,8 @@ export class Hca {
   readonly doorbells: Doorbells;
   readonly quota: Quota;
   systemState: number = SystemState.RESET;
+  /** It has stopped looking at what its driver writes; nothing of that is lost. */
+  isFrozen = false;
   readonly #registers: Memory;
   readonly #uar: Memory;
   readonly #commands: CommandInterface;
@@ -206,6 +208,7 @@ export class Hca {
    */
   poll(nowNs: number, isHasty = false): number {
     this.#nowNs = nowNs;
+    if (this.isFrozen) return 0;
     if (this.events.hasFault) this.stopForError(CatastrophicError.INTERNAL, CatastrophicDetail.EVENT_QUEUE);
     let work = this.#commands.poll(nowNs);
     this.#pollEqRegisters();
@@ -256,6 +259,6 @@ export class Hca {
       return;
     }
     this.#uar.bytes.set(data, offset);
-    this.doorbells.poll();
+    if (!this.isFrozen) this.doorbells.poll();
   }
 }

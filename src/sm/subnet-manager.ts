@@ -32,10 +32,11 @@ import { SmpClient, SmpGroup } from "./smp-client.ts";
 import { Subnet } from "./subnet.ts";
 
 /** A factory for `LabFabric`: `new LabFabric({ subnetManager: subnetManager({ random }) })`. */
-export const subnetManager =
-  (options: SubnetManagerOptions): EndpointFactory =>
-  (port) =>
-    new SubnetManager(port, options);
+export const subnetManager = (options: SubnetManagerOptions): EndpointFactory => {
+  // Whoever comes after one that died has its LIDs, as OpenSM keeps them in a file: a new port must not get those of one that answers late.
+  const lids = new LidTable();
+  return (port) => new SubnetManager(port, options, lids);
+};
 
 export interface ManagerCounts {
   sweeps: number;
@@ -70,7 +71,7 @@ export class SubnetManager implements ManagementEndpoint {
   readonly #port: ManagementPort;
   readonly #ports: PortSettings;
   readonly #log: Log;
-  readonly #lids: LidTable = new LidTable();
+  readonly #lids: LidTable;
   readonly #multicast: MulticastProgrammer;
   /** Discovery has found something new since the last reconciliation. */
   #isDirty = false;
@@ -79,7 +80,9 @@ export class SubnetManager implements ManagementEndpoint {
   #nextSweepNs = 0;
   #hasSwept = false;
 
-  constructor(port: ManagementPort, options: SubnetManagerOptions) {
+  /** @param lids those that ports have had before */
+  constructor(port: ManagementPort, options: SubnetManagerOptions, lids: LidTable = new LidTable()) {
+    this.#lids = lids;
     this.#port = port;
     this.#log = options.log ?? silentLog;
     const { random, log: _log, ...given } = options;

@@ -2,7 +2,7 @@
 
 import { setImmediate, setTimeout } from "node:timers/promises";
 import { NS_PER_MS, SimClock } from "../../src/base/clock.ts";
-import { LocalFabric } from "../../src/domain/local-fabric.ts";
+import { LocalFabric, type LocalFabricOptions } from "../../src/domain/local-fabric.ts";
 import type { Context } from "../../src/verbs/index.ts";
 
 const MEMORY_BYTES = 16 << 20;
@@ -11,8 +11,8 @@ export class SimulatedFabric {
   readonly clock = new SimClock();
   readonly fabric: LocalFabric;
 
-  constructor(seed = 1) {
-    this.fabric = new LocalFabric({ clock: this.clock, seed });
+  constructor(seed = 1, options: LocalFabricOptions = {}) {
+    this.fabric = new LocalFabric({ clock: this.clock, seed, ...options });
   }
 
   /** Milliseconds since the start. */

@@ -86,6 +86,23 @@ test("cables on the way of two VMs", async (t) => {
     assert.match(await run(session, "n1", "ping -c 3 -i 0.2 n2-ib"), / 0% packet loss/);
   });
 
+  await t.test("an HCA that is frozen answers nobody; a subnet without its manager goes on", async () => {
+    const { lid } = (await session.describe()).hcas[1] ?? {};
+    const query = `smpquery nodeinfo ${lid}`;
+    await run(session, "n1", query);
+    await session.domain.faults.inject({ kind: "freeze", hca: "n2" });
+    const { status } = await session.lab.node("n1").exec(query, { timeoutMs: 60_000 });
+    assert.notEqual(status, 0);
+    await session.domain.faults.inject({ kind: "clear", what: "n2" });
+    await run(session, "n1", query);
+    await session.domain.faults.inject({ kind: "sm" });
+    assert.notEqual((await session.lab.node("n1").exec("sminfo", { timeoutMs: 60_000 })).status, 0);
+    await serverAndClient(session, "ibv_rc_pingpong -c -n 100", "ibv_rc_pingpong -c -n 100 n1");
+    const { active, counts } = await session.domain.faults.inject({ kind: "clear" });
+    assert.deepEqual([active, counts.freezes, counts.managerDeaths], [[], 1, 1]);
+    assert.match(await run(session, "n1", "sminfo"), /SMINFO_MASTER/);
+  });
+
   // rping's connections wait two seconds for an answer that is lost.
   for (const [loss, pingpongs, rpings] of [
     [0.001, 1000, 50],

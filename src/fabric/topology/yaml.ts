@@ -12,9 +12,7 @@
 //     - [fat:1, leaf1:36]                        NODE:PORT says which
 //     - { ends: [fat:2, spine:8], width: 1X, speed: SDR, loss: 0.01, corruption: 0.1%, delay: 5us }
 
-import { type Document, isMap, LineCounter, type Node, parseDocument } from "yaml";
 import { z } from "zod";
-import { parseDuration } from "../../base/duration.ts";
 import { MAX_LIDS } from "./check.ts";
 import { PortAllocator } from "./port-allocator.ts";
 import {
@@ -27,25 +25,17 @@ import {
   WIDTHS,
   type WidthName,
 } from "./topology.ts";
+import { duration, integer, part, readYaml } from "./yaml-document.ts";
 
 const DEFAULT_SWITCH_PORTS = 36;
 
-// Integers are read as BigInt, so that GUIDs keep all of their 64 bits.
-const integer = z.bigint({ error: "expected a whole number" }).transform(Number);
 const guid = z.bigint({ error: "expected a GUID such as 0x0002c90200000010" });
-const PART = "expected a part of 1, such as 0.01 or 1%";
-const percent = z
-  .string()
-  .regex(/^\d+(?:\.\d+)?%$/, PART)
-  .transform((text) => Number(text.slice(0, -1)) / 100);
-const part = z.union([z.number(), z.bigint().transform(Number), percent], { error: PART });
-const DURATION = "expected a duration such as 250ns, 5us or 1.5ms";
 const rate = {
   width: z.enum(Object.keys(WIDTHS) as [WidthName]).optional(),
   speed: z.enum(Object.keys(SPEEDS) as [SpeedName]).optional(),
   loss: part.optional(),
   corruption: part.optional(),
-  delay: z.string({ error: DURATION }).transform(durationOf).optional(),
+  delay: duration.optional(),
 };
 const end = z.string({ error: "expected NODE or NODE:PORT" });
 const ends = z.tuple([end, end], { error: "expected two ends: [NODE:PORT, NODE:PORT]" });
@@ -63,76 +53,10 @@ const File = z.strictObject(
 );
 type File = z.output<typeof File>;
 
-function durationOf(text: string, context: z.RefinementCtx): number {
-  const ns = parseDuration(text);
-  if (ns !== undefined) return ns;
-  context.addIssue({ code: "custom", message: DURATION, input: text });
-  return z.NEVER;
-}
-
 /** @throws TopologyError with the line, what was expected there and what was found */
 export function parseYamlTopology(text: string, source: string): Topology {
-  const lines = new LineCounter();
-  const document = readDocument(text, source, lines);
-  const lineOf = (path: readonly PropertyKey[]): number | undefined => lineAt(document, path, lines);
-  const value: unknown = document.toJS();
-  const { data, error } = File.safeParse(value);
-  if (data !== undefined) return new Reader(source, lineOf).read(data);
-  const [issue] = error.issues;
-  if (issue === undefined) throw new Error("invariant: what does not fit has an issue");
-  const keys = issue.code === "unrecognized_keys" ? issue.keys : [];
-  throw new TopologyError(source, lineOf([...issue.path, ...keys.slice(0, 1)]), messageOf(issue, value));
-}
-
-/** What was expected where, and what is there. */
-function messageOf(issue: z.core.$ZodIssue, value: unknown): string {
-  const where = issue.path.length === 0 ? "" : `${issue.path.map(String).join(".")}: `;
-  const what = issue.code === "invalid_key" ? (issue.issues[0]?.message ?? "") : issue.message;
-  if (issue.code === "unrecognized_keys" || issue.code === "invalid_key") return `${where}${what}`;
-  const got = issue.path.reduce<unknown>((part, key) => (part as Record<PropertyKey, unknown> | undefined)?.[key], value);
-  return `${where}${what}, got ${textOf(got)}`;
-}
-
-const GOT_CHARACTERS = 60;
-
-function textOf(value: unknown): string {
-  const text = JSON.stringify(value, (_key, part: unknown) => (typeof part === "bigint" ? Number(part) : part)) ?? "nothing";
-  return text.length > GOT_CHARACTERS ? `${text.slice(0, GOT_CHARACTERS)}…` : text;
-}
-
-function readDocument(text: string, source: string, lines: LineCounter): Document.Parsed {
-  let document: Document.Parsed;
-  try {
-    document = parseDocument(text, {
-      lineCounter: lines,
-      intAsBigInt: true,
-      prettyErrors: false,
-      stringKeys: true,
-      logLevel: "error",
-    });
-    // Aliases are resolved, and counted, here.
-    document.toJS();
-  } catch (error) {
-    const what = error instanceof Error ? error.message : String(error);
-    throw new TopologyError(source, 1, `this cannot be read as YAML: ${what}`);
-  }
-  const [wrong] = document.errors;
-  if (wrong !== undefined) {
-    throw new TopologyError(source, lines.linePos(wrong.pos[0]).line, `this is not YAML: ${wrong.message}`);
-  }
-  return document;
-}
-
-/** Line of what is at `path`, or of what it should be in. */
-function lineAt(document: Document.Parsed, path: readonly PropertyKey[], lines: LineCounter): number | undefined {
-  for (let length = path.length; length > 0; length--) {
-    const parent = document.getIn(path.slice(0, length - 1), true);
-    const key = path[length - 1];
-    const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === String(key)) : undefined;
-    const found = (pair?.key ?? document.getIn(path.slice(0, length), true)) as Node | undefined;
-    if (found?.range) return lines.linePos(found.range[0]).line;
-  }
-  return 1;
+  const { data, lineOf } = readYaml(File, text, source);
+  return new Reader(source, lineOf).read(data);
 }
 
 type Rate = Pick<TopologyLink, "width" | "speed" | "loss" | "corruption" | "delayNs">;
