@@ -103,7 +103,7 @@ export function writePacketBlock(
   target.writeUInt32LE(length, at + 24);
   const dataEnd = packetDataAt(at) + length;
   const options = packetDataAt(at) + padded(length);
-  target.fill(0, dataEnd, options);
+  for (let i = dataEnd; i < options; i++) target[i] = 0;
   target.writeUInt16LE(Option.PACKET_FLAGS, options);
   target.writeUInt16LE(4, options + 2);
   target.writeUInt32LE(direction, options + 4);

@@ -34,7 +34,7 @@ export function addCapture(program: Command): void {
     .summary("write the packets of a running domain's ports to a file for Wireshark")
     .description("Writes what ports send and receive to a pcapng file (- is standard output), until Ctrl-C or the bound given.")
     .option("--port <names...>", "HCAs whose ports are looked at; all of the domain if left out")
-    .option("--count <packets>", "end after so many packets", parsePositive)
+    .option("--count <packets>", "end after so many packets", parseCount)
     .option("--seconds <time>", "end after so long", parsePositive)
     .option("--json", "print what was written as JSON")
     .addHelpText(
@@ -54,6 +54,12 @@ are written are dropped from the file, not from the fabric; the count is printed
 function parsePositive(text: string): number {
   const value = Number(text);
   if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError("expected a number above 0");
+  return value;
+}
+
+function parseCount(text: string): number {
+  const value = parsePositive(text);
+  if (!Number.isInteger(value)) throw new InvalidArgumentError("expected a whole number above 0");
   return value;
 }
 
@@ -154,14 +160,14 @@ async function copy(
   const dropped = new Map<number, number>();
   for await (const bytes of stream) {
     const blocks: Buffer[] = [];
+    let isWhole = true;
     for (const block of splitter.push(bytes)) {
       const type = block.readUInt32LE(0);
-      if (type === BlockType.PACKET && written.packets++ >= count) continue;
-      blocks.push(block);
-      const { kind, ...what } = decodeBlock(block);
-      if (kind === "statistics" && "dropped" in what) dropped.set(what.interface, what.dropped);
+      if (type === BlockType.PACKET && written.packets++ >= count) isWhole = false;
+      else blocks.push(block);
+      if (type === BlockType.STATISTICS) noteDropped(block, dropped);
     }
-    const piece = Buffer.concat(blocks);
+    const piece = isWhole ? together(blocks) : Buffer.concat(blocks);
     if (target === process.stdout.fd) await writeToOutput(piece);
     else writeFileSync(target, piece);
     written.bytes += piece.length;
@@ -169,6 +175,18 @@ async function copy(
     written.dropped = [...dropped.values()].reduce((sum, each) => sum + each, 0);
     if (written.packets >= count) end();
   }
+}
+
+/** Blocks that lie one behind the other in the same memory. */
+function together(blocks: readonly Buffer[]): Buffer {
+  const [first, last] = [blocks[0], blocks.at(-1)];
+  if (first === undefined || last === undefined) return Buffer.alloc(0);
+  return Buffer.from(first.buffer, first.byteOffset, last.byteOffset + last.length - first.byteOffset);
+}
+
+function noteDropped(block: Buffer, dropped: Map<number, number>): void {
+  const statistics = decodeBlock(block);
+  if (statistics.kind === "statistics") dropped.set(statistics.interface, statistics.dropped);
 }
 
 const textOf = ({ packets, bytes, dropped }: Written): string =>

@@ -8,8 +8,8 @@ import type { Clock } from "../base/clock.ts";
 import { PacketRing, ringBytes } from "../transport/packets/ring.ts";
 import type { PacketSink } from "../transport/packets/tap.ts";
 
-/** log2 of the bytes of an engine's ring: some thousand packets of a full MTU. */
-const LOG_BYTES = 24;
+/** log2 of the bytes of an engine's ring: 30,000 packets of a full MTU, for the time in which the writer does not get a core. */
+const LOG_BYTES = 26;
 export const TIME_BYTES = 8;
 /** Counts of an interface, in doubles. */
 export const CaptureCount = { SEEN: 0, DROPPED: 1 } as const;

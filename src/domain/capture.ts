@@ -22,6 +22,8 @@ import type { EngineHandle } from "./engine-handle.ts";
 const REST_MS = 5;
 const CHUNK_BYTES = 256 * 1024;
 
+const NOTHING = Buffer.alloc(0);
+
 /** An interface of the file, in the order of their numbers. */
 export interface CaptureInterface {
   readonly name: string;
@@ -89,7 +91,8 @@ export class Capture {
       const isLast = this.#isStopped;
       const packets = this.#takePackets();
       const statistics = this.#statistics(false);
-      if (packets.length + statistics.length > 0) yield Buffer.concat([packets, statistics]);
+      if (packets.length > 0) yield packets;
+      if (statistics.length > 0) yield statistics;
       if (packets.length > 0) continue;
       if (isLast) break;
       await setTimeout(REST_MS);
@@ -136,6 +139,8 @@ export class Capture {
   #statistics(isEnd: boolean): Buffer {
     const counts = new Float64Array(this.#counts);
     const blocks: Buffer[] = [];
+    if (!isEnd && this.#reported.every((count, id) => count === counts[id * COUNTS_PER_INTERFACE + CaptureCount.DROPPED]))
+      return NOTHING;
     const nowNs = BigInt(Date.now()) * 1_000_000n;
     for (const id of this.#interfaces.keys()) {
       const dropped = counts[id * COUNTS_PER_INTERFACE + CaptureCount.DROPPED]!;

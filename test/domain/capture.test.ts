@@ -132,3 +132,40 @@ for (const engines of [1, 2]) {
     for (let i = 1; i < packets.length; i++) if (engines === 1) assert.ok(packets[i]!.timeNs >= packets[i - 1]!.timeNs);
   });
 }
+
+test("what finds no room is counted, the fabric goes on; what is in the file is whole and in order", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-capture-"));
+  const domain = new DomainHandle({ log: silentLog });
+  t.after(async () => {
+    await domain.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const contexts: Context[] = [];
+  for (const name of ["h1", "h2"]) {
+    await domain.addHca({ name, socketPath: join(folder, name) });
+    const context = await openDevice(join(folder, name), { memoryBytes: 8 << 20 });
+    await context.portActive();
+    contexts.push(context);
+  }
+  const [near, far] = contexts.map(end);
+  assert.ok(near !== undefined && far !== undefined);
+  connectQp(near.qp, { lid: far.lid, qpNum: far.qp.qpNum });
+  connectQp(far.qp, { lid: near.lid, qpNum: near.qp.qpNum });
+  const capture = await domain.startCapture([], "vhca test");
+  // Nobody writes anything down: each message is six packets at both ports, 24 KB, and there is room for 64 MB.
+  const sgList = [{ addr: near.addr, length: LENGTH, lkey: near.lkey }];
+  const write = (): Promise<unknown> => near.qp.send({ opcode: "RDMA_WRITE", sgList, remoteAddr: far.addr, rkey: far.rkey });
+  for (let i = 0; i < 200; i++) await Promise.all(Array.from({ length: 20 }, write));
+  await domain.stopCapture();
+  const blocks = await collect(capture.chunks());
+  for (const each of [near, far]) each.destroy();
+  for (const context of contexts) context.close();
+  const packets = blocks.filter((block) => block.kind === "packet").map(withoutErf);
+  packets.forEach(checkPacket);
+  const last = blocks.slice(-2).map((block) => (block.kind === "statistics" ? block : assert.fail(block.kind)));
+  for (const { interface: id, received, dropped } of last) {
+    assert.ok(dropped > 0 && received > 24_000, `${dropped} of ${received}`);
+    assert.equal(packets.filter((packet) => packet.interface === id).length + dropped, received);
+  }
+  for (let i = 1; i < packets.length; i++) assert.ok(packets[i]!.timeNs >= packets[i - 1]!.timeNs);
+});
