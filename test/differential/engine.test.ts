@@ -9,18 +9,26 @@ import { type Carrier, MEMORY_BYTES } from "./world.ts";
 
 /** All retries of the shortest timers, several times over. */
 const ALL_RETRIES_NS = 4_000_000;
+/** More than the shortest wait for a receive. */
+const RNR_NS = 100_000;
+const RNR_STEPS = 4;
+/** All retries of the timers that the packet path is given (world.ts). */
+const SLOW_RETRIES_NS = 2e9;
 const ELAPSE_STEPS = 16;
 /** Rounds after the counters were brought near their end. */
 const WORN_ROUNDS = 8;
 
 /** Doorbells are stores that the device polls, or accesses that are trapped. */
-function shortPath(random: Random): Carrier {
-  const bed = new TestBed(2, { memoryBytes: MEMORY_BYTES, isMapped: random.chance(0.7) });
+const shortPath = (random: Random): Carrier => carrierOf(random, false);
+const packetPath = (random: Random): Carrier => carrierOf(random, true);
+
+function carrierOf(random: Random, packets: boolean): Carrier {
+  const bed = new TestBed(2, { memoryBytes: MEMORY_BYTES, isMapped: random.chance(0.7), packets });
   return {
     guests: bed.guests,
-    settle: () => bed.domain.settle(),
-    elapse: () => bed.elapse(ALL_RETRIES_NS, ELAPSE_STEPS),
-    movesWholeMessages: true,
+    settle: () => (packets ? bed.elapse(RNR_NS, RNR_STEPS) : bed.domain.settle()),
+    elapse: () => bed.elapse(packets ? SLOW_RETRIES_NS : ALL_RETRIES_NS, ELAPSE_STEPS),
+    movesWholeMessages: !packets,
   };
 }
 
@@ -28,3 +36,8 @@ function shortPath(random: Random): Carrier {
 fuzz("engine/streams", (random, budget) => new Streams(random, budget, shortPath(random)).run(), { share: 2 });
 
 fuzz("engine/wrap", (random, budget) => new Streams(random, budget, shortPath(random), 1).runWorn(WORN_ROUNDS));
+
+/** The packet path, held to the same reference as the short one. */
+fuzz("engine/packets", (random, budget) => new Streams(random, budget, packetPath(random)).run(), { share: 2 });
+
+fuzz("engine/packets-wrap", (random, budget) => new Streams(random, budget, packetPath(random), 1).runWorn(WORN_ROUNDS));

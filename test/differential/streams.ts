@@ -207,7 +207,8 @@ export class Streams {
     const waiting = able.find(({ pending }) => pending.length > 0);
     const from = waiting ?? random.pick(able);
     const to = from === a ? b : a;
-    const isClean = random.chance(0.5);
+    // By packets, an error inside a message comes when its packet does, and what is wrong at both ends is found at the sender's first.
+    const isClean = !this.world.carrier.movesWholeMessages || random.chance(0.5);
     this.#postDirection({ ...choice, isClean, from, to, mayTake: this.#claim(to.pool, from) }, false);
   }
 

@@ -224,14 +224,17 @@ export class World {
     const psn = [this.#psn(), this.#psn()] as const;
     // In packets, a request behind what is expected is a duplicate, and acknowledged (9.7.5.1.5).
     const isWrong = service === "RC" && random.chance(0.02) && this.carrier.movesWholeMessages;
-    const shared = { mtuCode: 1 + random.below(4), ackTimeout: 1, retryCount: random.below(8), minRnrTimer: 1 };
+    const isShort = this.carrier.movesWholeMessages;
+    // By packets, whoever waits for a receive hears of one when a timer runs out, before any other timer does.
+    const ackTimeout = isShort ? 1 : 12;
+    const shared = { mtuCode: 1 + random.below(4), ackTimeout, retryCount: random.below(8), minRnrTimer: 1 };
     return [0, 1].map((i) => {
       const other = 1 - i;
       const options = {
         ...shared,
         ...{ remoteQpn: qps[other]!.qp.number, dlid: stations[other]!.guest.wire.lid },
         ...{ sendPsn: psn[i]!, receivePsn: (psn[other]! + (isWrong ? 1 : 0)) % PSNS },
-        ...{ rnrRetry: random.pick([0, 1, 6, 7, 7]), logMaxMessage: random.chance(0.1) ? 8 + random.below(8) : 31 },
+        ...{ rnrRetry: isShort ? random.pick([0, 1, 6, 7, 7]) : 7, logMaxMessage: random.chance(0.1) ? 8 + random.below(8) : 31 },
         ...{ allowsRemoteRead: random.chance(0.95), allowsRemoteWrite: random.chance(0.95) },
         ...{ allowsRemoteAtomic: random.chance(0.95), sendsReads: random.chance(0.95) },
       };
