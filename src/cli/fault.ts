@@ -21,6 +21,7 @@ export function addFault(program: Command): void {
   const fault = program
     .command("fault")
     .summary("make cables bad, let HCAs freeze and the subnet manager die")
+    .description("Injects faults into a running device domain, lists and counts them, and ends them.")
     .addHelpText(
       "after",
       `
