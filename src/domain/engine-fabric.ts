@@ -68,7 +68,14 @@ export function newTopologyFabric(
   options: ManagerOptions = {},
 ): TopologyFabric {
   const manager = (fabric: DomainFabric): EndpointFactory =>
-    subnetManager({ ...options, random, maySwitchBeBehind: (guid, port) => fabric.leadsToSwitch(guid, port) });
+    subnetManager({
+      ...options,
+      random,
+      maySwitchBeBehind: (guid, port) => fabric.leadsToSwitch(guid, port),
+      partitions: topology.partitions ?? [],
+      qos: topology.qos,
+      hostBehind: (guid, port) => fabric.hostBehind(guid, port),
+    });
   return new TopologyFabric({ topology, random, subnetManager: sm === "builtin" ? manager : undefined });
 }
 

@@ -13,6 +13,7 @@ import { MAD_BYTES } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import { MAX_PACKET_BYTES } from "./limits.ts";
 import type { FabricNode } from "./node.ts";
+import { UsablePkeys } from "./partition-enforcement.ts";
 import { Port } from "./port.ts";
 import { ResolveCache } from "./resolve-cache.ts";
 import { passFaults } from "./trace.ts";
@@ -30,10 +31,16 @@ export interface CaClient {
 export class CaPort extends Port {
   #client: CaClient | undefined = undefined;
   readonly #cache: ResolveCache;
+  readonly #usablePkeys: UsablePkeys;
 
   constructor(node: FabricNode, options: PortOptions, index: number) {
     super(node, options, false, index);
     this.#cache = new ResolveCache(this);
+    this.#usablePkeys = new UsablePkeys(this);
+  }
+
+  get usablePkeys(): Uint16Array {
+    return this.#usablePkeys.get();
   }
 
   /** Connects the HCA; undefined takes it away. */

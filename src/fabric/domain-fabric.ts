@@ -105,6 +105,11 @@ export abstract class DomainFabric {
     return this.fabric.findNode(guid)?.ports[number]?.peer?.node.type === NodeType.SWITCH;
   }
 
+  /** Name of the node at the far end of the cable at port `number` of the switch with this GUID. */
+  hostBehind(guid: bigint, number: number): string | undefined {
+    return this.fabric.findNode(guid)?.ports[number]?.peer?.node.label;
+  }
+
   protected assertGuidIsFree(guid: bigint): void {
     if (this.fabric.findNode(guid) !== undefined) throw new Error(`node GUID 0x${guid.toString(16)} is already in the fabric`);
   }

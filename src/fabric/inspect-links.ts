@@ -1,13 +1,11 @@
 // Links of the fabric as plain objects: both ends, what they have agreed on, what is wrong.
 
-import { countersObject } from "../base/counters.ts";
 import type { Page } from "../base/inspect.ts";
 import { guidText, nameOf } from "../base/names.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
-import { PortCounter } from "../spec/ib/port-counters.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { Fabric } from "./fabric.ts";
-import { labelOf, SPEED_NAMES, WIDTH_NAMES } from "./inspect.ts";
+import { labelOf, portCountersObject, SPEED_NAMES, WIDTH_NAMES } from "./inspect.ts";
 import type { Link } from "./link.ts";
 import type { LinkCounts, LinkFaults } from "./link-faults.ts";
 import type { Port } from "./port.ts";
@@ -86,6 +84,6 @@ function inspectEnd(port: Port): LinkEndView {
     lid: node.switch === undefined ? port.lid : (node.ports[0]?.lid ?? 0),
     state: nameOf(PortState, port.state),
     physState: nameOf(PhysState, port.physState),
-    counters: countersObject(PortCounter, port.counters, false),
+    counters: portCountersObject(port),
   };
 }

@@ -4,7 +4,7 @@ import { countersObject } from "../base/counters.ts";
 import type { Page } from "../base/inspect.ts";
 import { guidText, nameOf } from "../base/names.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
-import { PortCounter } from "../spec/ib/port-counters.ts";
+import { PortCounter, PortDetail, slDataObject } from "../spec/ib/port-counters.ts";
 import { NodeType } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import { CaNode } from "./ca-node.ts";
@@ -119,6 +119,13 @@ export function inspectNode(node: FabricNode): NodeView {
 /** What a node is called; its description where nobody has named it. */
 export const labelOf = (node: FabricNode): string => (node.label === "" ? node.name : node.label);
 
+/** What a port has counted and is not zero: the numbers that its PMA gives. */
+export const portCountersObject = (port: Port): Record<string, number> => ({
+  ...countersObject(PortCounter, port.counters, false),
+  ...(port.hasDetails ? countersObject(PortDetail, port.details, false) : {}),
+  ...(port.hasSlData ? slDataObject(port.slData) : {}),
+});
+
 function inspectPort(port: Port): PortView {
   const width = PortInfo.linkWidthActive.get(port.info, 0);
   const speed = PortInfo.linkSpeedActive.get(port.info, 0);
@@ -131,6 +138,6 @@ function inspectPort(port: Port): PortView {
     smLid: port.smLid,
     link: port.isLinkUp ? `${WIDTH_NAMES[width] ?? width} ${SPEED_NAMES[speed] ?? speed}` : "",
     peer: peer === undefined ? undefined : { node: guidText(peer.node.guid), name: labelOf(peer.node), port: peer.number },
-    counters: countersObject(PortCounter, port.counters, false),
+    counters: portCountersObject(port),
   };
 }

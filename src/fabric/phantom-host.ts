@@ -63,6 +63,6 @@ export class PhantomHost implements CaClient {
       const route = routeSmp(this.#smiNode, mad, 0, 0);
       if (route !== this.port.number && route !== SmiRoute.MANAGER) return;
     }
-    this.answer(turnRound(packet, this.port.lid, mad));
+    this.answer(turnRound(packet, this.port, mad));
   }
 }

@@ -1,7 +1,7 @@
 // A phantom host with a memory and a will of its own, for tests: keeps what its agents do not execute, may be slow or silent, sends.
 
 import { buildMadPacket, gmpAddress, type MadAddress, type MadPacket } from "../mad/packet.ts";
-import { Lid } from "../spec/ib/numbers.ts";
+import { DEFAULT_PKEY, Lid } from "../spec/ib/numbers.ts";
 import { PhantomHost } from "./phantom-host.ts";
 
 export class SimulatedDriver extends PhantomHost {
@@ -34,7 +34,7 @@ export class SimulatedDriver extends PhantomHost {
 
   /** Sends a general MAD to QP1 at `dlid`. */
   sendGmp(dlid: number, mad: DataView): void {
-    this.send(gmpAddress(0, dlid), mad);
+    this.send({ ...gmpAddress(0, dlid), pkey: this.port.pkeys[0] ?? DEFAULT_PKEY }, mad);
   }
 
   /** Sends the answers that have become due. */

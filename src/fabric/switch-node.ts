@@ -12,14 +12,16 @@ import { type MadPacket, madOf, parseMadPacket, SMP_VL, turnRound } from "../mad
 import { routeSmp, SmiRoute } from "../mad/smi.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { isMulticastLid, isUnicastLid, Lid, Mtu, PhysState, PortState, Qpn } from "../spec/ib/numbers.ts";
+import { PortCounter } from "../spec/ib/port-counters.ts";
 import { MadHeader, Smp } from "../spec/mad/headers.ts";
 import { LinkSpeed, LinkWidth, MFT_POSITION_PORTS, MgmtClass, NodeType, PortCapability } from "../spec/mad/numbers.ts";
 import { SwitchInfo } from "../spec/mad/sm-attributes.ts";
 import type { Fabric } from "./fabric.ts";
 import { MAX_HOPS, MAX_NODE_PORTS } from "./limits.ts";
 import { FabricNode } from "./node.ts";
+import { mayEnter, mayLeave } from "./partition-enforcement.ts";
 import { Port } from "./port.ts";
-import { countMalformed, countRelayError } from "./port-counts.ts";
+import { count, countMalformed, countRelayError } from "./port-counts.ts";
 import type { PacketDelivery } from "./queue.ts";
 import { outputPort } from "./trace.ts";
 import { TrapSender } from "./trap-sender.ts";
@@ -42,6 +44,8 @@ const REVISION = 1;
 const LINEAR_CAPACITY = Lid.UNICAST_LAST + 1;
 const MULTICAST_CAPACITY = 1024;
 const BASE_PORT_PKEYS = 32;
+/** P_Keys that a port of a switch can enforce. */
+const EXTERNAL_PORT_PKEYS = 32;
 const VLS_0_TO_7 = 4;
 const VL_ARB_ENTRIES = 8;
 const RESPONSE_TIME = 0x10;
@@ -105,12 +109,12 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     this.portCount = options.portCount;
     const base = { number: 0, kind: PortKind.SWITCH_BASE, guid: options.guid, pkeyCount: BASE_PORT_PKEYS, guidCount: 1 };
     const baseBytes = portBytes(base.pkeyCount, base.guidCount);
-    const externalBytes = portBytes(0, 0);
+    const externalBytes = portBytes(EXTERNAL_PORT_PKEYS, 0);
     const buffer = new ArrayBuffer(baseBytes + options.portCount * externalBytes);
     this.port0 = new Port(this, { ...base, powerUp: BASE_PORT, memory: { buffer, offset: 0 } }, true);
     const ports = [this.port0];
     for (let number = 1; number <= options.portCount; number++) {
-      const external = { number, kind: PortKind.SWITCH_EXTERNAL, guid: 0n, pkeyCount: 0, guidCount: 0 };
+      const external = { number, kind: PortKind.SWITCH_EXTERNAL, guid: 0n, pkeyCount: EXTERNAL_PORT_PKEYS, guidCount: 0 };
       const memory = { buffer, offset: baseBytes + (number - 1) * externalBytes };
       ports.push(new Port(this, { ...external, powerUp: EXTERNAL_PORT, memory }, true));
     }
@@ -181,6 +185,10 @@ export class SwitchNode extends FabricNode implements ManagementPort {
 
   receive(delivery: PacketDelivery): void {
     const { packet, port, view } = delivery;
+    if (!delivery.isVl15 && !delivery.isLocal && !mayEnter(port, view)) {
+      count(port, PortCounter.rcvConstraintErrors);
+      return;
+    }
     const dlid = Lrh.dlid.get(view, 0);
     if (this.port0.ownsLid(dlid)) this.#receiveForPort0(packet, delivery, 0);
     else if (isUnicastLid(dlid)) this.#forward(delivery, dlid, port);
@@ -198,7 +206,14 @@ export class SwitchNode extends FabricNode implements ManagementPort {
       countRelayError(ingress, isLoop);
       return;
     }
+    if (!this.#letsOut(egress, delivery)) return;
     this.fabric.transmitFrom(egress, delivery.packet, delivery.hops + 1, undefined, delivery.view);
+  }
+
+  #letsOut(egress: Port, { view, isVl15: isManagement }: PacketDelivery): boolean {
+    if (isManagement || mayLeave(egress, view)) return true;
+    count(egress, PortCounter.xmitConstraintErrors);
+    return false;
   }
 
   /** A copy to every port of the table's mask but the one it came by; a switch handles the same packet only once. */
@@ -218,7 +233,9 @@ export class SwitchNode extends FabricNode implements ManagementPort {
         const egress = this.ports[number];
         if (egress === undefined || egress === delivery.port) continue;
         if (number === 0) this.#receiveForPort0(delivery.packet, delivery, 0);
-        else this.fabric.transmitFrom(egress, delivery.packet, delivery.hops + 1, visited, delivery.view);
+        else if (this.#letsOut(egress, delivery)) {
+          this.fabric.transmitFrom(egress, delivery.packet, delivery.hops + 1, visited, delivery.view);
+        }
       }
     }
   }
@@ -283,7 +300,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     const verdict = isSmp ? processSmp(this, mad, context) : processGeneral(this, mad, this.fabric.nowNs);
     if (verdict !== Verdict.REPLY) return;
     if (MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_DIRECTED_ROUTE) Smp.direction.set(mad, 0, 1);
-    this.send(turnRound(packet, this.lid, mad));
+    this.send(turnRound(packet, this.port0, mad));
   }
 
   #handOn(packet: MadPacket): void {
@@ -301,5 +318,9 @@ function switchInfo(isEnhanced: boolean): DataView {
   SwitchInfo.linearFdbCap.set(info, 0, LINEAR_CAPACITY);
   SwitchInfo.multicastFdbCap.set(info, 0, MULTICAST_CAPACITY);
   SwitchInfo.enhancedPort0.set(info, 0, isEnhanced ? 1 : 0);
+  SwitchInfo.optimizedSlToVl.set(info, 0, 1);
+  SwitchInfo.partitionEnforcementCap.set(info, 0, EXTERNAL_PORT_PKEYS);
+  SwitchInfo.inboundEnforcementCap.set(info, 0, 1);
+  SwitchInfo.outboundEnforcementCap.set(info, 0, 1);
   return info;
 }

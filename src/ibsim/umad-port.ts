@@ -9,7 +9,7 @@ import type { ManagementEndpoint } from "../mad/endpoint.ts";
 import { isSmpClass } from "../mad/mad.ts";
 import { buildMadPacket, DIRECTED_ROUTE, gmpAddress, type MadPacket, parseMadPacket, smpAddress } from "../mad/packet.ts";
 import { routeSmp, type SmiNode, SmiRoute } from "../mad/smi.ts";
-import { Lid, Qpn } from "../spec/ib/numbers.ts";
+import { DEFAULT_PKEY, Lid, Qpn } from "../spec/ib/numbers.ts";
 import { MadHeader, Smp } from "../spec/mad/headers.ts";
 import { MAD_BYTES, MgmtClass } from "../spec/mad/numbers.ts";
 
@@ -32,7 +32,10 @@ function packetOf(port: Port, dlid: number, destQp: number, mad: DataView): Uint
   if (dlid === Lid.PERMISSIVE) return buildMadPacket(DIRECTED_ROUTE, mad);
   const isSmp = isSmpClass(MadHeader.mgmtClass.get(mad, 0));
   if (isSmp) return buildMadPacket(smpAddress(port.lid, dlid), mad);
-  return buildMadPacket({ ...gmpAddress(port.lid, dlid), destQp: destQp === Qpn.SMI ? Qpn.GSI : destQp }, mad);
+  return buildMadPacket(
+    { ...gmpAddress(port.lid, dlid), pkey: port.pkeys[0] ?? DEFAULT_PKEY, destQp: destQp === Qpn.SMI ? Qpn.GSI : destQp },
+    mad,
+  );
 }
 
 /** The host of `port`, which has no VM. */

@@ -31,6 +31,8 @@ export interface PortOptions {
 
 const COUNTERS_AT = PortInfo.byteLength;
 const PKEYS_AT = COUNTERS_AT + PortCounter.names.length * Float64Array.BYTES_PER_ELEMENT;
+/** Key of the SLtoVL table for packets from all ports. */
+const FROM_ALL = -1;
 const NO_PKEYS = new Uint16Array(0);
 const NO_GIDS = new Uint8Array(0);
 
@@ -40,7 +42,7 @@ export const portBytes = (pkeyCount: number, guidCount: number): number =>
 
 const MAX_COUNT16 = 0xffff;
 /** SL n travels on VL n modulo 8. */
-const DEFAULT_SL_TO_VL = Uint8Array.of(0x01, 0x23, 0x45, 0x67, 0x01, 0x23, 0x45, 0x67);
+export const DEFAULT_SL_TO_VL: Uint8Array = Uint8Array.of(0x01, 0x23, 0x45, 0x67, 0x01, 0x23, 0x45, 0x67);
 
 /** One port's management state. Fabrics extend it with a link. */
 export class PortAttributes {
@@ -100,6 +102,14 @@ export class PortAttributes {
   get slData(): Float64Array {
     this.#slData ??= new Float64Array(2 * SL_COUNT);
     return this.#slData;
+  }
+
+  /** Whether anything has been counted by service level, and in details. */
+  get hasSlData(): boolean {
+    return this.#slData !== undefined;
+  }
+  get hasDetails(): boolean {
+    return this.#details !== undefined;
   }
 
   /** Slots of `PortDetail`. */
@@ -175,7 +185,12 @@ export class PortAttributes {
 
   /** SLtoVL table for packets from `inputPort`; unset, SL n maps to VL n modulo 8. */
   slToVlFrom(inputPort: number): Uint8Array {
-    return this.#slToVl?.get(inputPort) ?? DEFAULT_SL_TO_VL;
+    return this.#slToVl?.get(inputPort) ?? this.#slToVl?.get(FROM_ALL) ?? DEFAULT_SL_TO_VL;
+  }
+
+  /** The table for packets from every port that has none of its own from now on. */
+  setSlToVlFromAll(table: Uint8Array): void {
+    this.#slToVl = new Map([[FROM_ALL, table]]);
   }
 
   setSlToVl(inputPort: number, table: Uint8Array): void {

@@ -3,7 +3,7 @@
 
 import { UD_SEND_ONLY, UD_SEND_ONLY_IMM } from "../spec/ib/bth-opcode.ts";
 import { Bth, Deth, GRH_NEXT_HEADER_BTH, Grh, ICRC_BYTES, ImmDt, Lrh, LrhNextHeader } from "../spec/ib/headers.ts";
-import { DEFAULT_PKEY, GSI_QKEY, isMulticastLid, Lid, Qpn } from "../spec/ib/numbers.ts";
+import { DEFAULT_PKEY, GSI_QKEY, isMulticastLid, Lid, pkeyBase, Qpn } from "../spec/ib/numbers.ts";
 import { MAD_BYTES } from "../spec/mad/numbers.ts";
 import { bytesOf } from "./mad.ts";
 
@@ -117,15 +117,15 @@ function writeHeaders(packet: Uint8Array, address: MadAddress): number {
 export const madOf = ({ view, madAt }: MadPacket): DataView => new DataView(view.buffer, view.byteOffset + madAt, MAD_BYTES);
 
 /**
- * The packet that answers `request` with `mad`, from an end port with LID `lid`. It takes the request's own bytes if `mad` lies in them and the
+ * The packet that answers `request` with `mad`, from `port`. It takes the request's own bytes if `mad` lies in them and the
  * headers are as long, so the request is gone.
  */
-export function turnRound(request: MadPacket, lid: number, mad: DataView): Uint8Array {
+export function turnRound(request: MadPacket, { lid, pkeys }: { lid: number; pkeys: Uint16Array }, mad: DataView): Uint8Array {
   const { bytes, madAt } = request;
   const isInPlace = mad.buffer === bytes.buffer && mad.byteOffset === bytes.byteOffset + madAt;
-  if (!isInPlace || bytes.length !== PACKET_BYTES) return buildMadPacket(replyAddress(request, lid), mad);
+  if (!isInPlace || bytes.length !== PACKET_BYTES) return buildMadPacket(replyAddress(request, lid, pkeys), mad);
   bytes.fill(0, 0, madAt);
-  writeHeaders(bytes, replyAddress(request, lid));
+  writeHeaders(bytes, replyAddress(request, lid, pkeys));
   return bytes;
 }
 
@@ -171,8 +171,11 @@ export function hasSoundLrh(view: DataView): boolean {
   return Lrh.packetLength.get(view, 0) * 4 === view.byteLength + ICRC_BYTES;
 }
 
-/** The address that answers `request`, from an end port with LID `lid` (permissive stays permissive). */
-export function replyAddress(request: MadAddress, lid: number): MadAddress {
+/**
+ * The address that answers `request`, from an end port with LID `lid` (permissive stays permissive).
+ * @param pkeys P_Key table of that port: it answers by its own membership of the request's partition
+ */
+export function replyAddress(request: MadAddress, lid: number, pkeys?: Uint16Array): MadAddress {
   const isPermissive = request.slid === Lid.PERMISSIVE || request.dlid === Lid.PERMISSIVE;
   return {
     dlid: isPermissive ? Lid.PERMISSIVE : request.slid,
@@ -180,7 +183,7 @@ export function replyAddress(request: MadAddress, lid: number): MadAddress {
     sl: request.sl,
     destQp: request.srcQp,
     srcQp: request.destQp === Qpn.SMI ? Qpn.SMI : Qpn.GSI,
-    pkey: request.pkey,
+    pkey: pkeys?.find((own) => pkeyBase(own) === pkeyBase(request.pkey)) ?? request.pkey,
     qkey: request.destQp === Qpn.SMI ? 0 : GSI_QKEY,
     grh: request.grh === undefined ? undefined : { sgid: request.grh.dgid, dgid: request.grh.sgid },
   };

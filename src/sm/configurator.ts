@@ -11,6 +11,7 @@ import { NodeType, SmAttribute } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { Discovery } from "./discovery.ts";
 import { type PortSettings, unchanged } from "./port-settings.ts";
+import { PortTables } from "./port-tables.ts";
 import { type SmpClient, SmpGroup } from "./smp-client.ts";
 import type { Subnet, SubnetPort } from "./subnet.ts";
 import { SwitchProgrammer } from "./switch-programmer.ts";
@@ -38,6 +39,7 @@ export class Configurator {
   /** Near ends of links that wait for the tables. */
   readonly #waiting: Set<SubnetPort> = new Set();
   readonly switches: SwitchProgrammer;
+  readonly tables: PortTables;
 
   constructor(
     subnet: Subnet,
@@ -57,11 +59,20 @@ export class Configurator {
       this.counts.failedSets++;
       if (node.switch !== undefined) node.switch.hasFailed = true;
     });
+    this.tables = new PortTables(
+      smps,
+      (port, nowNs) => this.#advanceLink(port, nowNs),
+      () => {
+        this.counts.failedSets++;
+      },
+    );
   }
 
   /** Sends what differs from the wanted state. */
   apply(nowNs: number): void {
     for (const node of this.#subnet.switches()) this.switches.start(node, nowNs);
+    const own = this.#subnet.root?.presentPorts()[0];
+    if (own?.number === 0) this.tables.start(own, nowNs);
     this.#queue = [];
     this.#queueHead = 0;
     for (const node of this.#subnet.nodes.values()) {
@@ -103,6 +114,7 @@ export class Configurator {
     const far = near.peer;
     if (far === undefined || !isReady(near) || !isReady(far)) return;
     for (const port of [near, far]) if (!this.#ports.isConfigured(port)) this.#configure(port, nowNs);
+    if (!this.#hasTables(near, far, nowNs)) return;
     if (near.isBusy || far.isBusy || near.state < PortState.ARMED || far.state < PortState.ARMED) return;
     const next = near.state === PortState.ARMED ? near : far;
     if (next.state !== PortState.ARMED) return;
@@ -111,6 +123,14 @@ export class Configurator {
       return;
     }
     this.#set(next, PortState.ACTIVE, unchanged(next.info), nowNs);
+  }
+
+  /** Whether the tables of both ends are written. A switch's are first: what it enforces, the host behind it may then be told. */
+  #hasTables(near: SubnetPort, far: SubnetPort, nowNs: number): boolean {
+    for (const port of near.node.isSwitch ? [near, far] : [far, near]) {
+      if (!this.tables.start(port, nowNs)) return false;
+    }
+    return true;
   }
 
   #configure(port: SubnetPort, nowNs: number): void {
@@ -148,6 +168,10 @@ export class Configurator {
       this.counts.activated++;
       this.#onActive(port, nowNs);
     }
+    this.#advanceLink(port, nowNs);
+  }
+
+  #advanceLink(port: SubnetPort, nowNs: number): void {
     const near = isNearEnd(port) ? port : port.peer;
     if (near !== undefined) this.#advance(near, nowNs);
   }

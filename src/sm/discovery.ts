@@ -104,8 +104,10 @@ export class Discovery {
       this.#onChange();
     }
     for (const port of node.ports) {
-      if (port === undefined || port.failures === 0) continue;
+      const tables = port?.tables;
+      if (port === undefined || (port.failures === 0 && (tables === undefined || tables.failures === 0))) continue;
       port.failures = 0;
+      if (tables !== undefined) tables.failures = 0;
       this.#onChange();
     }
   }

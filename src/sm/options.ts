@@ -5,7 +5,9 @@ import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { Mtu } from "../spec/ib/numbers.ts";
 import { DEFAULT_GID_PREFIX } from "../spec/mad/numbers.ts";
+import type { PartitionOptions } from "./partitions.ts";
 import type { RoutingName } from "./routing/names.ts";
+import type { QosOptions } from "./service-levels.ts";
 
 /** How packets find their way; the command line's `--routing` and `--lmc`. */
 export interface RoutingOptions {
@@ -37,9 +39,15 @@ export interface SubnetManagerOptions extends RoutingOptions {
    * out. Hosts answer SMPs themselves, so where all ports may, a hostile guest can invent a subnet behind its own.
    */
   readonly maySwitchBeBehind?: (guid: bigint, number: number) => boolean;
+  /** Partitions beside the default one; without any all ports are full members of that, and no P_Key table is written. */
+  readonly partitions?: readonly PartitionOptions[];
+  /** Virtual lanes and service levels; without it no SLtoVL or VLArbitration table is written. */
+  readonly qos?: QosOptions | undefined;
+  /** Name of the host behind port `number` of a switch, by which partitions have members; without an answer it is its NodeDescription. */
+  readonly hostBehind?: (guid: bigint, number: number) => string | undefined;
 }
 
-export type Settings = Required<Omit<SubnetManagerOptions, "random" | "log">>;
+export type Settings = Required<Omit<SubnetManagerOptions, "random" | "log" | "qos">> & Pick<SubnetManagerOptions, "qos">;
 
 /** About one second: 4.096 µs × 2^18. */
 const SUBNET_TIMEOUT = 18;
@@ -59,6 +67,8 @@ export const DEFAULT_SETTINGS: Settings = {
   routing: "minhop",
   lmc: 0,
   maySwitchBeBehind: () => true,
+  partitions: [],
+  hostBehind: () => undefined,
 };
 
 /** Bounds of what guests can make the subnet manager remember; each is counted when reached. */

@@ -6,15 +6,21 @@ import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { PortCapability } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { Settings } from "./options.ts";
+import type { Partitions } from "./partitions.ts";
+import type { ServiceLevels } from "./service-levels.ts";
 import type { Subnet, SubnetPort } from "./subnet.ts";
 
 export class PortSettings {
   readonly #subnet: Subnet;
   readonly #settings: Settings;
+  readonly #partitions: Partitions;
+  readonly #levels: ServiceLevels;
 
-  constructor(subnet: Subnet, settings: Settings) {
+  constructor(subnet: Subnet, settings: Settings, partitions: Partitions, levels: ServiceLevels) {
     this.#subnet = subnet;
     this.#settings = settings;
+    this.#partitions = partitions;
+    this.#levels = levels;
   }
 
   /** The manager's own LID. */
@@ -35,6 +41,12 @@ export class PortSettings {
     if (port.isEndPort) this.putEndPortSettings(port, info);
     PortInfo.neighborMtu.set(info, 0, this.#linkMtu(port));
     PortInfo.operationalVls.set(info, 0, linkVls(port));
+    if (this.#levels.isOn) PortInfo.vlHighLimit.set(info, 0, this.#levels.highLimit);
+    if (this.#partitions.isOn) {
+      const isEnforcing = this.#partitions.isEnforcedAt(port) ? 1 : 0;
+      PortInfo.partitionEnforcementIn.set(info, 0, isEnforcing);
+      PortInfo.partitionEnforcementOut.set(info, 0, isEnforcing);
+    }
     PortInfo.linkDownDefault.set(info, 0, PhysState.POLLING);
     return info;
   }
@@ -57,7 +69,9 @@ export class PortSettings {
   #hasLinkSettings(port: SubnetPort): boolean {
     return (
       PortInfo.neighborMtu.get(port.info, 0) === this.#linkMtu(port) &&
-      PortInfo.operationalVls.get(port.info, 0) === linkVls(port)
+      PortInfo.operationalVls.get(port.info, 0) === linkVls(port) &&
+      (!this.#levels.isOn || PortInfo.vlHighLimit.get(port.info, 0) === this.#levels.highLimit) &&
+      (!this.#partitions.isOn || isEnforced(port) === this.#partitions.isEnforcedAt(port))
     );
   }
 
@@ -86,6 +100,9 @@ export function unchanged(info: DataView): DataView {
   PortInfo.physState.set(copy, 0, PhysState.NO_CHANGE);
   return copy;
 }
+
+const isEnforced = ({ info }: SubnetPort): boolean =>
+  PortInfo.partitionEnforcementIn.get(info, 0) === 1 && PortInfo.partitionEnforcementOut.get(info, 0) === 1;
 
 /** Highest VL code both ends have. */
 function linkVls(port: SubnetPort): number {

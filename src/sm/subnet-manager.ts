@@ -22,14 +22,16 @@ import { inspectManager, type ManagerView } from "./inspect.ts";
 import { LidTable } from "./lids.ts";
 import { MulticastProgrammer } from "./multicast-programmer.ts";
 import { DEFAULT_SETTINGS, type Settings, type SubnetManagerOptions } from "./options.ts";
+import { Partitions } from "./partitions.ts";
 import { PortSettings } from "./port-settings.ts";
 import { routingEngine } from "./routing/names.ts";
 import { routeUnicast } from "./routing/route.ts";
 import { SubnetAdministrator } from "./sa/administrator.ts";
 import { GroupTable } from "./sa/groups.ts";
-import { IPOIB_BROADCAST, ipoibParameters } from "./sa/mcmember.ts";
+import { ipoibGroups } from "./sa/mcmember.ts";
+import { ServiceLevels } from "./service-levels.ts";
 import { SmpClient, SmpGroup } from "./smp-client.ts";
-import { Subnet } from "./subnet.ts";
+import { Subnet, type SubnetPort } from "./subnet.ts";
 
 /** A factory for `LabFabric`: `new LabFabric({ subnetManager: subnetManager({ random }) })`. */
 export const subnetManager = (options: SubnetManagerOptions): EndpointFactory => {
@@ -66,6 +68,8 @@ export class SubnetManager implements ManagementEndpoint {
   readonly transactions: Transactions;
   readonly smps: SmpClient;
   readonly discovery: Discovery;
+  readonly partitions: Partitions;
+  readonly levels: ServiceLevels;
   readonly configurator: Configurator;
   readonly administrator: SubnetAdministrator;
   readonly #port: ManagementPort;
@@ -95,15 +99,20 @@ export class SubnetManager implements ManagementEndpoint {
       this.#isDirty = true;
     });
     const tablesPending = (): number => this.transactions.freshCount(SmpGroup.TABLES);
-    this.#ports = new PortSettings(this.subnet, this.settings);
+    this.levels = new ServiceLevels(this.settings.qos);
+    this.partitions = new Partitions(this.settings.partitions, this.subnet, (port) => this.#hostName(port));
+    this.#ports = new PortSettings(this.subnet, this.settings, this.partitions, this.levels);
     this.configurator = new Configurator(this.subnet, this.smps, this.#ports, this.discovery, tablesPending, (active, nowNs) => {
       this.#log.debug(`port ${guidText(active.guid)} of ${guidText(active.node.guid)} is active`);
       if (active.isEndPort) this.administrator.portAdded(active.guid, nowNs);
     });
+    this.configurator.tables.addPlan(this.partitions);
+    this.configurator.tables.addPlan(this.levels);
     this.#multicast = new MulticastProgrammer(this.subnet, this.groups, this.configurator.switches);
     this.administrator = new SubnetAdministrator(this.#saHost(random));
     port.setIsSm(true);
-    this.groups.create(IPOIB_BROADCAST, ipoibParameters(this.settings), true);
+    this.configurator.tables.addPlan(this.administrator.aliases);
+    for (const { mgid, parameters } of ipoibGroups(this.settings)) this.groups.create(mgid, parameters, true);
   }
 
   /** The manager's LID, 0 before it has one. */
@@ -157,6 +166,12 @@ export class SubnetManager implements ManagementEndpoint {
       this.discovery.nextDeadlineNs(),
       this.administrator.nextDeadlineNs(),
     );
+  }
+
+  /** Name by which partitions know the host of a port: where its cable is tells more than what it says of itself. */
+  #hostName({ node, peer }: SubnetPort): string {
+    const name = peer === undefined ? undefined : this.settings.hostBehind(peer.node.guid, peer.number);
+    return name ?? Buffer.from(node.description).toString().replaceAll("\0", "");
   }
 
   inspect(): ManagerView {
@@ -271,6 +286,7 @@ export class SubnetManager implements ManagementEndpoint {
     return {
       subnet: this.subnet,
       settings: this.settings,
+      partitions: this.partitions,
       groups: this.groups,
       random,
       get lid() {
@@ -279,6 +295,10 @@ export class SubnetManager implements ManagementEndpoint {
       guid: this.#port.guid,
       smInfo: () => this.smInfo(),
       send: (packet) => this.#port.send(packet),
+      levels: this.levels,
+      tablesChanged: (port, nowNs) => {
+        this.configurator.tables.start(port, nowNs);
+      },
       membersChanged: (nowNs) => this.#multicast.membersChanged(nowNs),
     };
   }

@@ -5,6 +5,7 @@ import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { NodeType } from "../spec/mad/numbers.ts";
 import { NodeInfo, PortInfo, SwitchInfo } from "../spec/mad/sm-attributes.ts";
 import { LinearTable } from "./linear-table.ts";
+import type { WrittenTables } from "./port-tables.ts";
 
 /** SwitchInfo.LifeTimeValue: packets live 4.096 µs × 2^18 in a switch. */
 const SWITCH_LIFE_TIME = 18;
@@ -33,6 +34,10 @@ export class SubnetPort {
   failures = 0;
   /** Link is up but nobody answers: when to ask again, and how often that was in vain. */
   nextProbeNs = 0;
+  /** Tables written since the link came up; undefined while there are none. */
+  tables: WrittenTables | undefined = undefined;
+  /** Its P_Keys, once they have been asked for since the link came up. */
+  pkeys: readonly number[] | undefined = undefined;
   silentProbes = 0;
 
   constructor(node: SubnetNode, number: number, info: DataView) {
@@ -146,6 +151,8 @@ export class Subnet {
   readonly byGuid: Map<bigint, SubnetPort> = new Map();
   /** The same by every LID they have. */
   readonly byLid: Map<number, SubnetPort> = new Map();
+  /** Further GUIDs of ports, set through the administration, and the port GUID of whose they are. */
+  readonly aliases: Map<bigint, bigint> = new Map();
   /** Highest LID. */
   topLid = 0;
 
@@ -172,6 +179,11 @@ export class Subnet {
     return this.nodes.get(node.guid) === node;
   }
 
+  /** The end port with this GUID, its own or a further one. */
+  findPort(guid: bigint): SubnetPort | undefined {
+    return this.byGuid.get(guid) ?? this.byGuid.get(this.aliases.get(guid) ?? 0n);
+  }
+
   /** Notes that `a` and `b` are joined; whatever they were joined to before is not any more. */
   link(a: SubnetPort, b: SubnetPort): void {
     if (a.peer === b) return;
@@ -188,6 +200,8 @@ export class Subnet {
     for (const end of [port, peer]) {
       end.peer = undefined;
       end.hasInfo = false;
+      end.tables = undefined;
+      end.pkeys = undefined;
       end.needsReregister = true;
     }
   }

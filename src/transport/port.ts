@@ -110,9 +110,9 @@ export class AdapterPort {
     return qpn === this.smiQpn || qpn === this.gsiQpn ? undefined : qps.find(qpn);
   }
 
-  /** The port's P_Key at a table index; 0 (never valid) outside the table. */
+  /** The port's P_Key at a table index; 0 (never valid) outside the table, and for one that the fabric does not let pass. */
   pkey(index: number): number {
-    return this.wire.pkeys[index] ?? 0;
+    return this.wire.usablePkeys[index] ?? 0;
   }
 }
 

@@ -15,6 +15,8 @@ export interface Wire {
   readonly mtuCode: number;
   /** P_Key table; index 0 is the default partition. */
   readonly pkeys: Uint16Array;
+  /** The same, with 0 for those that the switch at the other end of the cable lets nothing pass with. */
+  readonly usablePkeys: Uint16Array;
   /** GID table as 16-byte entries, `gidCount` of them; unset entries are zero. */
   readonly gids: Uint8Array;
   readonly gidCount: number;

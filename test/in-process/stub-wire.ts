@@ -14,6 +14,7 @@ export class StubWire implements Wire {
   state: number = PortState.ACTIVE;
   readonly mtuCode = 4;
   readonly pkeys = new Uint16Array(64);
+  readonly usablePkeys = this.pkeys;
   readonly gids = new Uint8Array(32 * 16);
   readonly gidCount = 32;
   readonly counters = newCounters(PortCounter);

@@ -5,7 +5,7 @@ import { Random } from "../../src/base/random.ts";
 import { SimulatedSubnet, type SimulatedSubnetOptions } from "../../src/fabric/simulated-subnet.ts";
 import { bytesOf, newMad, newRequest } from "../../src/mad/mad.ts";
 import type { MadPacket } from "../../src/mad/packet.ts";
-import type { RoutingOptions } from "../../src/sm/options.ts";
+import type { SubnetManagerOptions } from "../../src/sm/options.ts";
 import { type SubnetManager, subnetManager } from "../../src/sm/subnet-manager.ts";
 import { MadHeader, Rmpp, SA_DATA_AT, SA_DATA_BYTES, SaHeader } from "../../src/spec/mad/headers.ts";
 import { Method, MgmtClass, RmppFlag, RmppType, SaAttribute } from "../../src/spec/mad/numbers.ts";
@@ -13,7 +13,7 @@ import { Method, MgmtClass, RmppFlag, RmppType, SaAttribute } from "../../src/sp
 export const S = 1e9;
 export const AT = SA_DATA_AT;
 
-export function running(options: Partial<SimulatedSubnetOptions> = {}, sm: RoutingOptions = {}) {
+export function running(options: Partial<SimulatedSubnetOptions> = {}, sm: Partial<SubnetManagerOptions> = {}) {
   const subnet = new SimulatedSubnet({ hosts: 3, ...options, endpoint: subnetManager({ random: new Random(2), ...sm }) });
   subnet.enableAll();
   assert.ok(subnet.run(() => subnet.hosts.every(({ port }) => port.isActive), S));

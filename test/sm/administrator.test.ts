@@ -425,7 +425,7 @@ test("ClassPortInfo, and what is not supported", () => {
   assert.equal(ClassPortInfo.classVersion.get(info.view, info.madAt + AT), 2);
   assert.ok(ClassPortInfo.capabilityMask2.get(info.view, info.madAt + AT) & SaCapability2.SEND_ONLY_FULL_MEMBER);
   assert.equal(
-    statusOf(ask(subnet, 0, request(Method.GET, SaAttribute.VL_ARBITRATION_RECORD, 0n))),
+    statusOf(ask(subnet, 0, request(Method.GET, SaAttribute.RANDOM_FORWARDING_RECORD, 0n))),
     MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE,
   );
   assert.equal(

@@ -50,7 +50,7 @@ export function addSwitch(fabric: Fabric, { name, description, portCount, identi
 }
 
 /** Tables of a phantom: nobody uses more of them, and there are thousands. */
-const PHANTOM_PKEYS = 1;
+const PHANTOM_PKEYS = 32;
 const PHANTOM_GUIDS = 1;
 
 /** A host whose ports are up at once. */

@@ -54,11 +54,37 @@ export interface TopologyLink {
   readonly line?: number;
 }
 
+/** A partition for the built-in subnet manager (sm/partitions.ts). */
+export interface TopologyPartition {
+  readonly name: string;
+  /** 1 to 0x7fff, without the membership bit. */
+  readonly pkey: number;
+  readonly full: readonly string[] | "all";
+  readonly limited: readonly string[] | "all";
+  readonly isIpoib: boolean;
+  readonly sl: number;
+}
+
+/** Virtual lanes and service levels for the built-in subnet manager (sm/service-levels.ts). */
+export interface TopologyQos {
+  readonly slToVl: readonly number[];
+  readonly high: readonly (readonly [vl: number, weight: number])[];
+  readonly low: readonly (readonly [vl: number, weight: number])[];
+  readonly highLimit: number;
+  readonly levels: readonly {
+    readonly sl: number;
+    readonly serviceIds?: readonly [bigint, bigint];
+    readonly qosClass?: number;
+  }[];
+}
+
 export interface Topology {
   /** Where it comes from: a file's name or a shape's. */
   readonly source: string;
   readonly nodes: readonly TopologyNode[];
   readonly links: readonly TopologyLink[];
+  readonly partitions?: readonly TopologyPartition[];
+  readonly qos?: TopologyQos;
 }
 
 /** A topology that cannot be read or built: what is wrong, where, and how to mend it. */

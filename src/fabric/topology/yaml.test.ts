@@ -67,8 +67,8 @@ test("what is built: phantoms up at once, cables no faster than they are, some o
 
 test("each mistake is named with its line, what was expected and what was found", () => {
   for (const [text, message] of [
-    ["", /lab.yaml:1: expected switches:, hosts: and links:/],
-    ["hello", /expected switches:, hosts: and links:/],
+    ["", /lab.yaml:1: expected switches:, hosts:, links:, partitions: and qos:/],
+    ["hello", /expected switches:, hosts:, links:, partitions: and qos:/],
     ["{}", /there is no node in it/],
     ["switches:\n  s1: {ports: 4\n", /lab.yaml:\d: this is not YAML: /],
     ["switches:\n  s1:\n  s1:\n", /lab.yaml:\d: this is not YAML: Map keys must be unique/],
@@ -91,8 +91,53 @@ test("each mistake is named with its line, what was expected and what was found"
     ["hosts:\n  'n[3-1]':\n", /lab.yaml:2: n\[3-1\]: expected a range of 1 to 49151 nodes/],
     ["hosts:\n  'n[1-2]': {guid: 5}\n", /lab.yaml:2: hosts n\[1-2\]: a range cannot have one GUID/],
     ["hosts:\n  'n[1-40000]':\n  'm[1-40000]':\n", /lab.yaml:3: m\[1-40000\]: expected at most 49151 nodes in all/],
+    ["hosts: {n: }\npartitions:\n  p: {full: [n]}\n", /lab.yaml:3: partition p: expected a P_Key: pkey: 0x11/],
+    ["hosts: {n: }\npartitions:\n  p: {pkey: 0x8001}\n", /lab.yaml:3: partitions.p.pkey: expected a P_Key of 0x1 to 0x7fff/],
+    [
+      "hosts: {n: }\npartitions:\n  p: {pkey: 1, full: [m]}\n",
+      /lab.yaml:3: partition p: there is no host m; expected one of hosts:/,
+    ],
+    ["hosts: {n: }\npartitions:\n  p: {pkey: 1}\n  q: {pkey: 1}\n", /lab.yaml:4: partition q: P_Key 0x1 is that of p/],
+    ["hosts: {n: }\npartitions:\n  p: {pkey: 1, sl: 16}\n", /lab.yaml:3: partitions.p.sl: expected a service level, 0 to 15/],
+    ["hosts: {n: }\nqos:\n  vl: [8]\n", /lab.yaml:3: qos.vl.0: expected a virtual lane, 0 to 7/],
+    ["hosts: {n: }\nqos:\n  low: {9: 1}\n", /expected a virtual lane, 0 to 7/],
+    ["hosts: {n: }\nqos:\n  levels: [{sl: 1, service: x}]\n", /expected a service ID such as/],
     [`hosts: &a {n: }\nx: ${"[".repeat(20_000)}`, /lab.yaml:\d: /],
   ] as const) {
     assert.throws(() => read(text), message, text.slice(0, 80));
   }
+});
+
+test("partitions and service levels", () => {
+  const { partitions, qos } = read(`
+hosts: { n1: , "m[1-3]": }
+partitions:
+  blue: { pkey: 0x11, full: [n1], limited: ["m[2-3]"], ipoib: true, sl: 4 }
+  default: { limited: all }
+qos:
+  vl: [0, 1, 2]
+  high: { 1: 64 }
+  low: { 0: 4, 2: 8 }
+  high-limit: 9
+  levels: [{ sl: 2, service: [0x1000000000000, 0x1ffffffffffff] }, { sl: 3, class: 5 }]
+`);
+  assert.deepEqual(partitions, [
+    { name: "blue", pkey: 0x11, full: ["n1"], limited: ["m2", "m3"], isIpoib: true, sl: 4 },
+    { name: "default", pkey: 0x7fff, full: [], limited: "all", isIpoib: true, sl: 0 },
+  ]);
+  assert.deepEqual(qos, {
+    slToVl: [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0],
+    high: [[1, 64]],
+    low: [
+      [0, 4],
+      [2, 8],
+    ],
+    highLimit: 9,
+    levels: [
+      { sl: 2, serviceIds: [0x1000000000000n, 0x1ffffffffffffn] },
+      { sl: 3, qosClass: 5 },
+    ],
+  });
+  const plain = read("hosts: {n: }");
+  assert.deepEqual([plain.partitions, plain.qos], [undefined, undefined]);
 });

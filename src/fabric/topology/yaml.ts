@@ -11,9 +11,12 @@
 //     - [leaf1, spine]                           a cable between the next free ports
 //     - [fat:1, leaf1:36]                        NODE:PORT says which
 //     - { ends: [fat:2, spine:8], width: 1X, speed: SDR, loss: 0.01, corruption: 0.1%, delay: 5us }
+//   partitions:                                  and qos: (partitions.ts)
+//     blue: { pkey: 0x11, full: [n1], limited: ["m[1-16]"] }
 
 import { z } from "zod";
 import { MAX_LIDS } from "./check.ts";
+import { PartitionSchema, QosSchema, readPartition, readQos } from "./partitions.ts";
 import { PortAllocator } from "./port-allocator.ts";
 import {
   SPEEDS,
@@ -22,6 +25,7 @@ import {
   TopologyError,
   type TopologyLink,
   type TopologyNode,
+  type TopologyPartition,
   WIDTHS,
   type WidthName,
 } from "./topology.ts";
@@ -48,8 +52,14 @@ const Link = z.union([ends.transform((both) => ({ ends: both })), z.strictObject
     "expected [NODE:PORT, NODE:PORT] or { ends: [NODE:PORT, NODE:PORT], width: …, speed: …, loss: …, corruption: …, delay: … }",
 });
 const File = z.strictObject(
-  { switches: z.record(name, Switch).nullish(), hosts: z.record(name, Host).nullish(), links: z.array(Link).nullish() },
-  { error: (issue) => (issue.code === "invalid_type" ? "expected switches:, hosts: and links:" : undefined) },
+  {
+    switches: z.record(name, Switch).nullish(),
+    hosts: z.record(name, Host).nullish(),
+    links: z.array(Link).nullish(),
+    partitions: z.record(z.string(), PartitionSchema).nullish(),
+    qos: QosSchema.nullish(),
+  },
+  { error: (issue) => (issue.code === "invalid_type" ? "expected switches:, hosts:, links:, partitions: and qos:" : undefined) },
 );
 type File = z.output<typeof File>;
 
@@ -84,7 +94,7 @@ class Reader {
     this.#lineOf = lineOf;
   }
 
-  read({ switches, hosts, links }: File): Topology {
+  read({ switches, hosts, links, partitions, qos }: File): Topology {
     for (const [key, value] of Object.entries(switches ?? {})) {
       const { ports = DEFAULT_SWITCH_PORTS, ...rest } = value ?? {};
       this.#addNodes("switch", key, ports, rest, this.#lineOf(["switches", key]));
@@ -104,7 +114,35 @@ class Reader {
       const both = [ports.resolve(a, line), ports.resolve(b, line)] as const;
       return { ends: both, ...rate, ...(line === undefined ? {} : { line }) };
     });
-    return { source: this.#source, nodes: this.#nodes, links: cables };
+    const extras = { partitions: this.#partitions(partitions ?? {}), qos: qos == null ? undefined : readQos(qos) };
+    return { source: this.#source, nodes: this.#nodes, links: cables, ...given(extras) };
+  }
+
+  #partitions(written: NonNullable<File["partitions"]>): TopologyPartition[] | undefined {
+    const hosts = new Set(this.#nodes.filter(({ kind }) => kind === "host").map((node) => node.name));
+    const keys = new Map<number, string>();
+    const all = Object.entries(written).map(([key, value]): TopologyPartition => {
+      const line = this.#lineOf(["partitions", key]);
+      const partition = readPartition(key, value);
+      if (partition === undefined) throw new TopologyError(this.#source, line, `partition ${key}: expected a P_Key: pkey: 0x11`);
+      const other = keys.get(partition.pkey);
+      if (other !== undefined) {
+        const what = `partition ${key}: P_Key 0x${partition.pkey.toString(16)} is that of ${other}; give it another one`;
+        throw new TopologyError(this.#source, line, what);
+      }
+      keys.set(partition.pkey, key);
+      const expand = (members: readonly string[] | "all"): readonly string[] | "all" =>
+        members === "all" ? members : members.flatMap((member) => this.#hostsOf(member, hosts, key, line));
+      return { ...partition, full: expand(partition.full), limited: expand(partition.limited) };
+    });
+    return all.length === 0 ? undefined : all;
+  }
+
+  #hostsOf(member: string, hosts: ReadonlySet<string>, partition: string, line: number | undefined): string[] {
+    const names = this.#namesOf(member, line);
+    const stranger = names.find((each) => !hosts.has(each));
+    if (stranger === undefined) return names;
+    throw new TopologyError(this.#source, line, `partition ${partition}: there is no host ${stranger}; expected one of hosts:`);
   }
 
   #addNodes(

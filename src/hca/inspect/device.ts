@@ -5,7 +5,7 @@ import { gidText } from "../../base/inspect.ts";
 import { guidText, hex, nameOf } from "../../base/names.ts";
 import { MT25204 } from "../../spec/hca/registers.ts";
 import { mtuBytes, PortState } from "../../spec/ib/numbers.ts";
-import { PortCounter } from "../../spec/ib/port-counters.ts";
+import { PortCounter, slDataObject } from "../../spec/ib/port-counters.ts";
 import { AdapterCounter } from "../../transport/counters.ts";
 import type { AdapterPort } from "../../transport/port.ts";
 import type { EventQueue } from "../event-queue.ts";
@@ -65,7 +65,7 @@ function portView(port: AdapterPort): PortView {
     gids: gidsOf(wire.gids, wire.gidCount),
     smiQpn: port.smiQpn < 0 ? undefined : port.smiQpn,
     gsiQpn: port.gsiQpn < 0 ? undefined : port.gsiQpn,
-    counters: countersObject(PortCounter, wire.counters),
+    counters: { ...countersObject(PortCounter, wire.counters), ...slDataObject(wire.slData) },
   };
 }
 

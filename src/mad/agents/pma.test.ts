@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Fabric } from "../../fabric/fabric.ts";
+import { portCountersObject } from "../../fabric/inspect.ts";
 import { PortCounter, PortDetail, RCV_DATA_SL } from "../../spec/ib/port-counters.ts";
 import { MadHeader, PM_DATA_AT } from "../../spec/mad/headers.ts";
 import { MadStatus, Method, MgmtClass, PmAttribute } from "../../spec/mad/numbers.ts";
@@ -115,4 +116,14 @@ test("optional counters: by service level, details of errors and discards, summe
     MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE,
   );
   assert.equal(perf(sw, Method.GET, PmAttribute.PORT_XMIT_DATA_SL, 9).status, MadStatus.INVALID_FIELD);
+});
+
+test("the numbers of the interface are those of the agent", () => {
+  const { node, counters } = host();
+  const port = node.ports[1]!;
+  counters[PortCounter.xmitData] = 77;
+  assert.deepEqual(portCountersObject(port), { xmitData: 77 });
+  port.slData[RCV_DATA_SL + 2] = 5;
+  port.details[PortDetail.loopingErrors] = 3;
+  assert.deepEqual(portCountersObject(port), { xmitData: 77, rcvDataSl2: 5, loopingErrors: 3 });
 });

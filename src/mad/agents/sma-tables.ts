@@ -71,6 +71,10 @@ export const pKeyTable: Attribute = {
   },
 };
 
+/** Bits of a switch's SLtoVL modifier: the table is for packets from all ports, or to all ports (optimized programming, Set only). */
+const ALL_INPUTS = 0x20000;
+const ALL_OUTPUTS = 0x10000;
+
 /** SLtoVL: on a switch bits 15:8 of the modifier are the input port and 7:0 the output port. */
 function slToVlTable(node: ManagedNode, mad: DataView, context: SmaContext): { port: PortAttributes; input: number } | undefined {
   const modifier = MadHeader.attributeModifier.get(mad, 0);
@@ -84,6 +88,19 @@ function slToVlTable(node: ManagedNode, mad: DataView, context: SmaContext): { p
   return { port, input };
 }
 
+function setMany(node: ManagedNode, modifier: number, table: Uint8Array): number {
+  const outputs = (modifier & ALL_OUTPUTS) === 0 ? [node.ports[modifier & 0xff]] : node.ports;
+  const input = (modifier & ALL_INPUTS) === 0 ? (modifier >>> 8) & 0xff : undefined;
+  if (modifier > (ALL_INPUTS | ALL_OUTPUTS | LOW_16) || (input !== undefined && node.ports[input] === undefined))
+    return MadStatus.INVALID_FIELD;
+  if (outputs.every((port) => port === undefined)) return MadStatus.INVALID_FIELD;
+  for (const port of outputs) {
+    if (input !== undefined) port?.setSlToVl(input, table);
+    else port?.setSlToVlFromAll(table);
+  }
+  return MadStatus.OK;
+}
+
 export const slToVl: Attribute = {
   get(node, mad, context) {
     const where = slToVlTable(node, mad, context);
@@ -92,9 +109,12 @@ export const slToVl: Attribute = {
     return MadStatus.OK;
   },
   set(node, mad, context) {
+    const table = bytesOf(mad).slice(AT, AT + SL_TO_VL_BYTES);
+    const modifier = MadHeader.attributeModifier.get(mad, 0);
+    if (isSwitch(node) && (modifier & (ALL_INPUTS | ALL_OUTPUTS)) !== 0) return setMany(node, modifier, table);
     const where = slToVlTable(node, mad, context);
     if (where === undefined) return MadStatus.INVALID_FIELD;
-    where.port.setSlToVl(where.input, bytesOf(mad).slice(AT, AT + SL_TO_VL_BYTES));
+    where.port.setSlToVl(where.input, table);
     return MadStatus.OK;
   },
 };

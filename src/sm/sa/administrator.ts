@@ -6,7 +6,7 @@ import { bytesOf, copyMad, isResponse } from "../../mad/mad.ts";
 import type { MadPacket } from "../../mad/packet.ts";
 import { rmppTypeOf } from "../../mad/rmpp.ts";
 import { DEFAULT_RECEIVER_LIMITS, RmppReceiver, type RmppReceiverCounts } from "../../mad/rmpp-receiver.ts";
-import { GSI_QKEY } from "../../spec/ib/numbers.ts";
+import { GSI_QKEY, PKEY_FULL } from "../../spec/ib/numbers.ts";
 import { MadHeader, SA_DATA_AT, SaHeader } from "../../spec/mad/headers.ts";
 import {
   MAD_BASE_VERSION,
@@ -20,12 +20,16 @@ import {
 } from "../../spec/mad/numbers.ts";
 import { PathRecord } from "../../spec/mad/sa-records.ts";
 import { SaLimits, type Settings } from "../options.ts";
+import type { Partitions } from "../partitions.ts";
+import type { ServiceLevels } from "../service-levels.ts";
 import type { Subnet, SubnetPort } from "../subnet.ts";
 import type { GroupTable } from "./groups.ts";
+import { AliasTable } from "./guids.ts";
 import { MembershipService } from "./mcmember.ts";
 import { findMultiPaths, MULTI_PATH_BYTES_MAX } from "./multipath.ts";
 import { forwardedNotice, gidNotice, gidOf } from "./notices.ts";
 import { PathFinder } from "./paths.ts";
+import { portTables } from "./port-records.ts";
 import { type RecordTable, select, strideOf } from "./query.ts";
 import { Reporter } from "./reports.ts";
 import { readRequest, type SaAnswer, type SaRequest, type SaService } from "./request.ts";
@@ -48,6 +52,7 @@ export interface SaCounts {
 export interface SaHost {
   readonly subnet: Subnet;
   readonly settings: Settings;
+  readonly partitions: Partitions;
   readonly groups: GroupTable;
   readonly random: Random;
   readonly lid: number;
@@ -55,7 +60,10 @@ export interface SaHost {
   readonly guid: bigint;
   /** The manager's SMInfo. */
   smInfo(): DataView;
+  readonly levels: ServiceLevels;
   send(packet: Uint8Array): void;
+  /** The tables of a port are to be others; they are written before the response leaves. */
+  tablesChanged(port: SubnetPort, nowNs: number): void;
   /** Members of groups have changed; tables are to be written before the response leaves. */
   membersChanged(nowNs: number): void;
 }
@@ -65,6 +73,7 @@ export class SubnetAdministrator {
   readonly services: ServiceTable = new ServiceTable();
   readonly subscriptions: SubscriptionTable;
   readonly reporter: Reporter;
+  readonly aliases: AliasTable;
   readonly #host: SaHost;
   readonly #paths: PathFinder;
   readonly #responder: Responder;
@@ -77,20 +86,24 @@ export class SubnetAdministrator {
 
   constructor(host: SaHost) {
     this.#host = host;
-    this.#paths = new PathFinder(host.subnet, host.groups, host.settings);
+    this.#paths = new PathFinder(host.subnet, host.groups, host.settings, host.partitions, host.levels);
     this.subscriptions = new SubscriptionTable(host.settings.gidPrefix);
     const send = (packet: Uint8Array): void => host.send(packet);
     this.reporter = new Reporter(this.subscriptions, host.subnet, () => host.lid, send, host.random);
-    const members = new MembershipService(host.groups, this.#paths, host.settings);
+    const members = new MembershipService(host.groups, this.#paths, host.settings, host.partitions);
     this.#responder = new Responder(() => host.lid, send);
     this.#requests = new RmppReceiver(() => host.lid, send, { ...DEFAULT_RECEIVER_LIMITS, maxBytes: MULTI_PATH_BYTES_MAX });
-    const tables = subnetTables(host.subnet, () => ({ lid: host.lid, info: host.smInfo() }));
+    const tables = subnetTables(host.subnet, host.partitions, () => ({ lid: host.lid, info: host.smInfo() }));
+    this.aliases = new AliasTable(host.subnet, (port, nowNs) => host.tablesChanged(port, nowNs));
+    const { subnet, partitions } = host;
+    tables.push(...portTables({ subnet, partitions, aliases: this.aliases, levels: host.levels }));
     tables.push(this.services.table(), this.subscriptions.table(), members.table());
     for (const table of tables) this.#tables.set(table.attribute, table);
     this.#services = new Map<number, SaService>([
       [SaAttribute.MC_MEMBER_RECORD, members],
       [SaAttribute.SERVICE_RECORD, this.services],
       [SaAttribute.INFORM_INFO, this.subscriptions],
+      [SaAttribute.GUID_INFO_RECORD, this.aliases],
     ]);
   }
 
@@ -110,7 +123,9 @@ export class SubnetAdministrator {
   }
 
   /** A MAD of the SA class has arrived on QP1. */
-  receive(packet: MadPacket, nowNs: number): void {
+  receive(arrived: MadPacket, nowNs: number): void {
+    // the manager is a full member of every partition, and answers as one
+    const packet = { ...arrived, pkey: arrived.pkey | PKEY_FULL };
     const port = this.#host.subnet.byLid.get(packet.slid);
     if (packet.qkey !== GSI_QKEY || port === undefined) {
       this.counts.dropped++;
@@ -168,6 +183,7 @@ export class SubnetAdministrator {
     groups.removePort(guid);
     this.services.removePort(guid);
     this.subscriptions.removePort(guid);
+    this.aliases.removePort(guid);
     this.#notify(Trap.GID_OUT_OF_SERVICE, gidOf(settings.gidPrefix, guid), nowNs);
   }
 
@@ -213,10 +229,11 @@ export class SubnetAdministrator {
   }
 
   /** What a Set or Delete has led to. Multicast tables are written before the response leaves, so a joiner can send and receive at once. */
-  #putAnswer(mad: DataView, { status, record }: SaAnswer, nowNs: number): number {
+  #putAnswer(mad: DataView, { status, record, maskLo }: SaAnswer, nowNs: number): number {
     this.#host.membersChanged(nowNs);
     this.groupsChanged(nowNs);
     if (status === MadStatus.OK && record !== undefined) putRecord(mad, record);
+    if (maskLo !== undefined) SaHeader.componentMask.lo.set(mad, 0, maskLo);
     return status;
   }
 

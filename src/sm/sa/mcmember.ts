@@ -2,16 +2,17 @@
 // A port may join for others (ProxyJoin), but not change what they have joined themselves or third parties have joined for them, unless the
 // request carries the SM_Key.
 
-import { Lid, Mtu } from "../../spec/ib/numbers.ts";
+import { DEFAULT_PKEY, Lid, Mtu, PKEY_FULL, pkeyBase } from "../../spec/ib/numbers.ts";
 import { McComponent as C, MC_MEMBER_COMPONENTS } from "../../spec/mad/components.ts";
 import { JoinState, MadStatus, SaAttribute, SaStatus, Selector } from "../../spec/mad/numbers.ts";
 import { McMemberRecord } from "../../spec/mad/sa-records.ts";
 import { PortInfo } from "../../spec/mad/sm-attributes.ts";
 import type { Settings } from "../options.ts";
+import type { Partitions } from "../partitions.ts";
 import type { SubnetPort } from "../subnet.ts";
 import { adaptRate } from "./group-rate.ts";
 import { type Group, type GroupMember, type GroupParameters, type GroupTable, isProxy } from "./groups.ts";
-import { isDefaultPartition, type PathFinder } from "./paths.ts";
+import type { PathFinder } from "./paths.ts";
 import { newRecord, type RecordTable } from "./query.ts";
 import { choose, LOWEST_MTU, linkRateRank, RATE_10_GBPS, rateAt, rateRank } from "./rates.ts";
 import { has, type SaAnswer, type SaRequest, type SaService } from "./request.ts";
@@ -32,31 +33,49 @@ export const IPOIB_BROADCAST: Uint8Array = Uint8Array.of(
   ...[0xff, 0x12, 0x40, 0x1b, 0xff, 0xff, 0, 0],
   ...[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
 );
+const IPOIB_PKEY_AT = 4;
 const IPOIB_QKEY = 0x0b1b;
 
-/** Parameters of the broadcast group; every other IPoIB group copies them. */
-export const ipoibParameters = (settings: Settings): GroupParameters => ({
+/** The broadcast group of a partition: its P_Key stands where that of the default one does. */
+export function ipoibBroadcast(pkey: number): Uint8Array {
+  const mgid = IPOIB_BROADCAST.slice();
+  new DataView(mgid.buffer).setUint16(IPOIB_PKEY_AT, pkey | PKEY_FULL);
+  return mgid;
+}
+
+/** Parameters of a broadcast group; every other IPoIB group of the partition copies them. */
+const ipoibParameters = (settings: Settings, pkey: number, sl: number): GroupParameters => ({
   qkey: IPOIB_QKEY,
-  pkey: 0xffff,
+  pkey: pkey | PKEY_FULL,
   mtu: Math.min(settings.mtuCode, Mtu.MTU_2048),
   rate: RATE_10_GBPS,
   lifeTime: settings.subnetTimeout,
-  sl: 0,
+  sl,
   trafficClass: 0,
   flowLabel: 0,
   hopLimit: 0,
 });
 
+/** The groups that are there from the beginning: a broadcast group for every partition that has IPoIB. */
+export function ipoibGroups(settings: Settings): { readonly mgid: Uint8Array; readonly parameters: GroupParameters }[] {
+  const isDefaultSaid = settings.partitions.some(({ pkey }) => pkey === pkeyBase(DEFAULT_PKEY));
+  const wanted = settings.partitions.filter(({ isIpoib }) => isIpoib);
+  const all = isDefaultSaid ? wanted : [{ pkey: DEFAULT_PKEY, sl: 0 }, ...wanted];
+  return all.map(({ pkey, sl }) => ({ mgid: ipoibBroadcast(pkey), parameters: ipoibParameters(settings, pkey, sl) }));
+}
+
 export class MembershipService implements SaService {
   readonly #groups: GroupTable;
   readonly #paths: PathFinder;
   readonly #settings: Settings;
+  readonly #partitions: Partitions;
   #nextMgid = 1;
 
-  constructor(groups: GroupTable, paths: PathFinder, settings: Settings) {
+  constructor(groups: GroupTable, paths: PathFinder, settings: Settings, partitions: Partitions) {
     this.#groups = groups;
     this.#paths = paths;
     this.#settings = settings;
+    this.#partitions = partitions;
   }
 
   /** Set: joins, making the group if it does not exist. */
@@ -76,7 +95,9 @@ export class MembershipService implements SaService {
       const made = this.#create(request, port, joinState);
       if (typeof made === "number") return { status: made };
       group = made;
-    } else if (!fits(request, group, port)) return { status: SaStatus.REQ_INVALID };
+    } else if (this.#partitions.keyIn(port, group.pkey) === 0 || !fits(request, group, port)) {
+      return { status: SaStatus.REQ_INVALID };
+    }
     const member = this.#groups.join(group, port.guid, joinState, request.port.guid);
     if (member === undefined) {
       this.#groups.deleteIfEmpty(group);
@@ -126,7 +147,7 @@ export class MembershipService implements SaService {
     const r = McMemberRecord;
     if ((joinState & CREATOR_STATES) === 0) return SaStatus.REQ_INVALID;
     if (!CREATE_COMPONENTS.every((bit) => has(request, bit))) return SaStatus.REQ_INSUFFICIENT_COMPONENTS;
-    if (!isDefaultPartition(r.pkey.get(view, at))) return SaStatus.REQ_INVALID;
+    if (this.#partitions.keyIn(port, r.pkey.get(view, at)) === 0) return SaStatus.REQ_INVALID;
     const mgid = this.#mgidFor(request);
     const mtu = wantedMtu(request, PortInfo.neighborMtu.get(port.info, 0));
     const rate = wantedRate(request, linkRateRank(port.info));
@@ -222,7 +243,7 @@ function fits(request: SaRequest, group: Group, port: SubnetPort): boolean {
   const r = McMemberRecord;
   if (PortInfo.neighborMtu.get(port.info, 0) < group.mtu || linkRateRank(port.info) < rateRank(group.rate)) return false;
   if (has(request, C.Q_KEY) && r.qkey.get(view, at) !== group.qkey) return false;
-  if (has(request, C.P_KEY) && !isDefaultPartition(r.pkey.get(view, at))) return false;
+  if (has(request, C.P_KEY) && pkeyBase(r.pkey.get(view, at)) !== pkeyBase(group.pkey)) return false;
   if (has(request, C.SL) && r.sl.get(view, at) !== group.sl) return false;
   if (has(request, C.TRAFFIC_CLASS) && r.trafficClass.get(view, at) !== group.trafficClass) return false;
   if (has(request, C.FLOW_LABEL) && r.flowLabel.get(view, at) !== group.flowLabel) return false;

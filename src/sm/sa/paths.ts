@@ -1,14 +1,16 @@
 // PathRecord queries. IBA vol 1, 15.2.5.16. IPoIB asks by SGID and DGID, rdma_cm also with P_Key, NumbPath 1 and Reversible,
 // tools by LIDs or by nothing; every combination is the same search. Between two ports there are 2^LMC paths, their P_Key is
-// the default partition, its SL 0.
+// the first that both have, its SL that of the service, or of the partition.
 
-import { DEFAULT_PKEY, isMulticastLid } from "../../spec/ib/numbers.ts";
+import { isMulticastLid, pkeyBase } from "../../spec/ib/numbers.ts";
 import { PathComponent as C } from "../../spec/mad/components.ts";
 import { DEFAULT_GID_PREFIX, MadStatus, SaStatus, Selector } from "../../spec/mad/numbers.ts";
 import { PathRecord } from "../../spec/mad/sa-records.ts";
 import { PortInfo } from "../../spec/mad/sm-attributes.ts";
 import type { Settings } from "../options.ts";
 import { SaLimits } from "../options.ts";
+import type { Partitions } from "../partitions.ts";
+import type { ServiceLevels } from "../service-levels.ts";
 import type { Subnet, SubnetNode, SubnetPort } from "../subnet.ts";
 import type { GroupTable } from "./groups.ts";
 import { hasComponent, newRecord } from "./query.ts";
@@ -17,7 +19,6 @@ import { choose, chooseLifeTime, LOWEST_MTU, linkRateRank, rateAt, rateRank } fr
 const MAX_HOPS = 64;
 const MAX_PATHS = SaLimits.TABLE_BYTES / PathRecord.byteLength;
 const MULTICAST_GID_BYTE = 0xff;
-const MEMBERSHIP_BIT = 0x8000;
 
 /** A query's record and which components of it are given. */
 export interface PathQuery {
@@ -42,26 +43,25 @@ interface Way {
 const failed = (status: number): PathAnswer => ({ status, records: [] });
 const has = (query: PathQuery, bit: number): boolean => hasComponent(query.maskHi, query.maskLo, bit);
 
-/** Whether a P_Key is of the default partition, full or limited. */
-export const isDefaultPartition = (pkey: number): boolean => (pkey | MEMBERSHIP_BIT) === DEFAULT_PKEY;
-
 export class PathFinder {
   readonly #subnet: Subnet;
   readonly #groups: GroupTable;
   readonly #settings: Settings;
+  readonly #partitions: Partitions;
+  readonly #levels: ServiceLevels;
 
-  constructor(subnet: Subnet, groups: GroupTable, settings: Settings) {
+  constructor(subnet: Subnet, groups: GroupTable, settings: Settings, partitions: Partitions, levels: ServiceLevels) {
     this.#subnet = subnet;
     this.#groups = groups;
     this.#settings = settings;
+    this.#partitions = partitions;
+    this.#levels = levels;
   }
 
   /** All paths that fit the query. */
   find(query: PathQuery): PathAnswer {
     const { view, at } = query;
     if (has(query, C.RAW_TRAFFIC) && PathRecord.rawTraffic.get(view, at) !== 0) return failed(MadStatus.OK);
-    if (has(query, C.P_KEY) && !isDefaultPartition(PathRecord.pkey.get(view, at))) return failed(MadStatus.OK);
-    if (has(query, C.SL) && PathRecord.sl.get(view, at) !== 0) return failed(MadStatus.OK);
     const sources = this.#endPorts(query, C.SGID, PathRecord.sgid.get(view, at), C.SLID, PathRecord.slid.get(view, at));
     if (sources === undefined) return failed(SaStatus.REQ_INVALID_GID);
     if (this.#isMulticast(query)) return this.#findMulticast(query, sources);
@@ -95,7 +95,7 @@ export class PathFinder {
     const view = new DataView(gid.buffer, gid.byteOffset, gid.byteLength);
     const prefix = view.getBigUint64(0);
     if (prefix !== this.#settings.gidPrefix && prefix !== DEFAULT_GID_PREFIX) return undefined;
-    return this.#subnet.byGuid.get(view.getBigUint64(8));
+    return this.#subnet.findPort(view.getBigUint64(8));
   }
 
   /** All end ports of the subnet. */
@@ -116,15 +116,26 @@ export class PathFinder {
   }
 
   #build(query: PathQuery, source: SubnetPort, target: SubnetPort, slid: number, dlid: number): DataView | undefined {
+    if (source.lid === 0 || target.lid === 0) return undefined;
+    const { view, at } = query;
+    const asked = has(query, C.P_KEY) ? PathRecord.pkey.get(view, at) : undefined;
+    const pkey = this.#partitions.sharedKey(source, target, asked);
+    const sl = this.#levels.levelFor(...serviceOf(query)) ?? this.#partitions.slOf(pkey);
+    if (pkey === 0 || (has(query, C.SL) && PathRecord.sl.get(view, at) !== sl)) return undefined;
     const way = this.#trace(source, target, dlid);
-    if (way === undefined || source.lid === 0 || target.lid === 0) return undefined;
+    if (way === undefined) return undefined;
     const record = newRecord(PathRecord.byteLength);
     if (!this.#putLimits(query, way, this.#settings.subnetTimeout, record)) return undefined;
     this.#putGid(record, PathRecord.dgid.offset, target.guid);
     this.#putGid(record, PathRecord.sgid.offset, source.guid);
+    // a port asked for by a further GUID of its answers to that name
+    if (has(query, C.DGID)) record.setBigUint64(PathRecord.dgid.offset + 8, view.getBigUint64(at + PathRecord.dgid.offset + 8));
+    if (has(query, C.SGID)) record.setBigUint64(PathRecord.sgid.offset + 8, view.getBigUint64(at + PathRecord.sgid.offset + 8));
     PathRecord.dlid.set(record, 0, dlid);
     PathRecord.slid.set(record, 0, slid);
     putCommon(query, record);
+    PathRecord.pkey.set(record, 0, pkey);
+    PathRecord.sl.set(record, 0, sl);
     return record;
   }
 
@@ -193,6 +204,9 @@ export class PathFinder {
     const source = sources[0];
     if (group === undefined || source === undefined) return failed(MadStatus.OK);
     if (has(query, C.DLID) && group.mlid !== PathRecord.dlid.get(view, at)) return failed(MadStatus.OK);
+    const isOtherPartition = has(query, C.P_KEY) && pkeyBase(PathRecord.pkey.get(view, at)) !== pkeyBase(group.pkey);
+    const isOtherLevel = has(query, C.SL) && PathRecord.sl.get(view, at) !== group.sl;
+    if (isOtherPartition || isOtherLevel || this.#partitions.keyIn(source, group.pkey) === 0) return failed(MadStatus.OK);
     const record = newRecord(PathRecord.byteLength);
     const way = { mtu: group.mtu, rateRank: rateRank(group.rate) };
     if (!this.#putLimits(query, way, group.lifeTime, record)) return failed(MadStatus.OK);
@@ -229,10 +243,19 @@ function lidPairs(query: PathQuery, source: SubnetPort, target: SubnetPort): [nu
 
 const lidsOf = ({ lid, lidCount }: SubnetPort): number[] => Array.from({ length: lidCount }, (_, i) => lid + i);
 
+/** Service and QoS class that the query names. */
+function serviceOf(query: PathQuery): [serviceId: bigint | undefined, qosClass: number | undefined] {
+  const { view, at } = query;
+  const hasService = has(query, C.SERVICE_ID_HI) && has(query, C.SERVICE_ID_LO);
+  return [
+    hasService ? PathRecord.serviceId.getBig(view, at) : undefined,
+    has(query, C.QOS_CLASS) ? PathRecord.qosClass.get(view, at) : undefined,
+  ];
+}
+
 /** What does not depend on the way; components that only label the path come back as asked. */
 function putCommon(query: PathQuery, record: DataView): void {
   const { view, at } = query;
-  PathRecord.pkey.set(record, 0, DEFAULT_PKEY);
   PathRecord.reversible.set(record, 0, 1);
   PathRecord.numbPath.set(record, 0, 1);
   if (has(query, C.SERVICE_ID_HI)) PathRecord.serviceId.hi.set(record, 0, PathRecord.serviceId.hi.get(view, at));

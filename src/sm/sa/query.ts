@@ -11,8 +11,8 @@ export interface RecordTable {
   /** Bytes of a record; in tables records lie on 8-byte boundaries. */
   readonly bytes: number;
   readonly components: readonly Component[];
-  /** All records that `asker` may see, each in a view of its own. */
-  records(asker: Asker): Iterable<DataView>;
+  /** All records that `asker` may see, each in a view of its own; those of a LID are enough where the query gives one, as component 0. */
+  records(asker: Asker, lid: number | undefined): Iterable<DataView>;
   /** Another way to compare than equality, for the components in which it applies. `modifier` is the request's attribute modifier. */
   matches?(bit: number, wanted: DataView, wantedAt: number, record: DataView, modifier: number): boolean | undefined;
 }
@@ -34,7 +34,7 @@ export function* select(table: RecordTable, request: SaRequest): Generator<DataV
   table.components.forEach((component, bit) => {
     if (component !== undefined && hasComponent(maskHi, maskLo, bit)) given.push([bit, component]);
   });
-  for (const record of table.records(request)) {
+  for (const record of table.records(request, lidOf(table, request))) {
     const isMatch = given.every(([bit, component]) => {
       const special = table.matches?.(bit, view, at, record, modifier);
       if (special !== undefined) return special;
@@ -42,6 +42,12 @@ export function* select(table: RecordTable, request: SaRequest): Generator<DataV
     });
     if (isMatch) yield record;
   }
+}
+
+/** The LID that a query gives, if that is what its component 0 is. */
+function lidOf({ components: [first] }: RecordTable, { view, at, maskHi, maskLo }: SaRequest): number | undefined {
+  const isLid = first?.at === 0 && first.field.kind === "number" && first.field.offset === 0 && first.field.width === 16;
+  return isLid && hasComponent(maskHi, maskLo, 0) ? (first.field.get(view, at) as number) : undefined;
 }
 
 function isEqual(field: AnyField, a: DataView, aAt: number, b: DataView, bAt: number): boolean {

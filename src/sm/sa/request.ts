@@ -25,7 +25,12 @@ export interface SaRequest extends Asker {
 }
 
 /** A status, and the record for the response when it is OK. */
-export type SaAnswer = { readonly status: number; readonly record?: DataView };
+export type SaAnswer = {
+  readonly status: number;
+  readonly record?: DataView;
+  /** Lower half of the response's component mask, where it says for which components the request was granted. */
+  readonly maskLo?: number;
+};
 
 /** What may be done with an attribute besides asking for it. */
 export interface SaService {

@@ -27,15 +27,15 @@ import {
   SwitchInfoRecord,
 } from "../../spec/mad/sa-records.ts";
 import { NodeInfo, PortInfo, SmInfo } from "../../spec/mad/sm-attributes.ts";
-import type { Subnet, SubnetNode, SubnetPort } from "../subnet.ts";
+import type { Partitions } from "../partitions.ts";
+import type { Subnet, SubnetNode } from "../subnet.ts";
 import { newRecord, type RecordTable } from "./query.ts";
+import { isVisible, lidOf, portsOf } from "./records-kit.ts";
+import type { Asker } from "./request.ts";
 
-/** LID by which a port is known: its own, or that of its switch's port 0. */
-const lidOf = (port: SubnetPort): number => (port.node.isSwitch ? (port.node.ports[0]?.lid ?? 0) : port.lid);
-
-function* nodeRecords(subnet: Subnet): Generator<DataView> {
+function* nodeRecords(subnet: Subnet, partitions: Partitions, asker: Asker): Generator<DataView> {
   for (const port of subnet.byGuid.values()) {
-    if (port.lid === 0) continue;
+    if (port.lid === 0 || !isVisible(partitions, asker, port)) continue;
     const record = newRecord(NodeRecord.byteLength);
     NodeRecord.lid.set(record, 0, port.lid);
     bytesOf(record).set(bytesOf(port.node.info), NODE_RECORD_INFO_AT);
@@ -46,24 +46,24 @@ function* nodeRecords(subnet: Subnet): Generator<DataView> {
   }
 }
 
-function* portInfoRecords(subnet: Subnet): Generator<DataView> {
-  for (const node of subnet.nodes.values()) {
-    for (const port of node.ports) {
-      if (port === undefined || !port.hasInfo || lidOf(port) === 0) continue;
-      const record = newRecord(PortInfoRecord.byteLength);
-      PortInfoRecord.lid.set(record, 0, lidOf(port));
-      PortInfoRecord.port.set(record, 0, port.number);
-      bytesOf(record).set(bytesOf(port.info), PORT_INFO_RECORD_INFO_AT);
-      PortInfo.localPort.set(record, PORT_INFO_RECORD_INFO_AT, port.number);
-      yield record;
-    }
+function* portInfoRecords(subnet: Subnet, partitions: Partitions, asker: Asker, lid: number | undefined): Generator<DataView> {
+  for (const port of portsOf(subnet, partitions, asker, lid)) {
+    const record = newRecord(PortInfoRecord.byteLength);
+    PortInfoRecord.lid.set(record, 0, lidOf(port));
+    PortInfoRecord.port.set(record, 0, port.number);
+    bytesOf(record).set(bytesOf(port.info), PORT_INFO_RECORD_INFO_AT);
+    PortInfo.localPort.set(record, PORT_INFO_RECORD_INFO_AT, port.number);
+    // a M_Key is for those who are trusted (15.2.5.3)
+    if (!asker.isTrusted) PortInfo.mkey.setBig(record, PORT_INFO_RECORD_INFO_AT, 0n);
+    yield record;
   }
 }
 
-function* linkRecords(subnet: Subnet): Generator<DataView> {
+function* linkRecords(subnet: Subnet, partitions: Partitions, asker: Asker): Generator<DataView> {
   for (const node of subnet.nodes.values()) {
     for (const port of node.ports) {
       if (port?.peer === undefined || lidOf(port) === 0 || lidOf(port.peer) === 0) continue;
+      if (!isVisible(partitions, asker, port) || !isVisible(partitions, asker, port.peer)) continue;
       const record = newRecord(LinkRecord.byteLength);
       LinkRecord.fromLid.set(record, 0, lidOf(port));
       LinkRecord.fromPort.set(record, 0, port.number);
@@ -125,19 +125,23 @@ function capmaskMatches(bit: number, wanted: DataView, at: number, record: DataV
 }
 
 /** The tables by attribute. `smInfo` gives the manager's LID and its SMInfo. */
-export function subnetTables(subnet: Subnet, smInfo: () => { lid: number; info: DataView }): RecordTable[] {
+export function subnetTables(
+  subnet: Subnet,
+  partitions: Partitions,
+  smInfo: () => { lid: number; info: DataView },
+): RecordTable[] {
   return [
     {
       attribute: SaAttribute.NODE_RECORD,
       bytes: NodeRecord.byteLength,
       components: NODE_RECORD_COMPONENTS,
-      records: () => nodeRecords(subnet),
+      records: (asker) => nodeRecords(subnet, partitions, asker),
     },
     {
       attribute: SaAttribute.PORT_INFO_RECORD,
       bytes: PortInfoRecord.byteLength,
       components: PORT_INFO_RECORD_COMPONENTS,
-      records: () => portInfoRecords(subnet),
+      records: (asker, lid) => portInfoRecords(subnet, partitions, asker, lid),
       matches: capmaskMatches,
     },
     {
@@ -162,7 +166,7 @@ export function subnetTables(subnet: Subnet, smInfo: () => { lid: number; info: 
       attribute: SaAttribute.LINK_RECORD,
       bytes: LinkRecord.byteLength,
       components: LINK_RECORD_COMPONENTS,
-      records: () => linkRecords(subnet),
+      records: (asker) => linkRecords(subnet, partitions, asker),
     },
     {
       attribute: SaAttribute.SM_INFO_RECORD,

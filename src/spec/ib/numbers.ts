@@ -20,6 +20,11 @@ export const GSI_QKEY = 0x80010000;
 
 /** Default partition, full member (10.9.1.2). */
 export const DEFAULT_PKEY = 0xffff;
+/** Membership bit of a P_Key: full members talk to everybody of their partition, limited ones to full ones only (10.9.1.1). */
+export const PKEY_FULL = 0x8000;
+export const isFullMember = (pkey: number): boolean => (pkey & PKEY_FULL) !== 0;
+/** The partition that a P_Key is of: what it says without the membership. */
+export const pkeyBase = (pkey: number): number => pkey & 0x7fff;
 
 /** Logical port state (14.2.5.6 PortInfo.PortState). */
 export const PortState = { NO_CHANGE: 0, DOWN: 1, INIT: 2, ARMED: 3, ACTIVE: 4 } as const;

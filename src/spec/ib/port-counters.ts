@@ -40,3 +40,14 @@ export const PortDetail = counterSlots(
   "loopingErrors",
   "inactiveDiscards",
 );
+
+/** Data by service level as named counters, for printing; those that are not zero. */
+export function slDataObject(data: Float64Array): Record<string, number> {
+  const out: Record<string, number> = {};
+  for (let sl = 0; sl < SL_COUNT; sl++) {
+    const [sent, received] = [data[sl] ?? 0, data[RCV_DATA_SL + sl] ?? 0];
+    if (sent !== 0) out[`xmitDataSl${sl}`] = sent;
+    if (received !== 0) out[`rcvDataSl${sl}`] = received;
+  }
+  return out;
+}

@@ -1,8 +1,10 @@
 // Component masks of SA queries: bit n of the mask says that the n-th component of the record is given. IBA vol 1, 15.2.1.2
 // and the tables of 15.2.5; reserved components count too.
 
-import { type AnyField, be16, be32, u8 } from "../../base/layout.ts";
+import { type AnyField, be16, be32, half64, u8 } from "../../base/layout.ts";
+import { GUID_BLOCK } from "./numbers.ts";
 import {
+  GuidInfoRecord,
   INFORM_INFO_RECORD_INFO_AT,
   InformInfo,
   InformInfoRecord,
@@ -13,12 +15,15 @@ import {
   NODE_RECORD_INFO_AT,
   NodeRecord,
   PathRecord,
+  PKeyTableRecord,
   PORT_INFO_RECORD_INFO_AT,
   PortInfoRecord,
   ServiceRecord,
+  SlToVlRecord,
   SM_INFO_RECORD_INFO_AT,
   SmInfoRecord,
   SwitchInfoRecord,
+  VlArbitrationRecord,
 } from "./sa-records.ts";
 import { NodeInfo, PortInfo, SmInfo } from "./sm-attributes.ts";
 
@@ -158,6 +163,32 @@ export const LINEAR_FORWARDING_RECORD_COMPONENTS: readonly Component[] = at(
 
 const f = MulticastForwardingRecord;
 export const MULTICAST_FORWARDING_RECORD_COMPONENTS: readonly Component[] = at(0, f.lid, f.position, undefined, f.block);
+
+export const SL_TO_VL_RECORD_COMPONENTS: readonly Component[] = at(
+  0,
+  SlToVlRecord.lid,
+  SlToVlRecord.inputPort,
+  SlToVlRecord.outputPort,
+);
+export const VL_ARBITRATION_RECORD_COMPONENTS: readonly Component[] = at(
+  0,
+  VlArbitrationRecord.lid,
+  VlArbitrationRecord.port,
+  VlArbitrationRecord.block,
+);
+export const P_KEY_TABLE_RECORD_COMPONENTS: readonly Component[] = at(
+  0,
+  PKeyTableRecord.lid,
+  PKeyTableRecord.block,
+  PKeyTableRecord.port,
+);
+
+/** Bit number of the first of the eight GUIDs of a GUIDInfoRecord. */
+export const GUID_INFO_GUIDS_BIT = 4;
+export const GUID_INFO_RECORD_COMPONENTS: readonly Component[] = [
+  ...at(0, GuidInfoRecord.lid, GuidInfoRecord.block, undefined, undefined),
+  ...at(GuidInfoRecord.guids.offset, ...Array.from({ length: GUID_BLOCK }, (_, n) => half64(n * 8))),
+];
 
 const l = LinkRecord;
 export const LINK_RECORD_COMPONENTS: readonly Component[] = at(0, l.fromLid, l.fromPort, l.toPort, l.toLid);

@@ -106,6 +106,28 @@ export const MulticastForwardingRecord = layout("MulticastForwardingTableRecord"
   data: bytes(8, 64),
 });
 
+/** SLtoVLMappingTableRecord (15.2.5.4). */
+export const SlToVlRecord = layout("SLtoVLMappingTableRecord", 16, {
+  lid: be16(0),
+  inputPort: u8(2),
+  outputPort: u8(3),
+  table: bytes(8, 8),
+});
+
+/** VLArbitrationTableRecord (15.2.5.9). */
+export const VlArbitrationRecord = layout("VLArbitrationTableRecord", 72, {
+  lid: be16(0),
+  port: u8(2),
+  block: u8(3),
+  table: bytes(8, 64),
+});
+
+/** P_KeyTableRecord (15.2.5.11). */
+export const PKeyTableRecord = layout("P_KeyTableRecord", 72, { lid: be16(0), block: be16(2), port: u8(4), table: bytes(8, 64) });
+
+/** GUIDInfoRecord (15.2.5.18). */
+export const GuidInfoRecord = layout("GUIDInfoRecord", 72, { lid: be16(0), block: u8(2), guids: bytes(8, 64) });
+
 /** LinkRecord (15.2.5.13). */
 export const LinkRecord = layout("LinkRecord", 6, { fromLid: be16(0), fromPort: u8(2), toPort: u8(3), toLid: be16(4) });
 
