@@ -12,18 +12,14 @@ import { NodeType, SmAttribute } from "../spec/mad/numbers.ts";
 import { NODE_DESCRIPTION_BYTES, NodeInfo, PortInfo, SwitchInfo } from "../spec/mad/sm-attributes.ts";
 import type { Settings } from "./options.ts";
 import { type SmpClient, SmpGroup } from "./smp-client.ts";
-import { type Subnet, SubnetNode, type SubnetPort, type SwitchState } from "./subnet.ts";
+import { type Subnet, SubnetNode, type SubnetPort } from "./subnet.ts";
+import { SwitchScanner } from "./switch-scanner.ts";
 
 /** A silent port is asked again after this time, doubled each time up to the limit. */
 const SILENT_RETRY_NS = 500 * NS_PER_MS;
 const SILENT_RETRY_LIMIT_NS = 8 * NS_PER_S;
-/** After a burst, one switch is scanned every 20 ms at most: a flapping port cannot keep the manager busy. */
-const SCAN_INTERVAL_NS = 20 * NS_PER_MS;
-const SCAN_BURST = 50;
 /** Ports the manager keeps, about 100 MB of them: more than any fabric here has, and a bound on what forged answers can add. */
 const MAX_PORTS = 1 << 18;
-/** After a scan with unanswered parts the switch is scanned again, not before this. */
-const RESCAN_NS = NS_PER_S;
 
 export interface DiscoveryCounts {
   probes: number;
@@ -36,17 +32,6 @@ export interface DiscoveryCounts {
   malformed: number;
 }
 
-/** A switch whose ports are being read. */
-interface PortReads {
-  readonly node: SubnetNode;
-  readonly state: SwitchState;
-  /** Port to be asked for next. */
-  next: number;
-  /** Ports that have not answered or timed out yet. */
-  left: number;
-  isComplete: boolean;
-}
-
 export class Discovery {
   readonly counts: DiscoveryCounts = { probes: 0, scans: 0, delayedScans: 0, silent: 0, duplicateGuids: 0, malformed: 0 };
   readonly #subnet: Subnet;
@@ -55,12 +40,9 @@ export class Discovery {
   /** Called when the picture has changed. */
   readonly #onChange: () => void;
   readonly #silent: Set<SubnetPort> = new Set();
-  readonly #delayedScans: Set<SubnetNode> = new Set();
-  /** Switches whose ports are to be read, from `#readsHead`. */
-  #reads: PortReads[] = [];
-  #readsHead = 0;
+  readonly #scanner: SwitchScanner;
   #sweep = 0;
-  /** No silent port and no delayed scan is due earlier; it may be stale. */
+  /** No silent port is due earlier; it may be stale. */
   #earliestNs = Number.POSITIVE_INFINITY;
 
   constructor(subnet: Subnet, smps: SmpClient, maySwitchBeBehind: Settings["maySwitchBeBehind"], onChange: () => void) {
@@ -68,6 +50,8 @@ export class Discovery {
     this.#smps = smps;
     this.#maySwitchBeBehind = maySwitchBeBehind;
     this.#onChange = onChange;
+    const onPort = (port: SubnetPort, data: DataView, nowNs: number): void => this.#portScanned(port, data, nowNs);
+    this.#scanner = new SwitchScanner(subnet, smps, this.counts, onPort, onChange);
   }
 
   /** Looks at everything again. */
@@ -84,17 +68,9 @@ export class Discovery {
       this.#smps.get(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, nowNs, (data, now) => {
         if (data === undefined) return;
         if (SwitchInfo.portStateChange.get(data, 0) === 1) this.scan(node, now);
-        else if (node.switch !== undefined) this.#checkSettings(node.switch, data);
+        else if (node.switch !== undefined) this.#scanner.checkSettings(node.switch, data);
       });
     }
-  }
-
-  /** Two Sets by different ways may have overtaken each other: what the switch says it has is what counts. */
-  #checkSettings(state: SwitchState, data: DataView): void {
-    const top = SwitchInfo.linearFdbTop.get(data, 0);
-    if (top === SwitchInfo.linearFdbTop.get(state.info, 0)) return;
-    SwitchInfo.linearFdbTop.set(state.info, 0, top);
-    this.#onChange();
   }
 
   /** What failed may be tried again. */
@@ -112,30 +88,6 @@ export class Discovery {
     }
   }
 
-  /** Reads every port of a switch, now or as soon as its rate limit allows. */
-  scan(node: SubnetNode, nowNs: number): void {
-    const state = node.switch;
-    if (state === undefined) return;
-    if (state.isScanning) {
-      state.isScanStale = true;
-      return;
-    }
-    if (nowNs < scanDueNs(state)) {
-      this.counts.delayedScans++;
-      this.#delayedScans.add(node);
-      this.#earliestNs = Math.min(this.#earliestNs, scanDueNs(state));
-      return;
-    }
-    state.scansPaidAtNs = Math.max(state.scansPaidAtNs, nowNs) + SCAN_INTERVAL_NS;
-    state.isScanning = true;
-    state.isScanStale = false;
-    this.counts.scans++;
-    this.#smps.get(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, nowNs, (data, now) => {
-      if (data === undefined) this.#endScan(node, now);
-      else this.#scanPorts(node, data, now);
-    });
-  }
-
   /** What is known of the link at `port` has turned out wrong: forget it and look at its switch again. */
   lookAgain(port: SubnetPort, nowNs: number): void {
     const node = port.node.isSwitch ? port.node : port.peer?.node;
@@ -144,10 +96,12 @@ export class Discovery {
     if (node !== undefined) this.scan(node, nowNs);
   }
 
-  /** Nobody answers at `port` although the link is up: forget the peer, ask again later. */
+  /** Nobody answers at `port` although the link is up: forget the peer, ask again later. What the port itself has told stays true. */
   #markSilent(port: SubnetPort, nowNs: number): void {
     this.counts.silent++;
+    const { hasInfo } = port;
     this.#subnet.unlink(port);
+    port.hasInfo = hasInfo;
     port.nextProbeNs = nowNs + Math.min(SILENT_RETRY_NS * 2 ** port.silentProbes, SILENT_RETRY_LIMIT_NS);
     port.silentProbes++;
     this.#silent.add(port);
@@ -172,6 +126,7 @@ export class Discovery {
   }
 
   step(nowNs: number): void {
+    this.#scanner.step(nowNs);
     if (nowNs < this.#earliestNs) return;
     this.#earliestNs = Number.POSITIVE_INFINITY;
     for (const port of [...this.#silent]) {
@@ -180,25 +135,22 @@ export class Discovery {
         continue;
       }
       this.#silent.delete(port);
-      if (port.isLinkUp && port.peer === undefined && this.#isKnown(port.node)) this.#probeBehind(port, nowNs);
-    }
-    for (const node of [...this.#delayedScans]) {
-      const dueNs = node.switch === undefined ? 0 : scanDueNs(node.switch);
-      if (dueNs > nowNs) {
-        this.#earliestNs = Math.min(this.#earliestNs, dueNs);
-        continue;
-      }
-      this.#delayedScans.delete(node);
-      if (this.#isKnown(node)) this.scan(node, nowNs);
+      if (port.isLinkUp && port.peer === undefined && this.#subnet.has(port.node)) this.#probeBehind(port, nowNs);
     }
   }
 
   nextDeadlineNs(): number {
-    return this.#earliestNs;
+    return Math.min(this.#earliestNs, this.#scanner.nextDeadlineNs());
   }
 
-  #isKnown(node: SubnetNode): boolean {
-    return this.#subnet.nodes.get(node.guid) === node;
+  /** Reads every port of a switch, now or as soon as its rate limit allows. */
+  scan(node: SubnetNode, nowNs: number): void {
+    this.#scanner.scan(node, nowNs);
+  }
+
+  /** Goes on reading the ports of switches; to be called after every answer. */
+  readOn(nowNs: number): void {
+    this.#scanner.readOn(nowNs);
   }
 
   #probeBehind(port: SubnetPort, nowNs: number): void {
@@ -217,7 +169,7 @@ export class Discovery {
   }
 
   #nodeAnswered(data: DataView, path: readonly number[], from: SubnetPort | undefined, nowNs: number): void {
-    if (from !== undefined && (!this.#isKnown(from.node) || !from.isLinkUp)) return;
+    if (from !== undefined && (!this.#subnet.has(from.node) || !from.isLinkUp)) return;
     const node = this.#isBelievable(data, from) ? this.#findOrAdd(data, path, nowNs) : undefined;
     const port = node?.ports[NodeInfo.localPort.get(data, 0)];
     if (from === undefined) this.#subnet.root = node;
@@ -289,64 +241,8 @@ export class Discovery {
     });
   }
 
-  #scanPorts(node: SubnetNode, data: DataView, nowNs: number): void {
-    const state = node.switch;
-    if (state === undefined) return;
-    bytesOf(state.info).set(bytesOf(data).subarray(0, SwitchInfo.byteLength));
-    if (SwitchInfo.portStateChange.get(data, 0) === 1) {
-      // the 1 clears the bit, before the ports are read
-      const clearing = (): Uint8Array => {
-        const info = new DataView(bytesOf(state.info).slice().buffer);
-        state.putSettings(info);
-        SwitchInfo.portStateChange.set(info, 0, 1);
-        return bytesOf(info);
-      };
-      this.#smps.set(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, clearing, nowNs, (answer) => {
-        if (answer !== undefined) this.#checkSettings(state, answer);
-      });
-    }
-    this.#reads.push({ node, state, next: 0, left: node.ports.length, isComplete: true });
-    this.readOn(nowNs);
-    this.#onChange();
-  }
-
-  /** Goes on reading the ports of switches; to be called after every answer. A large subnet has far more ports than may be asked for at once. */
-  readOn(nowNs: number): void {
-    while (this.#reads.length > this.#readsHead && this.#smps.hasRoom(SmpGroup.DISCOVERY)) {
-      const read = this.#reads[this.#readsHead];
-      const port = read?.node.ports[read.next++];
-      if (read !== undefined && port !== undefined) this.#readScanned(read, port, nowNs);
-      else this.#readsHead++;
-    }
-    if (this.#readsHead < this.#reads.length) return;
-    this.#reads = [];
-    this.#readsHead = 0;
-  }
-
-  #readScanned(read: PortReads, port: SubnetPort, nowNs: number): void {
-    const { node, state } = read;
-    this.#smps.get(node.path, SmpGroup.DISCOVERY, SmAttribute.PORT_INFO, port.number, nowNs, (info, now) => {
-      if (info !== undefined) this.#portScanned(port, info, now);
-      else read.isComplete = false;
-      read.left--;
-      if (read.left === 0) {
-        if (!read.isComplete) {
-          state.scansPaidAtNs = Math.max(state.scansPaidAtNs, now + RESCAN_NS + SCAN_BURST * SCAN_INTERVAL_NS);
-          state.isScanStale = this.#isKnown(node);
-        }
-        this.#endScan(node, now);
-      }
-    });
-  }
-
-  #endScan(node: SubnetNode, nowNs: number): void {
-    if (node.switch === undefined) return;
-    node.switch.isScanning = false;
-    if (node.switch.isScanStale) this.scan(node, nowNs);
-  }
-
   #portScanned(port: SubnetPort, data: DataView, nowNs: number): void {
-    if (!this.#isKnown(port.node)) return;
+    if (!this.#subnet.has(port.node)) return;
     const wasUp = port.hasInfo && port.isLinkUp;
     const stateBefore = port.state;
     const isUp = PortInfo.physState.get(data, 0) === PhysState.LINK_UP && PortInfo.portState.get(data, 0) >= PortState.INIT;
@@ -372,6 +268,3 @@ function storeInfo(port: SubnetPort, data: DataView): void {
   bytesOf(port.info).set(bytesOf(data).subarray(0, PortInfo.byteLength));
   port.hasInfo = true;
 }
-
-/** When the next scan may start: a burst may run ahead of what is paid for. */
-const scanDueNs = (state: SwitchState): number => state.scansPaidAtNs - SCAN_BURST * SCAN_INTERVAL_NS;
