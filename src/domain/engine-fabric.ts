@@ -1,6 +1,7 @@
 // The fabric of one engine among several: a switch with its HCAs, joined to the switch of every other engine. The first engine has the
 // subnet manager, which sees one subnet.
 
+import { createHmac, randomBytes } from "node:crypto";
 import type { Random } from "../base/random.ts";
 import type { DomainFabric } from "../fabric/domain-fabric.ts";
 import { DEFAULT_SWITCH_GUID, FIRST_CA_GUID } from "../fabric/guids.ts";
@@ -74,9 +75,24 @@ export function newTopologyFabric(
       maySwitchBeBehind: (guid, port) => fabric.leadsToSwitch(guid, port),
       partitions: topology.partitions ?? [],
       qos: topology.qos,
+      // what partitions keep apart, a guest must not be able to join by writing to switches
+      ...(topology.partitions === undefined ? {} : { mkeyOf: secretMkeys() }),
       hostBehind: (guid, port) => fabric.hostBehind(guid, port),
     });
   return new TopologyFabric({ topology, random, subnetManager: sm === "builtin" ? manager : undefined });
+}
+
+/** An M_Key for each node, which whoever knows one of them cannot guess. */
+function secretMkeys(): (nodeGuid: bigint) => bigint {
+  const secret = randomBytes(32);
+  const known = new Map<bigint, bigint>();
+  return (nodeGuid) => {
+    const before = known.get(nodeGuid);
+    if (before !== undefined) return before;
+    const key = createHmac("sha256", secret).update(nodeGuid.toString(16)).digest().readBigUInt64BE() | 1n;
+    known.set(nodeGuid, key);
+    return key;
+  };
 }
 
 /** The last ports of each switch lead to the other engines. */

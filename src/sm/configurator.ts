@@ -143,7 +143,7 @@ export class Configurator {
     const wanted = state === PortState.NO_CHANGE ? port.state : state;
     const modifier = port.node.isSwitch ? port.number : 0;
     port.isBusy = true;
-    this.#smps.set(port.path, SmpGroup.PORTS, SmAttribute.PORT_INFO, modifier, bytesOf(info), nowNs, (data, now) => {
+    this.#smps.set(port, SmpGroup.PORTS, SmAttribute.PORT_INFO, modifier, bytesOf(info), nowNs, (data, now) => {
       port.isBusy = false;
       if (port.peer === undefined) return;
       if (data === undefined || PortInfo.portState.get(data, 0) < wanted) {

@@ -65,7 +65,7 @@ export class Discovery {
     if (this.#subnet.root === undefined) this.sweepAll(nowNs);
     for (const node of this.#subnet.nodes.values()) this.#forgive(node);
     for (const node of this.#subnet.switches()) {
-      this.#smps.get(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, nowNs, (data, now) => {
+      this.#smps.get(node, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, nowNs, (data, now) => {
         if (data === undefined) return;
         if (SwitchInfo.portStateChange.get(data, 0) === 1) this.scan(node, now);
         else if (node.switch !== undefined) this.#scanner.checkSettings(node.switch, data);
@@ -161,7 +161,7 @@ export class Discovery {
   #probe(path: readonly number[], from: SubnetPort | undefined, nowNs: number): void {
     if (from !== undefined) from.isProbing = true;
     this.counts.probes++;
-    this.#smps.get(path, SmpGroup.DISCOVERY, SmAttribute.NODE_INFO, 0, nowNs, (data, now) => {
+    this.#smps.get({ path, nodeGuid: undefined }, SmpGroup.DISCOVERY, SmAttribute.NODE_INFO, 0, nowNs, (data, now) => {
       if (from !== undefined) from.isProbing = false;
       if (data !== undefined) this.#nodeAnswered(data, path, from, now);
       else if (from?.isLinkUp === true) this.#markSilent(from, now);
@@ -221,24 +221,31 @@ export class Discovery {
     const node = new SubnetNode(bytesOf(data).subarray(0, NodeInfo.byteLength));
     node.path = path;
     this.#subnet.add(node);
-    this.#smps.get(path, SmpGroup.DISCOVERY, SmAttribute.NODE_DESCRIPTION, 0, nowNs, (text) => {
+    this.#smps.get(node, SmpGroup.DISCOVERY, SmAttribute.NODE_DESCRIPTION, 0, nowNs, (text) => {
       if (text !== undefined) node.description = bytesOf(text).slice(0, NODE_DESCRIPTION_BYTES);
     });
     return node;
   }
 
   #readPort(path: readonly number[], port: SubnetPort, nowNs: number): void {
-    this.#smps.get(path, SmpGroup.DISCOVERY, SmAttribute.PORT_INFO, port.number, nowNs, (data, now) => {
-      if (data === undefined) {
-        // nothing else would ask again
-        if (!port.hasInfo && port.peer !== undefined) this.#markSilent(port.peer, now);
-        return;
-      }
-      storeInfo(port, data);
-      this.#onChange();
-      // a manager on a CA's port has the whole subnet behind that port
-      if (port.node === this.#subnet.root && port.isLinkUp && port.peer === undefined) this.#probeBehind(port, nowNs);
-    });
+    this.#smps.get(
+      { path, nodeGuid: port.nodeGuid },
+      SmpGroup.DISCOVERY,
+      SmAttribute.PORT_INFO,
+      port.number,
+      nowNs,
+      (data, now) => {
+        if (data === undefined) {
+          // nothing else would ask again
+          if (!port.hasInfo && port.peer !== undefined) this.#markSilent(port.peer, now);
+          return;
+        }
+        storeInfo(port, data);
+        this.#onChange();
+        // a manager on a CA's port has the whole subnet behind that port
+        if (port.node === this.#subnet.root && port.isLinkUp && port.peer === undefined) this.#probeBehind(port, nowNs);
+      },
+    );
   }
 
   #portScanned(port: SubnetPort, data: DataView, nowNs: number): void {

@@ -52,7 +52,7 @@ export class LinearProgrammer {
       const block = table.take();
       if (block < 0) return;
       const entries = (): Uint8Array => table.block(block);
-      this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.LINEAR_FORWARDING, block, entries, nowNs, (data, now) => {
+      this.#smps.set(node, SmpGroup.TABLES, SmAttribute.LINEAR_FORWARDING, block, entries, nowNs, (data, now) => {
         table.finish(block, data !== undefined);
         if (!this.#subnet.has(node)) this.#writeAgain(node.guid, block);
         else if (data === undefined) this.#onFailure(node);

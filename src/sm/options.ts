@@ -41,6 +41,11 @@ export interface SubnetManagerOptions extends RoutingOptions {
   readonly maySwitchBeBehind?: (guid: bigint, number: number) => boolean;
   /** Partitions beside the default one; without any all ports are full members of that, and no P_Key table is written. */
   readonly partitions?: readonly PartitionOptions[];
+  /**
+   * M_Key of the ports of a node, by its GUID; 0n, as by default, protects nothing. With another one nobody else can change the subnet. Each node
+   * should have its own: SMPs to a host carry it, and its guest sees them.
+   */
+  readonly mkeyOf?: (nodeGuid: bigint) => bigint;
   /** Virtual lanes and service levels; without it no SLtoVL or VLArbitration table is written. */
   readonly qos?: QosOptions | undefined;
   /** Name of the host behind port `number` of a switch, by which partitions have members; without an answer it is its NodeDescription. */
@@ -68,6 +73,7 @@ export const DEFAULT_SETTINGS: Settings = {
   lmc: 0,
   maySwitchBeBehind: () => true,
   partitions: [],
+  mkeyOf: () => 0n,
   hostBehind: () => undefined,
 };
 

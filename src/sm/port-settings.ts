@@ -60,7 +60,7 @@ export class PortSettings {
   putEndPortSettings(port: SubnetPort, info: DataView): void {
     for (const [field, value] of this.#endPortSettings(port)) field.set(info, 0, value);
     PortInfo.gidPrefix.setBig(info, 0, this.#settings.gidPrefix);
-    PortInfo.mkey.setBig(info, 0, 0n);
+    PortInfo.mkey.setBig(info, 0, this.#settings.mkeyOf(port.node.guid));
     const canReregister = (PortInfo.capabilityMask.get(port.info, 0) & PortCapability.CLIENT_REREGISTRATION) !== 0;
     if (port.needsReregister && canReregister) PortInfo.clientReregister.set(info, 0, 1);
   }
@@ -87,7 +87,8 @@ export class PortSettings {
       [PortInfo.lmc, Math.log2(port.lidCount)],
       [PortInfo.masterSmSl, 0],
       [PortInfo.subnetTimeout, this.#settings.subnetTimeout],
-      [PortInfo.mkeyProtect, 0],
+      // read by all, written by those who know the M_Key (14.2.4.1); it never lapses
+      [PortInfo.mkeyProtect, this.#settings.mkeyOf(port.node.guid) === 0n ? 0 : 1],
       [PortInfo.mkeyLeasePeriod, 0],
     ];
   }

@@ -70,7 +70,7 @@ export class PortTables {
     tables.pending++;
     // a repeated write must not bring back what has been replaced meanwhile
     const latest = (): Uint8Array => tables.blocks.get(key) ?? data;
-    this.#smps.set(port.path, SmpGroup.PORTS, attribute, modifier, latest, nowNs, (answer, now) => {
+    this.#smps.set(port, SmpGroup.PORTS, attribute, modifier, latest, nowNs, (answer, now) => {
       tables.pending--;
       // the link has gone down meanwhile: all that was written is forgotten
       if (port.tables !== tables) return;

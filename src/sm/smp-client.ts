@@ -12,16 +12,27 @@ export const SmpGroup = { DISCOVERY: 0, TABLES: 1, PORTS: 2 } as const;
 /** The attribute of a response (64 bytes, valid during the call), or undefined: no answer, or an error status. */
 export type SmpDone = (data: DataView | undefined, nowNs: number) => void;
 
+/** Where an SMP goes: nodes and ports of the subnet are such. */
+export interface SmpTarget {
+  /** Directed route: output ports, hop by hop. */
+  readonly path: readonly number[];
+  /** Node GUID, by which its M_Key is known; undefined while nobody knows who is there. */
+  readonly nodeGuid: bigint | undefined;
+}
+
 export class SmpClient {
   readonly #transactions: Transactions;
+  readonly #mkeyOf: (nodeGuid: bigint) => bigint;
   /** The SMP that is being sent. */
   readonly #smp: DataView = newMad();
   readonly #smpBytes: Uint8Array = bytesOf(this.#smp);
   /** Responses with an error status. */
   refused = 0;
 
-  constructor(transactions: Transactions) {
+  /** @param mkeyOf M_Key of a node, which every SMP to it carries */
+  constructor(transactions: Transactions, mkeyOf: (nodeGuid: bigint) => bigint) {
     this.#transactions = transactions;
+    this.#mkeyOf = mkeyOf;
   }
 
   /** Whether another request of `group` would be sent soon. Those that have timed out once do not count: a silent node holds up nobody. */
@@ -29,13 +40,13 @@ export class SmpClient {
     return this.#transactions.freshCount(group) < this.#transactions.maxOutstanding;
   }
 
-  get(path: readonly number[], group: number, attribute: number, modifier: number, nowNs: number, done: SmpDone): void {
-    this.#request(path, group, Method.GET, attribute, modifier, undefined, nowNs, done);
+  get(to: SmpTarget, group: number, attribute: number, modifier: number, nowNs: number, done: SmpDone): void {
+    this.#request(to, group, Method.GET, attribute, modifier, undefined, nowNs, done);
   }
 
   /** @param data the attribute, at most 64 bytes, not to be changed any more; or what gives it whenever it is sent. */
   set(
-    path: readonly number[],
+    to: SmpTarget,
     group: number,
     attribute: number,
     modifier: number,
@@ -43,11 +54,11 @@ export class SmpClient {
     nowNs: number,
     done: SmpDone,
   ): void {
-    this.#request(path, group, Method.SET, attribute, modifier, data, nowNs, done);
+    this.#request(to, group, Method.SET, attribute, modifier, data, nowNs, done);
   }
 
   #request(
-    path: readonly number[],
+    to: SmpTarget,
     group: number,
     method: number,
     attribute: number,
@@ -56,6 +67,7 @@ export class SmpClient {
     nowNs: number,
     done: SmpDone,
   ): void {
+    const { path, nodeGuid } = to;
     if (path.length > SMP_MAX_HOPS) {
       done(undefined, nowNs);
       return;
@@ -63,6 +75,7 @@ export class SmpClient {
     const mad = (): DataView => {
       this.#smpBytes.fill(0);
       writeDirectedSmp(this.#smp, path, method, attribute, modifier);
+      if (nodeGuid !== undefined) Smp.mkey.setBig(this.#smp, 0, this.#mkeyOf(nodeGuid));
       const bytes = typeof data === "function" ? data() : data;
       if (bytes !== undefined) this.#smpBytes.set(bytes.subarray(0, SMP_DATA_BYTES), SMP_DATA_AT);
       return this.#smp;

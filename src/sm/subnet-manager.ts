@@ -94,7 +94,7 @@ export class SubnetManager implements ManagementEndpoint {
     const { smpTimeoutNs, smpTries, maxOutstanding } = this.settings;
     const send = (packet: Uint8Array): void => port.send(packet);
     this.transactions = new Transactions({ send, random, timeoutNs: smpTimeoutNs, tries: smpTries, maxOutstanding });
-    this.smps = new SmpClient(this.transactions);
+    this.smps = new SmpClient(this.transactions, this.settings.mkeyOf);
     this.discovery = new Discovery(this.subnet, this.smps, this.settings.maySwitchBeBehind, () => {
       this.#isDirty = true;
     });
@@ -269,6 +269,7 @@ export class SubnetManager implements ManagementEndpoint {
     const repress = newMad();
     bytesOf(repress).set(packet.bytes.subarray(packet.madAt, packet.madAt + repress.byteLength));
     MadHeader.method.set(repress, 0, Method.TRAP_REPRESS);
+    Smp.mkey.setBig(repress, 0, this.settings.mkeyOf(sender.node.guid));
     this.#port.send(buildMadPacket(replyAddress(packet, this.lid), repress));
     const at = madAt + SMP_DATA_AT;
     const number = Notice.trapNumber.get(view, at);

@@ -49,6 +49,9 @@ export class SubnetPort {
   get state(): number {
     return PortInfo.portState.get(this.info, 0);
   }
+  get nodeGuid(): bigint {
+    return this.node.guid;
+  }
   /** Directed route to it: a CA is asked through the port itself. */
   get path(): readonly number[] {
     const { node, peer } = this;
@@ -135,6 +138,10 @@ export class SubnetNode {
 
   get isSwitch(): boolean {
     return this.switch !== undefined;
+  }
+
+  get nodeGuid(): bigint {
+    return this.guid;
   }
 
   /** End ports that packets can reach. */

@@ -56,7 +56,7 @@ export class SwitchProgrammer {
     const info = unchanged(port.info);
     this.#ports.putEndPortSettings(port, info);
     port.isBusy = true;
-    this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.PORT_INFO, 0, bytesOf(info), nowNs, (data) => {
+    this.#smps.set(node, SmpGroup.TABLES, SmAttribute.PORT_INFO, 0, bytesOf(info), nowNs, (data) => {
       port.isBusy = false;
       if (data !== undefined) bytesOf(port.info).set(bytesOf(data).subarray(0, PortInfo.byteLength));
       else this.#onFailure(node);
@@ -74,7 +74,7 @@ export class SwitchProgrammer {
       state.putSettings(state.info);
       return bytesOf(state.info);
     };
-    this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.SWITCH_INFO, 0, wanted, nowNs, (data, now) => {
+    this.#smps.set(node, SmpGroup.TABLES, SmAttribute.SWITCH_INFO, 0, wanted, nowNs, (data, now) => {
       if (!this.#subnet.has(node)) this.#writeSwitchInfoAgain(node.guid, now);
       if (data !== undefined) return;
       bytesOf(state.info).set(before);
@@ -104,7 +104,7 @@ export class SwitchProgrammer {
       const now = state.multicastSent.get(key);
       return now === undefined || now === UNKNOWN_BLOCK ? wanted : now;
     };
-    this.#smps.set(node.path, SmpGroup.TABLES, SmAttribute.MULTICAST_FORWARDING, modifier, latest, nowNs, (data, now) => {
+    this.#smps.set(node, SmpGroup.TABLES, SmAttribute.MULTICAST_FORWARDING, modifier, latest, nowNs, (data, now) => {
       if (!this.#subnet.has(node)) this.#writeMulticastAgain(node.guid, block, position, now);
       if (data !== undefined) return;
       if (state.multicastSent.get(key) === wanted) state.multicastSent.set(key, UNKNOWN_BLOCK);

@@ -79,7 +79,7 @@ export class SwitchScanner {
     state.isScanning = true;
     state.isScanStale = false;
     this.#counts.scans++;
-    this.#smps.get(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, nowNs, (data, now) => {
+    this.#smps.get(node, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, nowNs, (data, now) => {
       if (data === undefined) this.#endScan(node, now);
       else this.#scanPorts(node, data, now);
     });
@@ -124,7 +124,7 @@ export class SwitchScanner {
         SwitchInfo.portStateChange.set(info, 0, 1);
         return bytesOf(info);
       };
-      this.#smps.set(node.path, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, clearing, nowNs, (answer) => {
+      this.#smps.set(node, SmpGroup.DISCOVERY, SmAttribute.SWITCH_INFO, 0, clearing, nowNs, (answer) => {
         if (answer !== undefined) this.checkSettings(state, answer);
       });
     }
@@ -148,7 +148,7 @@ export class SwitchScanner {
 
   #readScanned(read: PortReads, port: SubnetPort, nowNs: number): void {
     const { node, state } = read;
-    this.#smps.get(node.path, SmpGroup.DISCOVERY, SmAttribute.PORT_INFO, port.number, nowNs, (info, now) => {
+    this.#smps.get(node, SmpGroup.DISCOVERY, SmAttribute.PORT_INFO, port.number, nowNs, (info, now) => {
       if (info !== undefined) this.#onPort(port, info, now);
       else read.isComplete = false;
       read.left--;
