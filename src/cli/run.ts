@@ -153,8 +153,8 @@ export function planCommands(on: readonly string[], words: readonly string[], no
 
 async function run(words: readonly string[], options: RunOptions): Promise<number> {
   const commands = planCommands(options.on, words, options.nodes);
-  const { topology: text, nodes, engines, sm } = options;
-  const topology = await loadTopology({ text, hcas: nodes, engines, sm });
+  const { topology: text, nodes, engines, sm, lmc } = options;
+  const topology = await loadTopology({ text, hcas: nodes, engines, sm, lmc });
   const progress = new ProgressLine(options.json);
   const interrupt = catchInterrupts();
   const timeout = options.timeout === undefined ? undefined : AbortSignal.timeout(options.timeout * 1000);

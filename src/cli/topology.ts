@@ -22,22 +22,27 @@ export interface TopologyUse {
   readonly hcas: number;
   readonly engines: number;
   readonly sm: "builtin" | "none";
+  readonly lmc: number | undefined;
 }
 
 /** Reads the topology that was asked for. @throws UsageError if it makes no sense, or not with these HCAs and engines */
-export async function loadTopology({ text, hcas, engines, sm }: TopologyUse): Promise<Topology | undefined> {
+export async function loadTopology({ text, hcas, engines, sm, lmc }: TopologyUse): Promise<Topology | undefined> {
   if (text === undefined) return undefined;
   if (engines > 1) throw new UsageError(`--topology lives in one engine for now: expected --engines 1, got ${engines}`);
   // Loaded only where it is needed: the parser of YAML is large.
-  const [{ parseTopology }, { isShape, shapeTopology }, { checkHasSwitch }, { nodesOf, TopologyError }] = await Promise.all([
-    import("../fabric/topology/parse.ts"),
-    import("../fabric/topology/shapes.ts"),
-    import("../fabric/topology/check.ts"),
-    import("../fabric/topology/topology.ts"),
-  ]);
+  const [{ parseTopology }, { isShape, shapeTopology }, { checkHasSwitch, checkLids }, { nodesOf, TopologyError }] =
+    await Promise.all([
+      import("../fabric/topology/parse.ts"),
+      import("../fabric/topology/shapes.ts"),
+      import("../fabric/topology/check.ts"),
+      import("../fabric/topology/topology.ts"),
+    ]);
   try {
     const topology = isShape(text) ? shapeTopology(text) : parseTopology(readTopologyFile(text), text);
-    if (sm === "builtin") checkHasSwitch(topology);
+    if (sm === "builtin") {
+      checkHasSwitch(topology);
+      checkLids(topology, lmc ?? 0);
+    }
     const hosts = nodesOf(topology, "host").length;
     if (hcas > hosts)
       throw new UsageError(`${text} has ${hosts} hosts, and ${hcas} HCAs need one each; use a larger one, or fewer HCAs`);

@@ -69,8 +69,8 @@ export function addUp(program: Command): void {
     .action((options: UpOptions) => (options.foreground === true ? serve(options) : startDetached(options)));
 }
 
-const topologyOf = ({ topology: text, hca, engines, sm }: UpOptions): Promise<Topology | undefined> =>
-  loadTopology({ text, hcas: hca.length, engines, sm });
+const topologyOf = ({ topology: text, hca, engines, sm, lmc }: UpOptions): Promise<Topology | undefined> =>
+  loadTopology({ text, hcas: hca.length, engines, sm, lmc });
 
 function parseNames(text: string): string[] {
   const names = text.split(",").filter((name) => name !== "");

@@ -39,7 +39,10 @@ test("every port has a key of its own, the subnet comes up and stays up", () => 
     subnet.port(3).disable();
     subnet.runFor(MS);
     subnet.port(3).enable();
-    assert.ok(subnet.run(() => subnet.port(3).isActive, 200 * MS), "each trap is repressed, so the next one is sent");
+    assert.ok(
+      subnet.run(() => subnet.port(3).isActive, 200 * MS),
+      "each trap is repressed, so the next one is sent",
+    );
   }
   assert.ok(subnet.switches.every(({ port0 }) => PortInfo.mkeyViolations.get(port0.info, 0) === 0));
 });

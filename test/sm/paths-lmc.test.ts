@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { LidTable } from "../../src/sm/lids.ts";
 import { PathComponent as C } from "../../src/spec/mad/components.ts";
 import { Method } from "../../src/spec/mad/numbers.ts";
 import { PathRecord } from "../../src/spec/mad/sa-records.ts";
@@ -58,4 +59,28 @@ test("a Get has one path; NumbPath bounds a table; LIDs that are given are kept 
     records.map((record) => lidsOf(record)),
     expected,
   );
+});
+
+test("as many ports as the check of a topology lets through have LIDs, whatever order they come in", () => {
+  for (const lmc of [3, 7]) {
+    for (const isSwitchesFirst of [true, false]) {
+      const count = 2 ** lmc;
+      const hosts = Math.floor(49_152 / count) - 1;
+      const lids = new LidTable();
+      const assign = (guids: number, from: number, each: number): number[] =>
+        Array.from({ length: guids }, (_, i) => lids.assign(BigInt(from + i), 0, each, () => true));
+      const switchesOf = (): number[] => assign(count - 1, 1 << 20, 1);
+      const first = isSwitchesFirst ? switchesOf() : [];
+      const all = [...first, ...assign(hosts, 1, count), ...(isSwitchesFirst ? [] : switchesOf())];
+      assert.ok(
+        all.every((lid) => lid > 0),
+        `LMC ${lmc}`,
+      );
+      assert.equal(
+        lids.assign(1n << 40n, 0, 1, () => true),
+        0,
+        "and that is all",
+      );
+    }
+  }
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { checkTopology } from "./check.ts";
+import { checkLids, checkTopology } from "./check.ts";
 import type { LinkEnd, Topology, TopologyLink, TopologyNode } from "./topology.ts";
 
 const s1: TopologyNode = { kind: "switch", name: "s1", portCount: 4, line: 2 };
@@ -47,4 +47,26 @@ test("each mistake is named with its line, what was expected and how to mend it"
   ] as const) {
     assert.throws(() => checkTopology(wrong), message);
   }
+});
+
+test("LIDs for all, with LMC: as many as fit, and no more", () => {
+  const topology = (hosts: number, switches: number): Topology => ({
+    source: "big",
+    nodes: [
+      ...Array.from({ length: switches }, (_, i) => ({ kind: "switch" as const, name: `s${i}`, portCount: 1 })),
+      ...Array.from({ length: hosts }, (_, i) => ({ kind: "host" as const, name: `h${i}`, portCount: 1 })),
+    ],
+    links: [],
+  });
+  checkLids(topology(49_150, 1), 0);
+  assert.throws(
+    () => checkLids(topology(49_151, 1), 0),
+    /big: there are 49151 LIDs, too few for 49151 host ports with 2\^0 LIDs each/,
+  );
+  checkLids(topology(383, 127), 7);
+  assert.throws(
+    () => checkLids(topology(383, 128), 7),
+    /too few for 383 host ports with 2\^7 LIDs each and 128 switches; use a smaller --lmc/,
+  );
+  assert.throws(() => checkLids(topology(384, 1), 7), /--lmc/);
 });

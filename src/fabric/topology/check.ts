@@ -28,6 +28,27 @@ export function checkHasSwitch({ source, nodes }: Topology): void {
   throw new TopologyError(source, undefined, `there is no switch, and the subnet manager lives in one; ${mend}`);
 }
 
+/**
+ * Whether there are LIDs for all with 2^lmc for each port of a host. Those of a port lie together, the lowest a multiple of their number;
+ * switches have one each, wherever there is room between.
+ * @throws TopologyError if not
+ */
+export function checkLids({ source, nodes }: Topology, lmc: number): void {
+  const each = 2 ** lmc;
+  let switches = 0;
+  let hostPorts = 0;
+  for (const { kind, portCount } of nodes) {
+    if (kind === "switch") switches++;
+    else hostPorts += portCount;
+  }
+  // LID 0 is nobody's, so the first block has room for switches only
+  const blocks = Math.floor((MAX_LIDS + 1) / each) - 1;
+  const needed = hostPorts + Math.max(0, Math.ceil((switches - (each - 1)) / each));
+  if (needed <= blocks) return;
+  const what = `${hostPorts} host ports with 2^${lmc} LIDs each and ${switches} switches`;
+  throw new TopologyError(source, undefined, `there are ${MAX_LIDS} LIDs, too few for ${what}; use a smaller --lmc`);
+}
+
 function checkNames({ source, nodes }: Topology): Map<string, TopologyNode> {
   const byName = new Map<string, TopologyNode>();
   for (const node of nodes) {
