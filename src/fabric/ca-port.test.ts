@@ -166,11 +166,12 @@ test("resolve follows many switches, ends in loops, and allocates nothing", asyn
   spin(50_000);
   await new Promise((resolve) => setImmediate(resolve));
   collections = 0;
-  spin(300_000);
+  spin(2_000_000);
   await new Promise((resolve) => setImmediate(resolve));
   observer.disconnect();
   assert.ok(Number.isFinite(sum));
-  assert.ok(collections <= 1, `${collections} garbage collections`);
+  // the compiler allocates too; an object for each call would be a hundred collections
+  assert.ok(collections <= 4, `${collections} garbage collections`);
 });
 
 test("resolveMulticast: the members, never the sender, each once even when tables loop", () => {
