@@ -74,8 +74,10 @@ test("an HCA that stays frozen costs its peers their connections; it is thawed b
   faults.inject({ kind: "freeze", hca: "n2" });
   await assert.rejects(world.during(write(x, y)), /RETRY_EXC/);
   assert.throws(() => faults.inject({ kind: "freeze", hca: "n22" }), /there is no node n22; did you mean n2/);
+  assert.throws(() => b.queryPort(), /no completion event/, "commands are not executed either");
   faults.clear("n2");
   assert.deepEqual(faults.view().active, []);
+  assert.equal(b.queryPort().state, "ACTIVE");
   const [again, peer] = connect(a, b, 8, 2);
   await world.during(write(again, peer));
 });
