@@ -6,12 +6,12 @@ import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { run, serverAndClient, startSession } from "./session.ts";
+import { EXTRA_PACKAGES, run, serverAndClient, startSession } from "./session.ts";
 
 test("tshark dissects a capture of unmodified programs without complaint", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "vhca-capture-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const session = await startSession(t, { nodes: 2, packages: ["tshark"], mount: folder });
+  const session = await startSession(t, { nodes: 2, packages: EXTRA_PACKAGES, mount: folder });
   if (session === undefined) return;
   const capture = await session.domain.startCapture([], "vhca test");
   const written = writeFile(join(folder, "all.pcapng"), capture.chunks());

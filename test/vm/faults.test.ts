@@ -5,26 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Session } from "../../src/cli/session.ts";
-import { shapeTopology } from "../../src/fabric/topology/shapes.ts";
-import type { Topology } from "../../src/fabric/topology/topology.ts";
-import { run, serverAndClient, startSession } from "./session.ts";
-
-/** A shape with the names of two nodes exchanged. */
-function exchange(shape: string, a: string, b: string): Topology {
-  const topology = shapeTopology(shape);
-  const named = (name: string): string => (name === a ? b : name === b ? a : name);
-  return {
-    ...topology,
-    nodes: topology.nodes.map((node) => ({ ...node, name: named(node.name) })),
-    links: topology.links.map(({ ends: [x, y], ...link }) => ({
-      ...link,
-      ends: [
-        { ...x, node: named(x.node) },
-        { ...y, node: named(y.node) },
-      ],
-    })),
-  };
-}
+import { exchange, run, serverAndClient, startSession } from "./session.ts";
 
 /** The cable between the second and the third switch from n1 to n2, as NODE:PORT, or undefined while there is no way. */
 async function cableOnTheWay({ domain }: Session): Promise<string | undefined> {

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Session, type SessionOptions } from "../../src/cli/session.ts";
+import { shapeTopology } from "../../src/fabric/topology/shapes.ts";
+import type { Topology } from "../../src/fabric/topology/topology.ts";
 import { LabError } from "../../src/lab/lab-error.ts";
 import { CLOCK_TRIALS, hasLostItsClock } from "../../src/lab/perftest.ts";
 import { prepareLab } from "../../src/lab/prepare.ts";
@@ -76,3 +78,23 @@ async function runClient(session: Session, node: string, command: string): Promi
     if (result.status === 0 || hasLostItsClock(result) || attempt === 10) return result;
   }
 }
+
+/** A shape with the names of two nodes exchanged. */
+export function exchange(shape: string, a: string, b: string): Topology {
+  const topology = shapeTopology(shape);
+  const named = (name: string): string => (name === a ? b : name === b ? a : name);
+  return {
+    ...topology,
+    nodes: topology.nodes.map((node) => ({ ...node, name: named(node.name) })),
+    links: topology.links.map(({ ends: [x, y], ...link }) => ({
+      ...link,
+      ends: [
+        { ...x, node: named(x.node) },
+        { ...y, node: named(y.node) },
+      ],
+    })),
+  };
+}
+
+/** What more than one test adds to the guests' image, so that one image is made for all of them. */
+export const EXTRA_PACKAGES = ["ibutils", "tshark"];
