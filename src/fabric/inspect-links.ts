@@ -5,7 +5,7 @@ import { guidText, nameOf } from "../base/names.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { Fabric } from "./fabric.ts";
-import { labelOf, portCountersObject, SPEED_NAMES, WIDTH_NAMES } from "./inspect.ts";
+import { labelOf, portCountersObject, speedName, WIDTH_NAMES } from "./inspect.ts";
 import type { Link } from "./link.ts";
 import type { LinkCounts, LinkFaults } from "./link-faults.ts";
 import type { Port } from "./port.ts";
@@ -40,8 +40,16 @@ export interface LinkView {
   readonly counts: LinkCounts;
 }
 
-const LANES: Readonly<Record<string, number>> = { "1X": 1, "4X": 4, "8X": 8, "12X": 12 };
-const GBPS_OF_A_LANE: Readonly<Record<string, number>> = { SDR: 2.5, DDR: 5, QDR: 10 };
+const LANES: Readonly<Record<string, number>> = { "1X": 1, "2X": 2, "4X": 4, "8X": 8, "12X": 12 };
+const GBPS_OF_A_LANE: Readonly<Record<string, number>> = {
+  SDR: 2.5,
+  DDR: 5,
+  QDR: 10,
+  FDR: 14.0625,
+  EDR: 25.78125,
+  HDR: 53.125,
+  NDR: 106.25,
+};
 
 /** At most `limit` links from number `from`, in the order in which they were made; a cable to another engine is in no fabric whole. */
 export function inspectLinks(fabric: Fabric, from: number, limit: number): Page<LinkView> {
@@ -59,7 +67,7 @@ export function inspectLinks(fabric: Fabric, from: number, limit: number): Page<
 export function inspectLink(link: Link): LinkView {
   const { a, b } = link;
   const width = a.isLinkUp ? (WIDTH_NAMES[PortInfo.linkWidthActive.get(a.info, 0)] ?? "?") : "";
-  const speed = a.isLinkUp ? (SPEED_NAMES[PortInfo.linkSpeedActive.get(a.info, 0)] ?? "?") : "";
+  const speed = a.isLinkUp ? speedName(a.info) : "";
   return {
     a: inspectEnd(a),
     b: inspectEnd(b),

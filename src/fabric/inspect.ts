@@ -61,8 +61,16 @@ export interface FabricView {
 }
 
 /** Names of PortInfo.LinkWidthActive and LinkSpeedActive. */
-export const WIDTH_NAMES: Readonly<Record<number, string>> = { 1: "1X", 2: "4X", 4: "8X", 8: "12X" };
-export const SPEED_NAMES: Readonly<Record<number, string>> = { 1: "SDR", 2: "DDR", 4: "QDR" };
+export const WIDTH_NAMES: Readonly<Record<number, string>> = { 1: "1X", 2: "4X", 4: "8X", 8: "12X", 16: "2X" };
+const SPEED_NAMES: Readonly<Record<number, string>> = { 1: "SDR", 2: "DDR", 4: "QDR" };
+const EXTENDED_SPEED_NAMES: Readonly<Record<number, string>> = { 1: "FDR", 2: "EDR", 4: "HDR", 8: "NDR" };
+
+/** The speed of a link that is up, by one end's PortInfo. */
+export function speedName(info: DataView): string {
+  const extended = EXTENDED_SPEED_NAMES[PortInfo.linkSpeedExtActive.get(info, 0)];
+  const speed = PortInfo.linkSpeedActive.get(info, 0);
+  return extended ?? SPEED_NAMES[speed] ?? String(speed);
+}
 
 /** Nodes, and links, of a view. */
 export const VIEW_NODES_MAX = 128;
@@ -128,7 +136,6 @@ export const portCountersObject = (port: Port): Record<string, number> => ({
 
 function inspectPort(port: Port): PortView {
   const width = PortInfo.linkWidthActive.get(port.info, 0);
-  const speed = PortInfo.linkSpeedActive.get(port.info, 0);
   const { peer } = port;
   return {
     number: port.number,
@@ -136,7 +143,7 @@ function inspectPort(port: Port): PortView {
     physState: nameOf(PhysState, port.physState),
     lid: port.lid,
     smLid: port.smLid,
-    link: port.isLinkUp ? `${WIDTH_NAMES[width] ?? width} ${SPEED_NAMES[speed] ?? speed}` : "",
+    link: port.isLinkUp ? `${WIDTH_NAMES[width] ?? width} ${speedName(port.info)}` : "",
     peer: peer === undefined ? undefined : { node: guidText(peer.node.guid), name: labelOf(peer.node), port: peer.number },
     counters: portCountersObject(port),
   };

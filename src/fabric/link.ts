@@ -4,6 +4,7 @@
 import type { Field } from "../base/layout.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
+import { PortCapability } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { LinkCounts, LinkFaults } from "./link-faults.ts";
 import type { Port } from "./port.ts";
@@ -11,13 +12,20 @@ import type { Port } from "./port.ts";
 /** Decides whether a management packet that leaves `from` is lost on the way. */
 export type Impairment = (packet: Uint8Array, from: Port) => boolean;
 
-/** What a cable carries, as bit masks of PortInfo.LinkWidth* and LinkSpeed*: its ports agree on no more. */
+/** Where the bits of LinkSpeedExt* begin in the speeds of a cable, behind those of LinkSpeed*. */
+export const EXTENDED_SPEED_SHIFT = 8;
+export const EVERY_WIDTH = 0xff;
+export const EVERY_SPEED = 0xffff;
+const STANDARD_SPEEDS = 0xf;
+const EXTENDED_SPEEDS = 0xf;
+
+/** What a cable carries, as bit masks of PortInfo.LinkWidth*, LinkSpeed* and LinkSpeedExt*: its ports agree on no more. */
 export interface Cable {
   readonly widths: number;
   readonly speeds: number;
 }
 
-const GOOD_CABLE: Cable = { widths: 0xff, speeds: 0xff };
+const GOOD_CABLE: Cable = { widths: EVERY_WIDTH, speeds: EVERY_SPEED };
 
 export class Link {
   readonly a: Port;
@@ -38,6 +46,11 @@ export class Link {
     this.#cable = cable;
     a.link = this;
     b.link = this;
+    this.#equip();
+  }
+
+  #equip(): void {
+    for (const port of [this.a, this.b]) equip(port, this.#cable);
   }
 
   other(port: Port): Port {
@@ -51,6 +64,7 @@ export class Link {
   /** Another cable between the same ports, which agree anew. */
   setCable(cable: Cable): void {
     this.#cable = cable;
+    this.#equip();
     this.retrain();
   }
 
@@ -70,11 +84,13 @@ export class Link {
     const { a, b } = this;
     if (!this.#isPlugged || a.isLinkUp || b.isLinkUp || !canTrain(a) || !canTrain(b)) return;
     const width = highestCommon(a, b, PortInfo.linkWidthEnabled, this.#cable.widths);
-    const speed = highestCommon(a, b, PortInfo.linkSpeedEnabled, this.#cable.speeds);
+    const speed = highestCommon(a, b, PortInfo.linkSpeedEnabled, this.#cable.speeds & STANDARD_SPEEDS);
+    const extended = highestCommon(a, b, PortInfo.linkSpeedExtEnabled, this.#cable.speeds >> EXTENDED_SPEED_SHIFT);
     if (width === 0 || speed === 0) return;
     for (const port of [a, b]) {
       PortInfo.linkWidthActive.set(port.info, 0, width);
       PortInfo.linkSpeedActive.set(port.info, 0, speed);
+      PortInfo.linkSpeedExtActive.set(port.info, 0, extended);
       port.physState = PhysState.LINK_UP;
       port.state = PortState.INIT;
     }
@@ -98,6 +114,28 @@ export class Link {
     this.goDown();
     this.train();
   }
+}
+
+/** A port that adapts can what its cable can, if somebody has said what that is. */
+function equip(port: Port, { widths, speeds }: Cable): void {
+  if (!port.adapts) return;
+  const { info } = port;
+  if (widths !== EVERY_WIDTH) widen(info, PortInfo.linkWidthSupported, PortInfo.linkWidthEnabled, widths);
+  if (speeds === EVERY_SPEED) return;
+  widen(info, PortInfo.linkSpeedSupported, PortInfo.linkSpeedEnabled, speeds & STANDARD_SPEEDS);
+  const extended = (speeds >> EXTENDED_SPEED_SHIFT) & EXTENDED_SPEEDS;
+  if (extended === 0) return;
+  widen(info, PortInfo.linkSpeedExtSupported, PortInfo.linkSpeedExtEnabled, extended);
+  // A switch says so at its port 0 (14.2.5.6, CapabilityMask).
+  const speaker = (port.isEndPort ? port : port.node.ports[0])?.info ?? info;
+  PortInfo.capabilityMask.set(speaker, 0, PortInfo.capabilityMask.get(speaker, 0) | PortCapability.EXTENDED_SPEEDS);
+}
+
+function widen(info: DataView, supported: Field, enabled: Field, mask: number): void {
+  const added = mask & ~supported.get(info, 0);
+  if (added === 0) return;
+  supported.set(info, 0, supported.get(info, 0) | added);
+  enabled.set(info, 0, enabled.get(info, 0) | added);
 }
 
 function canTrain(port: Port): boolean {

@@ -21,6 +21,8 @@ export class Port extends PortAttributes {
   isEnabled: boolean;
   /** The HCA behind it has stopped: its link stays up, nothing that arrives is answered. */
   isFrozen = false;
+  /** There is no hardware that it has to be like: it can whatever its cable can. */
+  adapts = false;
   /** Packets in the fabric's queue that arrive here. */
   queuedVl15 = 0;
   queuedData = 0;

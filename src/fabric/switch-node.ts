@@ -116,7 +116,9 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     for (let number = 1; number <= options.portCount; number++) {
       const external = { number, kind: PortKind.SWITCH_EXTERNAL, guid: 0n, pkeyCount: EXTERNAL_PORT_PKEYS, guidCount: 0 };
       const memory = { buffer, offset: baseBytes + (number - 1) * externalBytes };
-      ports.push(new Port(this, { ...external, powerUp: EXTERNAL_PORT, memory }, true));
+      const port = new Port(this, { ...external, powerUp: EXTERNAL_PORT, memory }, true);
+      port.adapts = true;
+      ports.push(port);
     }
     this.ports = ports;
     this.switch = {

@@ -9,19 +9,20 @@ const FIRST_SWITCH_GUID = 0x0200_0000n;
 const FIRST_HOST_GUID = 0x0100_0000n;
 const GUID_STEP = 0x10n;
 
-/** The netlist of `topology`; all cables 4X DDR. */
-export function netlistText(topology: Topology): string {
-  const cables = new Map<string, [number, LinkEnd][]>();
-  for (const { ends } of topology.links) {
+/** The netlist of `topology`, its cables with these rates in turn. */
+export function netlistText(topology: Topology, rates: readonly string[] = ["4xDDR"]): string {
+  const cables = new Map<string, [number, LinkEnd, string | undefined][]>();
+  for (const [i, { ends }] of topology.links.entries()) {
+    const rate = rates[i % rates.length];
     for (const [near, far] of [ends, [ends[1], ends[0]] as const]) {
       const list = cables.get(near.node) ?? [];
-      list.push([near.port, far]);
+      list.push([near.port, far, rate]);
       cables.set(near.node, list);
     }
   }
   const text = (node: TopologyNode, head: string): string => {
     const ports = (cables.get(node.name) ?? []).sort(([a], [b]) => a - b);
-    return `${head}\n${ports.map(([port, far]) => `[${port}] "${far.node}"[${far.port}] # lid 0 4xDDR`).join("\n")}\n`;
+    return `${head}\n${ports.map(([port, far, rate]) => `[${port}] "${far.node}"[${far.port}] # lid 0 ${rate}`).join("\n")}\n`;
   };
   const switches = nodesOf(topology, "switch").map((node, i) => {
     const guid = node.guid ?? FIRST_SWITCH_GUID + BigInt(i) * GUID_STEP;

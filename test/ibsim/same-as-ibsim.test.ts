@@ -17,8 +17,10 @@ const skip = typeof found === "string" ? found : false;
 const tools = found as FabricTools;
 after(() => (skip === false ? tools.close() : undefined));
 
-const text = netlistText(shapeTopology("fat-tree:4"));
+const RATES = ["4xDDR", "4xEDR", "12xQDR", "1xSDR", "4xFDR", "4xHDR", "2xHDR", "4xNDR", "8xQDR", "4xQDR", "1xEDR"];
+const text = netlistText(shapeTopology("fat-tree:4"), RATES);
 const SWITCHES = 20;
+const HOSTS = 16;
 
 interface Subnet {
   readonly netlist: string;
@@ -38,7 +40,7 @@ async function describe(base: string, args: string[]): Promise<Subnet> {
   // One after the other: ibsim has ten clients at most.
   const tables = async (option: string): Promise<string[]> => {
     const texts: string[] = [];
-    for (const lid of lids) texts.push(await tools.print(base, "n1", "ibroute", [option, lid]));
+    for (const lid of lids) texts.push(await tools.print(base, "n1", "ibroute", ["-n", option, lid]));
     return texts;
   };
   const unicast = await tables("-a");
@@ -79,7 +81,8 @@ for (const engine of ["minhop", "updn", "ftree"]) {
     assert.equal(ours.netlist, theirs.netlist);
     assert.deepEqual(ours.unicast, theirs.unicast);
     assert.deepEqual(ours.multicast, theirs.multicast);
-    assert.match(ours.unicast.join(), /n16/);
+    for (const rate of RATES) assert.match(ours.netlist, new RegExp(` ${rate}$`, "m"));
+    for (const table of ours.unicast) assert.ok((table.match(/^0x\w+ (?!255)/gm)?.length ?? 0) >= HOSTS);
     assert.match(ours.multicast.join(), /0xc000/i);
   });
 }

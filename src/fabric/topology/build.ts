@@ -1,8 +1,9 @@
 // From paper to fabric: switches, hosts without VMs, cables.
 
+import { LinkWidth } from "../../spec/mad/numbers.ts";
 import type { CaNode } from "../ca-node.ts";
 import type { Fabric } from "../fabric.ts";
-import type { Cable, Link } from "../link.ts";
+import { type Cable, EVERY_SPEED, EVERY_WIDTH, type Link } from "../link.ts";
 import type { FabricNode } from "../node.ts";
 import { PhantomHost } from "../phantom-host.ts";
 import type { Port } from "../port.ts";
@@ -63,6 +64,7 @@ export function addPhantom(fabric: Fabric, node: TopologyNode, nodeGuid: bigint)
   for (const port of ca.ports) {
     if (port === undefined) continue;
     new PhantomHost(port);
+    port.adapts = true;
     port.enable();
   }
   return ca;
@@ -90,8 +92,11 @@ interface CableBound {
 
 /** The cable with a bound: masks of all widths and speeds up to it. */
 export function cableOf({ width = "auto", speed = "auto" }: CableBound): Cable {
-  return { widths: width === "auto" ? EVERY : upTo(WIDTHS[width]), speeds: speed === "auto" ? EVERY : upTo(SPEEDS[speed]) };
+  return {
+    widths:
+      width === "auto" ? EVERY_WIDTH : WIDTHS[width] === LinkWidth.W2X ? LinkWidth.W2X | LinkWidth.W1X : upTo(WIDTHS[width]),
+    speeds: speed === "auto" ? EVERY_SPEED : upTo(SPEEDS[speed]),
+  };
 }
 
-const EVERY = 0xff;
 const upTo = (bit: number): number => (bit << 1) - 1;

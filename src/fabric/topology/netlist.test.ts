@@ -30,7 +30,7 @@ Ca\t2 "H-0002c90300000010"\t\t# "left HCA-1"
 [2](2c90300000099) \t"S-005442ba00003080"[8]\t\t# lid 14 lmc 0 "leaf one" lid 6 1xDDR
 `;
 
-test("what ibnetdiscover prints: nodes, GUIDs, descriptions, each cable once, as fast as ports here can be", () => {
+test("what ibnetdiscover prints: nodes, GUIDs, descriptions, each cable once, as fast as it is", () => {
   const { nodes, links } = read(DISCOVERED);
   assert.deepEqual(
     nodes.map(({ kind, name, portCount, guid, description }) => [kind, name, portCount, guid, description]),
@@ -50,9 +50,9 @@ test("what ibnetdiscover prints: nodes, GUIDs, descriptions, each cable once, as
   assert.deepEqual(
     links.map(({ ends: [a, b], width, speed, line }) => [a.port, b.node, b.port, width, speed, line]),
     [
-      [22, "H-0002c90300000010", 1, undefined, "SDR", 11],
-      [10, "S-0002c90400000015", 1, undefined, undefined, 12],
-      [8, "H-0002c90300000010", 2, "1X", undefined, 13],
+      [22, "H-0002c90300000010", 1, "4X", "SDR", 11],
+      [10, "S-0002c90400000015", 1, "4X", "EDR", 12],
+      [8, "H-0002c90300000010", 2, "1X", "DDR", 13],
     ],
   );
 });

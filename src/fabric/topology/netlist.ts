@@ -4,15 +4,19 @@
 //   Switch  24 "S-005442ba00003080"   # "ISR9024 Voltaire" base port 0 lid 6 lmc 0
 //   [22]    "H-0008f10403961354"[1](8f10403961355)   # "MT23108 InfiniHost" lid 4 4xSDR
 //
-// LIDs are the subnet manager's to give and are not taken over. Where a cable was faster than ports here are, it is as fast as they are.
+// LIDs are the subnet manager's to give and are not taken over.
 
 import {
   type LinkEnd,
+  SPEEDS,
+  type SpeedName,
   type Topology,
   TopologyError,
   type TopologyIdentity,
   type TopologyLink,
   type TopologyNode,
+  WIDTHS,
+  type WidthName,
 } from "./topology.ts";
 
 const NODE = /^(Switch|Hca|Ca|Rt)\s+(\d+)\s+"([^"]+)"(.*)$/;
@@ -151,8 +155,12 @@ const PORT_FORM = 'a cable such as: [1] "name"[2]';
 const isSame = (a: LinkEnd, b: LinkEnd): boolean => a.node === b.node && a.port === b.port;
 const endName = ({ node, port }: LinkEnd): string => `"${node}"[${port}]`;
 
-/** Lanes and bit rate of a cable, where ports here have them. */
+/** Lanes and bit rate of a cable, where they are known. */
 function rateOf(text: string): Claim["rate"] {
   const [, lanes, speed] = RATE.exec(text) ?? [];
-  return { ...(lanes === "1" ? { width: "1X" } : {}), ...(speed === "SDR" ? { speed: "SDR" } : {}) };
+  const width = `${lanes}X`;
+  return {
+    ...(Object.hasOwn(WIDTHS, width) ? { width: width as WidthName } : {}),
+    ...(speed !== undefined && Object.hasOwn(SPEEDS, speed) ? { speed: speed as SpeedName } : {}),
+  };
 }

@@ -1,11 +1,26 @@
 // A fabric on paper: switches, hosts, and the cables between their ports. Files are read into it (yaml.ts, netlist.ts), shapes make it
 // (shapes.ts), `checkTopology` says whether it can be built, `buildTopology` builds it.
 
-import { LinkSpeed, LinkWidth } from "../../spec/mad/numbers.ts";
+import { LinkSpeed, LinkSpeedExt, LinkWidth } from "../../spec/mad/numbers.ts";
+import { EXTENDED_SPEED_SHIFT } from "../link.ts";
 
-/** Lanes that ports here have, and bit rates of a lane; those of the MT25204. */
-export const WIDTHS = { "1X": LinkWidth.W1X, "4X": LinkWidth.W4X } as const;
-export const SPEEDS = { SDR: LinkSpeed.SDR, DDR: LinkSpeed.DDR } as const;
+/** Lanes of a cable, and bit rates of a lane, as in `Cable`. The HCAs of VMs, MT25204, have 4X DDR at most. */
+export const WIDTHS = {
+  "1X": LinkWidth.W1X,
+  "2X": LinkWidth.W2X,
+  "4X": LinkWidth.W4X,
+  "8X": LinkWidth.W8X,
+  "12X": LinkWidth.W12X,
+} as const;
+export const SPEEDS = {
+  SDR: LinkSpeed.SDR,
+  DDR: LinkSpeed.DDR,
+  QDR: LinkSpeed.QDR,
+  FDR: LinkSpeedExt.FDR << EXTENDED_SPEED_SHIFT,
+  EDR: LinkSpeedExt.EDR << EXTENDED_SPEED_SHIFT,
+  HDR: LinkSpeedExt.HDR << EXTENDED_SPEED_SHIFT,
+  NDR: LinkSpeedExt.NDR << EXTENDED_SPEED_SHIFT,
+} as const;
 export type WidthName = keyof typeof WIDTHS;
 export type SpeedName = keyof typeof SPEEDS;
 

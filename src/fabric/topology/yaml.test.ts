@@ -84,7 +84,7 @@ test("each mistake is named with its line, what was expected and what was found"
       "switches: {s: }\nlinks:\n  - [s:1, s:2]\n  - [s:3, s:2]\n",
       /lab.yaml:4: port 2 of s has two cables \(the first one is in line 3/,
     ],
-    ["hosts:\n  n: {switch: s, speed: EDR}\n", /lab.yaml:2: hosts.n.speed: .*"SDR"\|"DDR"/],
+    ["hosts:\n  n: {switch: s, speed: XDR}\n", /lab.yaml:2: hosts.n.speed: .*"SDR"\|"DDR"/],
     ["hosts:\n  n: {latency: 3}\n", /Unrecognized key: "latency"/],
     ["hosts:\n  n: {delay: 3}\n", /hosts.n.delay: expected a duration such as 250ns, 5us or 1.5ms, got 3/],
     ["switches: {s: }\nhosts:\n  n: {switch: s, loss: 101%}\n", /lab.yaml:3: loss: expected a part of 1, from 0 to 1, got 1.01/],

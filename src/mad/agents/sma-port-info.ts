@@ -13,9 +13,10 @@ import { hasMkey } from "./mkey.ts";
 
 const AT = SMP_DATA_AT;
 const NO_CHANGE = 0;
-/** LinkWidthEnabled and LinkSpeedEnabled: back to what is supported. */
+/** LinkWidthEnabled, LinkSpeedEnabled and LinkSpeedExtEnabled: back to what is supported. */
 const WIDTH_SUPPORTED = 0xff;
 const SPEED_SUPPORTED = 0xf;
+const EXTENDED_SUPPORTED = 0x1f;
 const HIGHEST_LINK_DOWN_DEFAULT = 2;
 
 /** Written as they come, on end ports. */
@@ -93,6 +94,8 @@ function checkLink(port: PortAttributes, mad: DataView): boolean {
   if (width !== WIDTH_SUPPORTED && (width & ~PortInfo.linkWidthSupported.get(port.info, 0)) !== 0) return false;
   const speed = PortInfo.linkSpeedEnabled.get(mad, AT);
   if (speed !== SPEED_SUPPORTED && (speed & ~PortInfo.linkSpeedSupported.get(port.info, 0)) !== 0) return false;
+  const extended = PortInfo.linkSpeedExtEnabled.get(mad, AT);
+  if (extended !== EXTENDED_SUPPORTED && (extended & ~PortInfo.linkSpeedExtSupported.get(port.info, 0)) !== 0) return false;
   if (PortInfo.neighborMtu.get(mad, AT) > PortInfo.mtuCap.get(port.info, 0)) return false;
   if (PortInfo.operationalVls.get(mad, AT) > PortInfo.vlCap.get(port.info, 0)) return false;
   if (PortInfo.linkDownDefault.get(mad, AT) > HIGHEST_LINK_DOWN_DEFAULT) return false;
@@ -141,6 +144,9 @@ function applyLink(port: PortAttributes, mad: DataView): void {
   const speed = PortInfo.linkSpeedEnabled.get(mad, AT);
   if (speed === SPEED_SUPPORTED) PortInfo.linkSpeedEnabled.set(info, 0, PortInfo.linkSpeedSupported.get(info, 0));
   else if (speed !== NO_CHANGE) PortInfo.linkSpeedEnabled.set(info, 0, speed);
+  const extended = PortInfo.linkSpeedExtEnabled.get(mad, AT);
+  if (extended === EXTENDED_SUPPORTED) PortInfo.linkSpeedExtEnabled.set(info, 0, PortInfo.linkSpeedExtSupported.get(info, 0));
+  else if (extended !== NO_CHANGE) PortInfo.linkSpeedExtEnabled.set(info, 0, extended);
 }
 
 function copyUnlessZero(port: PortAttributes, mad: DataView, fields: readonly Field[]): void {

@@ -17,7 +17,7 @@ const RATES: readonly (readonly [code: number, megabits: number])[] = [
   [10, 120_000],
 ];
 export const RATE_10_GBPS = 3;
-/** Codes of rates that no link here has. */
+/** Codes of rates that records here do not name. */
 const FOREIGN_RATES: ReadonlyMap<number, number> = new Map([
   [11, 14_062],
   [12, 56_250],
@@ -35,7 +35,9 @@ const FOREIGN_RATES: ReadonlyMap<number, number> = new Map([
   [24, 1_275_000],
 ]);
 
-const LANES: Readonly<Record<number, number>> = { 1: 1, 2: 4, 4: 8, 8: 12 };
+const LANES: Readonly<Record<number, number>> = { 1: 1, 2: 4, 4: 8, 8: 12, 16: 2 };
+/** Of FDR to NDR; records name the next lower of the rates above. */
+const EXTENDED_LANE_MEGABITS: Readonly<Record<number, number>> = { 1: 14_062, 2: 25_781, 4: 53_125, 8: 106_250 };
 const LANE_MEGABITS: Readonly<Record<number, number>> = { 1: 2_500, 2: 5_000, 4: 10_000 };
 
 /** Position of a rate code in the order of speed, halfway between two for one that no link here has; -1 for what is no rate. */
@@ -51,7 +53,8 @@ export const rateAt = (rank: number): number => RATES[rank]?.[0] ?? 0;
 /** Rank of the rate of a link, by one end's PortInfo. */
 export function linkRateRank(info: DataView): number {
   const lanes = LANES[PortInfo.linkWidthActive.get(info, 0)] ?? 1;
-  const megabits = lanes * (LANE_MEGABITS[PortInfo.linkSpeedActive.get(info, 0)] ?? LANE_MEGABITS[1] ?? 0);
+  const extended = EXTENDED_LANE_MEGABITS[PortInfo.linkSpeedExtActive.get(info, 0)];
+  const megabits = lanes * (extended ?? LANE_MEGABITS[PortInfo.linkSpeedActive.get(info, 0)] ?? LANE_MEGABITS[1] ?? 0);
   let rank = 0;
   RATES.forEach(([, other], i) => {
     if (other <= megabits) rank = i;

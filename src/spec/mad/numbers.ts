@@ -185,6 +185,7 @@ export const PortCapability = {
   APM: 1 << 5,
   SL_MAP: 1 << 6,
   LED_INFO: 1 << 9,
+  EXTENDED_SPEEDS: 1 << 14,
   SM_DISABLED: 1 << 10,
   SYSTEM_IMAGE_GUID: 1 << 11,
   COM_MGT: 1 << 16,
@@ -195,9 +196,11 @@ export const PortCapability = {
 } as const;
 
 /** PortInfo.LinkWidth* (bit mask) and the lanes each means. */
-export const LinkWidth = { W1X: 1, W4X: 2, W8X: 4, W12X: 8 } as const;
+export const LinkWidth = { W1X: 1, W4X: 2, W8X: 4, W12X: 8, W2X: 16 } as const;
 /** PortInfo.LinkSpeed* (bit mask). */
 export const LinkSpeed = { SDR: 1, DDR: 2, QDR: 4 } as const;
+/** PortInfo.LinkSpeedExt* (bit mask). */
+export const LinkSpeedExt = { FDR: 1, EDR: 2, HDR: 4, NDR: 8 } as const;
 
 /** SMInfo.SMState (14.4.1). */
 export const SmState = { NOT_ACTIVE: 0, DISCOVERING: 1, STANDBY: 2, MASTER: 3 } as const;
