@@ -2,12 +2,13 @@
 
 import { guidText, hex, nameOf } from "../base/names.ts";
 import { PortState } from "../spec/ib/numbers.ts";
-import { NodeType } from "../spec/mad/numbers.ts";
+import { NodeType, SmState } from "../spec/mad/numbers.ts";
 import type { SubnetManager } from "./subnet-manager.ts";
 
 export interface ManagerView {
   readonly lid: number;
-  readonly state: "MASTER";
+  /** MASTER, or STANDBY where another manager has the subnet. */
+  readonly state: string;
   readonly nodes: { type: string; guid: string; description: string; lids: number[]; states: string[] }[];
   readonly groups: { mgid: string; mlid: string; members: string[] }[];
   readonly services: number;
@@ -19,7 +20,7 @@ export interface ManagerView {
 export function inspectManager(manager: SubnetManager): ManagerView {
   return {
     lid: manager.lid,
-    state: "MASTER",
+    state: nameOf(SmState, manager.negotiation.state),
     nodes: [...manager.subnet.nodes.values()].map((node) => ({
       type: nameOf(NodeType, node.type),
       guid: guidText(node.guid),
@@ -38,6 +39,7 @@ export function inspectManager(manager: SubnetManager): ManagerView {
     subscriptions: manager.administrator.subscriptions.size,
     counts: {
       ...manager.counts,
+      ...manager.negotiation.counts,
       ...manager.transactions.counts,
       ...manager.discovery.counts,
       ...manager.configurator.counts,

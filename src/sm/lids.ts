@@ -2,6 +2,8 @@
 // a running subnet takes over the LIDs it finds. With LMC a port has 2^LMC of them, the lowest a multiple of that (14.2.5.6).
 
 import { isUnicastLid, Lid } from "../spec/ib/numbers.ts";
+import { PortInfo } from "../spec/mad/sm-attributes.ts";
+import type { Subnet } from "./subnet.ts";
 
 export class LidTable {
   /** Lowest LID. */
@@ -61,4 +63,25 @@ export class LidTable {
     this.#byGuid.delete(guid);
     for (let lid = first; this.#owners.get(lid) === guid; lid++) this.#owners.delete(lid);
   }
+}
+
+/**
+ * Gives LIDs to the end ports that have none, 2^lmc to each host's port.
+ * @returns how many got none because all are in use
+ */
+export function assignLids(subnet: Subnet, table: LidTable, lmc: number): number {
+  const isInUse = (guid: bigint): boolean => subnet.byGuid.has(guid);
+  const { root } = subnet;
+  let without = 0;
+  // the manager first: it gets LID 1 in a new subnet
+  for (const node of root === undefined ? [] : [root, ...subnet.nodes.values()]) {
+    for (const port of node.presentPorts()) {
+      if (!port.hasInfo || port.lid !== 0) continue;
+      // switches keep LMC 0: only management goes to them
+      port.lidCount = node.isSwitch ? 1 : 1 << lmc;
+      port.lid = table.assign(port.guid, PortInfo.lid.get(port.info, 0), port.lidCount, isInUse);
+      if (port.lid === 0) without++;
+    }
+  }
+  return without;
 }

@@ -22,6 +22,11 @@ export interface SubnetManagerOptions extends RoutingOptions {
   readonly log?: Log;
   /** SMInfo.Priority 0..15; an OpenSM with its default 0 stays standby. */
   readonly priority?: number;
+  /**
+   * Whether another manager of the subnet may become its master, if it has the higher priority. By default none can: managers may be guests, and
+   * whoever is the master of a subnet can do anything to it.
+   */
+  readonly yields?: boolean;
   /** SA requests that carry it may see and change what belongs to others; OpenSM's default is 1. */
   readonly smKey?: bigint;
   readonly gidPrefix?: bigint;
@@ -59,6 +64,7 @@ const SUBNET_TIMEOUT = 18;
 
 export const DEFAULT_SETTINGS: Settings = {
   priority: 5,
+  yields: false,
   smKey: 1n,
   gidPrefix: DEFAULT_GID_PREFIX,
   mtuCode: Mtu.MTU_2048,

@@ -8,19 +8,20 @@ import { type Log, silentLog } from "../base/log.ts";
 import { guidText, hex } from "../base/names.ts";
 import type { Random } from "../base/random.ts";
 import type { EndpointFactory, ManagementEndpoint, ManagementPort } from "../mad/endpoint.ts";
-import { bytesOf, copyMad, isSmpClass, makeResponse, newMad } from "../mad/mad.ts";
+import { bytesOf, copyMad, isSmpClass, makeResponse } from "../mad/mad.ts";
 import { buildMadPacket, type MadPacket, parseMadPacket, replyAddress } from "../mad/packet.ts";
 import { Transactions } from "../mad/transactions.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { Qpn } from "../spec/ib/numbers.ts";
 import { MadHeader, SMP_DATA_AT, SMP_DATA_BYTES, Smp } from "../spec/mad/headers.ts";
-import { MadStatus, Method, MgmtClass, SmAttribute, SmState, Trap } from "../spec/mad/numbers.ts";
-import { Notice, PortInfo, SmInfo } from "../spec/mad/sm-attributes.ts";
+import { MadStatus, Method, MgmtClass, SmAttribute, Trap } from "../spec/mad/numbers.ts";
+import { Notice, SmInfo } from "../spec/mad/sm-attributes.ts";
 import { Configurator } from "./configurator.ts";
 import { Discovery } from "./discovery.ts";
 import { inspectManager, type ManagerView } from "./inspect.ts";
-import { LidTable } from "./lids.ts";
+import { assignLids, LidTable } from "./lids.ts";
 import { MulticastProgrammer } from "./multicast-programmer.ts";
+import { Negotiation } from "./negotiation.ts";
 import { DEFAULT_SETTINGS, type Settings, type SubnetManagerOptions } from "./options.ts";
 import { Partitions } from "./partitions.ts";
 import { PortSettings } from "./port-settings.ts";
@@ -72,6 +73,7 @@ export class SubnetManager implements ManagementEndpoint {
   readonly levels: ServiceLevels;
   readonly configurator: Configurator;
   readonly administrator: SubnetAdministrator;
+  readonly negotiation: Negotiation;
   readonly #port: ManagementPort;
   readonly #ports: PortSettings;
   readonly #log: Log;
@@ -109,6 +111,17 @@ export class SubnetManager implements ManagementEndpoint {
     this.configurator.tables.addPlan(this.partitions);
     this.configurator.tables.addPlan(this.levels);
     this.#multicast = new MulticastProgrammer(this.subnet, this.groups, this.configurator.switches);
+    this.negotiation = new Negotiation({
+      subnet: this.subnet,
+      smps: this.smps,
+      settings: this.settings,
+      guid: port.guid,
+      smInfo: () => this.smInfo(),
+      tookOver: (nowNs) => {
+        this.subnet.forget();
+        this.sweep(nowNs);
+      },
+    });
     this.administrator = new SubnetAdministrator(this.#saHost(random));
     port.setIsSm(true);
     this.configurator.tables.addPlan(this.administrator.aliases);
@@ -137,7 +150,7 @@ export class SubnetManager implements ManagementEndpoint {
     const isSmp = isSmpClass(mgmtClass);
     if (isSmp !== (packet.destQp === Qpn.SMI)) this.counts.malformed++;
     else if (isSmp) this.#receiveSmp(packet, nowNs);
-    else if (mgmtClass === MgmtClass.SUBN_ADM) this.administrator.receive(packet, nowNs);
+    else if (mgmtClass === MgmtClass.SUBN_ADM && this.negotiation.isMaster) this.administrator.receive(packet, nowNs);
     else this.counts.ignored++;
     this.#work(nowNs);
   }
@@ -148,6 +161,8 @@ export class SubnetManager implements ManagementEndpoint {
       this.sweep(nowNs);
     }
     this.transactions.step(nowNs);
+    this.negotiation.step(nowNs);
+    if (!this.negotiation.isMaster) return;
     this.discovery.step(nowNs);
     this.administrator.step(nowNs);
     if (nowNs >= this.#nextSweepNs) {
@@ -160,6 +175,7 @@ export class SubnetManager implements ManagementEndpoint {
 
   nextDeadlineNs(): number {
     if (!this.#hasSwept) return 0;
+    if (!this.negotiation.isMaster) return Math.min(this.transactions.nextDeadlineNs(), this.negotiation.nextDeadlineNs());
     return Math.min(
       this.#nextSweepNs,
       this.transactions.nextDeadlineNs(),
@@ -180,6 +196,7 @@ export class SubnetManager implements ManagementEndpoint {
 
   /** Reconciles once discovery is through but for nodes that have not answered the first time. */
   #work(nowNs: number): void {
+    if (!this.negotiation.isMaster) return;
     this.discovery.readOn(nowNs);
     if (this.#isDirty && this.transactions.freshCount(SmpGroup.DISCOVERY) === 0) this.#reconcile(nowNs);
     if (this.configurator.isReady) this.configurator.step(nowNs);
@@ -193,13 +210,14 @@ export class SubnetManager implements ManagementEndpoint {
       this.#log.debug(`port ${guidText(port.guid)} is gone`);
       this.administrator.portRemoved(port.guid, nowNs);
     }
-    this.#assignLids();
+    this.counts.withoutLid += assignLids(this.subnet, this.#lids, this.settings.lmc);
     this.subnet.reindex();
     this.#route();
     this.configurator.apply(nowNs);
     this.#multicast.topologyChanged(nowNs);
     this.administrator.groupsChanged(nowNs);
     this.discovery.probeLooseEnds(nowNs);
+    this.negotiation.look(nowNs);
   }
 
   #route(): void {
@@ -209,42 +227,28 @@ export class SubnetManager implements ManagementEndpoint {
     this.#refusal = refusal;
   }
 
-  #assignLids(): void {
-    const isInUse = (guid: bigint): boolean => this.subnet.byGuid.has(guid);
-    const { root } = this.subnet;
-    // the manager first: it gets LID 1 in a new subnet
-    const nodes = root === undefined ? [] : [root, ...this.subnet.nodes.values()];
-    for (const node of nodes) {
-      for (const port of node.presentPorts()) {
-        if (!port.hasInfo || port.lid !== 0) continue;
-        // switches keep LMC 0: only management goes to them
-        port.lidCount = node.isSwitch ? 1 : 1 << this.settings.lmc;
-        port.lid = this.#lids.assign(port.guid, PortInfo.lid.get(port.info, 0), port.lidCount, isInUse);
-        if (port.lid === 0) this.counts.withoutLid++;
-      }
-    }
-  }
-
   // --- QP0
 
   #receiveSmp(packet: MadPacket, nowNs: number): void {
     const { view, madAt } = packet;
     const method = MadHeader.method.get(view, madAt);
     if (method === Method.GET_RESP) this.transactions.receive(packet, nowNs);
-    else if (method === Method.TRAP) this.#trapped(packet, nowNs);
-    else if (MadHeader.attributeId.get(view, madAt) === SmAttribute.SM_INFO) this.#answerSmInfo(packet);
+    else if (method === Method.TRAP && this.negotiation.isMaster) this.#trapped(packet, nowNs);
+    else if (MadHeader.attributeId.get(view, madAt) === SmAttribute.SM_INFO) this.#answerSmInfo(packet, nowNs);
     else this.counts.ignored++;
   }
 
-  #answerSmInfo(packet: MadPacket): void {
+  #answerSmInfo(packet: MadPacket, nowNs: number): void {
     const mad = copyMad(packet.bytes, packet.madAt);
     const method = MadHeader.method.get(mad, 0);
     if (method !== Method.GET && method !== Method.SET) {
       this.counts.ignored++;
       return;
     }
-    // nobody takes the subnet over: Set(SMInfo) is refused
-    makeResponse(mad, method === Method.GET ? MadStatus.OK : MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE);
+    const isSet = method === Method.SET;
+    const sender = this.subnet.findPort(SmInfo.guid.getBig(mad, SMP_DATA_AT));
+    const control = MadHeader.attributeModifier.get(mad, 0);
+    makeResponse(mad, isSet ? this.negotiation.controlled(control, sender, nowNs) : MadStatus.OK);
     bytesOf(mad).set(bytesOf(this.smInfo()), SMP_DATA_AT);
     if (MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_DIRECTED_ROUTE) Smp.direction.set(mad, 0, 1);
     this.#port.send(buildMadPacket(replyAddress(packet, this.lid), mad));
@@ -252,12 +256,8 @@ export class SubnetManager implements ManagementEndpoint {
 
   /** SMInfo of this manager; SM_Key is not shown. */
   smInfo(): DataView {
-    const info = new DataView(new ArrayBuffer(SmInfo.byteLength));
-    SmInfo.guid.setBig(info, 0, this.#port.guid);
-    SmInfo.activityCount.set(info, 0, this.counts.sweeps + this.counts.lightSweeps + this.counts.reconciliations);
-    SmInfo.priority.set(info, 0, this.settings.priority);
-    SmInfo.state.set(info, 0, SmState.MASTER);
-    return info;
+    const { sweeps, lightSweeps, reconciliations } = this.counts;
+    return this.negotiation.smInfo(sweeps + lightSweeps + reconciliations);
   }
 
   /** Represses the trap and acts on it (13.4.9, 14.4.5). */
@@ -266,10 +266,7 @@ export class SubnetManager implements ManagementEndpoint {
     const { view, madAt } = packet;
     const sender = this.subnet.byLid.get(packet.slid);
     if (MadHeader.attributeId.get(view, madAt) !== SmAttribute.NOTICE || sender === undefined) return;
-    const repress = newMad();
-    bytesOf(repress).set(packet.bytes.subarray(packet.madAt, packet.madAt + repress.byteLength));
-    MadHeader.method.set(repress, 0, Method.TRAP_REPRESS);
-    Smp.mkey.setBig(repress, 0, this.settings.mkeyOf(sender.node.guid));
+    const repress = repressOf(packet, this.settings.mkeyOf(sender.node.guid));
     this.#port.send(buildMadPacket(replyAddress(packet, this.lid), repress));
     const at = madAt + SMP_DATA_AT;
     const number = Notice.trapNumber.get(view, at);
@@ -303,4 +300,12 @@ export class SubnetManager implements ManagementEndpoint {
       membersChanged: (nowNs) => this.#multicast.membersChanged(nowNs),
     };
   }
+}
+
+/** TrapRepress of a trap: the same again, with the M_Key of who sent it (13.4.9, 14.2.4.1). */
+function repressOf(packet: MadPacket, mkey: bigint): DataView {
+  const mad = copyMad(packet.bytes, packet.madAt);
+  MadHeader.method.set(mad, 0, Method.TRAP_REPRESS);
+  Smp.mkey.setBig(mad, 0, mkey);
+  return mad;
 }

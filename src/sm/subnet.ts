@@ -186,6 +186,13 @@ export class Subnet {
     return this.nodes.get(node.guid) === node;
   }
 
+  /** Somebody else may have changed everything: it is to be found anew. Who was there is known until the next `prune`. */
+  forget(): void {
+    this.nodes.clear();
+    this.portCount = 0;
+    this.root = undefined;
+  }
+
   /** The end port with this GUID, its own or a further one. */
   findPort(guid: bigint): SubnetPort | undefined {
     return this.byGuid.get(guid) ?? this.byGuid.get(this.aliases.get(guid) ?? 0n);

@@ -205,6 +205,9 @@ export const LinkSpeedExt = { FDR: 1, EDR: 2, HDR: 4, NDR: 8 } as const;
 /** SMInfo.SMState (14.4.1). */
 export const SmState = { NOT_ACTIVE: 0, DISCOVERING: 1, STANDBY: 2, MASTER: 3 } as const;
 
+/** AttributeModifier of Set(SMInfo): what one manager tells another (14.4.1). */
+export const SmControl = { HANDOVER: 1, ACKNOWLEDGE: 2, DISABLE: 3, STANDBY: 4, DISCOVER: 5 } as const;
+
 /** Notice.Type (13.4.8.2). */
 export const NoticeType = { FATAL: 0, URGENT: 1, SECURITY: 2, SUBNET_MANAGEMENT: 3, INFORMATIONAL: 4, EMPTY: 0x7f } as const;
 
