@@ -9,7 +9,7 @@ import { processPerf } from "../../src/mad/agents/pma.ts";
 import { processSmp } from "../../src/mad/agents/sma.ts";
 import { bytesOf, copyMad, newRequest } from "../../src/mad/mad.ts";
 import { buildMadPacket, gmpAddress, parseMadPacket, smpAddress } from "../../src/mad/packet.ts";
-import { SaLimits } from "../../src/sm/options.ts";
+import { SaLimits, type SubnetManagerOptions } from "../../src/sm/options.ts";
 import { type SubnetManager, subnetManager } from "../../src/sm/subnet-manager.ts";
 import { Lrh } from "../../src/spec/ib/headers.ts";
 import { MadHeader, SA_DATA_AT, SaHeader } from "../../src/spec/mad/headers.ts";
@@ -20,6 +20,19 @@ import { bend } from "./values.ts";
 const S = 1e9;
 const ROUNDS = 400;
 
+/** What a manager may be told besides, now and then. */
+function featuresOf(random: Random): Partial<SubnetManagerOptions> {
+  const partition = { name: "p", pkey: 0x11, full: ["host 1", "host 2"], limited: ["host 3"], isIpoib: true, sl: 3 };
+  return {
+    partitions: random.chance(0.4) ? [partition] : [],
+    qos: random.chance(0.3)
+      ? { slToVl: new Array(16).fill(2), high: [[1, 4]], low: [[0, 9]], highLimit: 1, levels: [] }
+      : undefined,
+    mkeyOf: random.chance(0.3) ? (guid) => guid : () => 0n,
+    yields: random.chance(0.2),
+  };
+}
+
 function world(random: Random) {
   const corpus: Uint8Array[] = [];
   const subnet = new SimulatedSubnet({
@@ -27,7 +40,7 @@ function world(random: Random) {
     switches: 3,
     shape: "loop",
     portsPerSwitch: 12,
-    endpoint: subnetManager({ random }),
+    endpoint: subnetManager({ random, ...featuresOf(random) }),
     impairment: (packet) => {
       if (corpus.length < 500) corpus.push(packet.slice());
       return false;
@@ -70,6 +83,10 @@ function assertBounded(subnet: SimulatedSubnet, manager: SubnetManager): void {
   assert.ok(manager.groups.size <= SaLimits.GROUPS);
   assert.ok(manager.administrator.services.size <= SaLimits.SERVICES);
   assert.ok(manager.administrator.transfers <= 256);
+  assert.ok(manager.administrator.incomplete <= 64);
+  assert.ok(manager.administrator.subscriptions.size <= SaLimits.SUBSCRIPTIONS);
+  assert.ok(manager.administrator.reporter.pending <= 5 * SaLimits.SUBSCRIPTIONS_PER_PORT * SaLimits.REPORTS_PER_SUBSCRIPTION);
+  assert.ok(manager.subnet.aliases.size <= 5 * 256);
   assert.ok(manager.subnet.nodes.size < 200);
 }
 
