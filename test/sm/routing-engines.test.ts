@@ -90,6 +90,43 @@ test("up/down on random topologies: every pair connected, no circle, also after 
   }
 });
 
+/** Hops of up/down by its rule alone: down by the shortest way wherever there is one, else to the switch above that is nearest. */
+function upDownHops(switches: readonly Port["node"][], home: Port["node"]): Map<Port["node"], number> {
+  const neighbours = (node: Port["node"]): Port["node"][] =>
+    node.ports.flatMap((port) => (port?.peer?.node.switch === undefined ? [] : [port.peer.node]));
+  const hostsOf = (node: Port["node"]): number =>
+    node.ports.filter((port) => port?.peer?.node.switch === undefined && port?.peer).length;
+  const [root] = switches.toSorted((a, b) => hostsOf(b) - hostsOf(a) || (a.guid < b.guid ? -1 : 1));
+  const rank = new Map([[root!, 0]]);
+  for (const [node, hops] of rank) for (const next of neighbours(node)) if (!rank.has(next)) rank.set(next, hops + 1);
+  const isAbove = (a: Port["node"], b: Port["node"]): boolean =>
+    rank.get(a)! === rank.get(b)! ? a.guid < b.guid : rank.get(a)! < rank.get(b)!;
+  const down = new Map([[home, 0]]);
+  for (const [node, hops] of down)
+    for (const next of neighbours(node)) if (isAbove(next, node) && !down.has(next)) down.set(next, hops + 1);
+  const total = new Map<Port["node"], number>();
+  for (const node of switches.toSorted((a, b) => (isAbove(a, b) ? -1 : 1))) {
+    const above = neighbours(node).filter((next) => isAbove(next, node));
+    total.set(node, down.get(node) ?? 1 + Math.min(...above.map((next) => total.get(next)!)));
+  }
+  return total;
+}
+
+test("up/down on random topologies: no way is longer than its rule makes it", () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const lab = settled(randomTopology(seed), { routing: "updn" });
+    const switches = [...lab.lab.switches.values()];
+    for (const { lid, peer } of lab.hosts) {
+      const expected = upDownHops(switches, peer!.node);
+      for (const start of switches) {
+        let hops = 0;
+        for (let at: Port["node"] = start; at !== peer!.node; hops++) at = at.ports[at.switch!.linear.portOf(lid)]!.peer!.node;
+        assert.equal(hops, expected.get(start), `seed ${seed}, LID ${lid} from ${start.name}`);
+      }
+    }
+  }
+});
+
 test("up/down on a fat tree: the ways between hosts are the shortest there are", () => {
   const [a, b] = [settled("fat-tree:4", { routing: "updn" }), settled("fat-tree:4", {})];
   a.hosts.forEach((from, i) => {
