@@ -58,9 +58,10 @@ const ipoibParameters = (settings: Settings, pkey: number, sl: number): GroupPar
 
 /** The groups that are there from the beginning: a broadcast group for every partition that has IPoIB. */
 export function ipoibGroups(settings: Settings): { readonly mgid: Uint8Array; readonly parameters: GroupParameters }[] {
-  const isDefaultSaid = settings.partitions.some(({ pkey }) => pkey === pkeyBase(DEFAULT_PKEY));
-  const wanted = settings.partitions.filter(({ isIpoib }) => isIpoib);
-  const all = isDefaultSaid ? wanted : [{ pkey: DEFAULT_PKEY, sl: 0 }, ...wanted];
+  const base = pkeyBase(DEFAULT_PKEY);
+  const own = settings.partitions.find(({ pkey }) => pkey === base) ?? { pkey: base, sl: 0, isIpoib: true };
+  // that of the default partition first, as it is where there are no others
+  const all = [own, ...settings.partitions.filter(({ pkey }) => pkey !== base)].filter(({ isIpoib }) => isIpoib);
   return all.map(({ pkey, sl }) => ({ mgid: ipoibBroadcast(pkey), parameters: ipoibParameters(settings, pkey, sl) }));
 }
 
