@@ -12,6 +12,7 @@ import { hcaSocketPath } from "../control/socket-paths.ts";
 import { DomainHandle } from "../domain/domain-handle.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { Quota } from "../hca/limits.ts";
+import { collectGarbage } from "../host/thrift.ts";
 import { LabError, lastLines } from "../lab/lab-error.ts";
 import { makePrivateFolder, runRoot } from "../lab/paths.ts";
 import { RunFolder } from "../lab/run-folder.ts";
@@ -127,6 +128,8 @@ async function serveUntilStopped(domain: DomainHandle, folder: RunFolder, option
     onStop: stop,
   });
   if (process.env[QUIET_VARIABLE] === undefined) await announce(options, false);
+  // The topology as it was read.
+  collectGarbage();
   await Promise.race([stopped, domain.ended]);
   await server.close();
 }

@@ -9,6 +9,7 @@ import { Random } from "../base/random.ts";
 import { systemClock } from "../host/clock.ts";
 import { drainEventfd } from "../host/eventfd.ts";
 import { preferThisThread, setTimerSlack } from "../host/thread.ts";
+import { collectGarbage, trimMalloc } from "../host/thrift.ts";
 import { DeviceDomain } from "./device-domain.ts";
 import { LoopCounter, measureSleepCostNs, runEngine } from "./engine-loop.ts";
 import type { EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
@@ -101,6 +102,10 @@ function attend(): boolean {
 function* warmUp(): Generator<void, void> {
   if (options.topology !== undefined) yield* fabricWarmUpSteps(random);
   yield* warmUpSteps(systemClock, random);
+  yield;
+  // Guests that are there do not work when this is gone on with, but may begin.
+  if (domain.connectedCount === 0) collectGarbage();
+  else trimMalloc();
 }
 
 preferThisThread();

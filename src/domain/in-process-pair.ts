@@ -8,7 +8,9 @@ import { SendOpcode } from "../spec/hca/queues.ts";
 import { PortState, Service } from "../spec/ib/numbers.ts";
 import { InProcessFabric, type InProcessFabricOptions, type InProcessGuest } from "./in-process-fabric.ts";
 
-const GUEST_MEMORY = 32 << 20;
+const GUEST_MEMORY = 16 << 20;
+/** Tables for little more than two queue pairs. */
+const SMALL_TABLES = { logQps: 12, logCqs: 12, logMpts: 12, mtts: 8192 };
 /** Largest message of the pair, in bytes. */
 export const PAIR_MESSAGE_BYTES = 65536;
 const STEPS_TO_ACTIVE_MAX = 1_000_000;
@@ -36,7 +38,7 @@ export class InProcessPair {
    */
   constructor(options: InProcessFabricOptions) {
     this.system = new InProcessFabric(options);
-    const guests = ["n1", "n2"].map((name) => this.system.addGuest(name, GUEST_MEMORY, { mtts: 8192 }));
+    const guests = ["n1", "n2"].map((name) => this.system.addGuest(name, GUEST_MEMORY, SMALL_TABLES));
     this.#waitForPorts();
     const [near, far] = guests.map(newSide);
     if (near === undefined || far === undefined) throw new Error("invariant: two guests");
