@@ -81,6 +81,14 @@ export class Configurator {
     this.step(nowNs);
   }
 
+  /** What was written is not known any more: `apply` writes all of it, but for multicast tables. */
+  forget(): void {
+    for (const node of this.#subnet.nodes.values()) {
+      this.switches.forget(node);
+      for (const port of node.ports) if (port !== undefined) port.tables = undefined;
+    }
+  }
+
   /** Goes on with links that waited for the tables or for their turn. */
   step(nowNs: number): void {
     this.switches.step(nowNs);

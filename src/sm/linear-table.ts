@@ -81,6 +81,11 @@ export class LinearTable {
     }
   }
 
+  /** What the switch has is not known. */
+  rewriteAll(): void {
+    for (let block = 0; block < this.blockCount; block++) this.#want(block);
+  }
+
   /** Somebody else may have written a block (below `blockCount`) after this table was. */
   rewrite(block: number): void {
     this.#want(block);

@@ -23,6 +23,8 @@ export interface SmpTarget {
 export class SmpClient {
   readonly #transactions: Transactions;
   readonly #mkeyOf: (nodeGuid: bigint) => bigint;
+  /** Called with the time of every Set, and of every answer to one. */
+  onSet: (nowNs: number) => void = () => {};
   /** The SMP that is being sent. */
   readonly #smp: DataView = newMad();
   readonly #smpBytes: Uint8Array = bytesOf(this.#smp);
@@ -54,7 +56,11 @@ export class SmpClient {
     nowNs: number,
     done: SmpDone,
   ): void {
-    this.#request(to, group, Method.SET, attribute, modifier, data, nowNs, done);
+    this.onSet(nowNs);
+    this.#request(to, group, Method.SET, attribute, modifier, data, nowNs, (answer, now) => {
+      this.onSet(now);
+      done(answer, now);
+    });
   }
 
   #request(

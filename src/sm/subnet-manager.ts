@@ -18,6 +18,7 @@ import { MadStatus, Method, MgmtClass, SmAttribute, Trap } from "../spec/mad/num
 import { Notice, SmInfo } from "../spec/mad/sm-attributes.ts";
 import { Configurator } from "./configurator.ts";
 import { Discovery } from "./discovery.ts";
+import { Doubts } from "./doubts.ts";
 import { inspectManager, type ManagerView } from "./inspect.ts";
 import { assignLids, LidTable } from "./lids.ts";
 import { MulticastProgrammer } from "./multicast-programmer.ts";
@@ -44,6 +45,8 @@ export const subnetManager = (options: SubnetManagerOptions): EndpointFactory =>
 export interface ManagerCounts {
   sweeps: number;
   lightSweeps: number;
+  /** Times that everything was written again (doubts.ts). */
+  rewrites: number;
   reconciliations: number;
   traps: number;
   malformed: number;
@@ -57,6 +60,7 @@ export class SubnetManager implements ManagementEndpoint {
   readonly counts: ManagerCounts = {
     sweeps: 0,
     lightSweeps: 0,
+    rewrites: 0,
     reconciliations: 0,
     traps: 0,
     malformed: 0,
@@ -79,6 +83,7 @@ export class SubnetManager implements ManagementEndpoint {
   readonly #log: Log;
   readonly #lids: LidTable;
   readonly #multicast: MulticastProgrammer;
+  readonly #doubts: Doubts = new Doubts();
   /** Discovery has found something new since the last reconciliation. */
   #isDirty = false;
   /** Why the routing engine could not be used the last time. */
@@ -97,6 +102,7 @@ export class SubnetManager implements ManagementEndpoint {
     const send = (packet: Uint8Array): void => port.send(packet);
     this.transactions = new Transactions({ send, random, timeoutNs: smpTimeoutNs, tries: smpTries, maxOutstanding });
     this.smps = new SmpClient(this.transactions, this.settings.mkeyOf);
+    this.smps.onSet = (nowNs) => this.#doubts.wrote(nowNs);
     this.discovery = new Discovery(this.subnet, this.smps, this.settings.maySwitchBeBehind, () => {
       this.#isDirty = true;
     });
@@ -170,7 +176,15 @@ export class SubnetManager implements ManagementEndpoint {
       this.#nextSweepNs = nowNs + this.settings.sweepIntervalNs;
       this.discovery.sweepLight(nowNs);
     }
+    if (nowNs >= this.#doubts.dueNs) this.#writeAllAgain(nowNs);
     this.#work(nowNs);
+  }
+
+  #writeAllAgain(nowNs: number): void {
+    this.counts.rewrites++;
+    this.#doubts.settle(nowNs);
+    this.configurator.forget();
+    this.sweep(nowNs);
   }
 
   nextDeadlineNs(): number {
@@ -178,6 +192,7 @@ export class SubnetManager implements ManagementEndpoint {
     if (!this.negotiation.isMaster) return Math.min(this.transactions.nextDeadlineNs(), this.negotiation.nextDeadlineNs());
     return Math.min(
       this.#nextSweepNs,
+      this.#doubts.dueNs,
       this.transactions.nextDeadlineNs(),
       this.discovery.nextDeadlineNs(),
       this.administrator.nextDeadlineNs(),
@@ -206,6 +221,7 @@ export class SubnetManager implements ManagementEndpoint {
   #reconcile(nowNs: number): void {
     this.#isDirty = false;
     this.counts.reconciliations++;
+    this.#doubts.look(this.subnet.lostTrunks, nowNs);
     for (const port of this.subnet.prune()) {
       this.#log.debug(`port ${guidText(port.guid)} is gone`);
       this.administrator.portRemoved(port.guid, nowNs);

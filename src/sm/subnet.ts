@@ -165,6 +165,8 @@ export class Subnet {
 
   /** Ports of all nodes. */
   portCount = 0;
+  /** Cables between switches that are not there any more, so far. */
+  lostTrunks = 0;
 
   add(node: SubnetNode): void {
     this.nodes.set(node.guid, node);
@@ -211,6 +213,7 @@ export class Subnet {
   unlink(port: SubnetPort): void {
     const { peer } = port;
     if (peer === undefined) return;
+    if (port.node.isSwitch && peer.node.isSwitch) this.lostTrunks++;
     for (const end of [port, peer]) {
       end.peer = undefined;
       end.hasInfo = false;

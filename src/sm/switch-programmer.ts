@@ -36,6 +36,15 @@ export class SwitchProgrammer {
     this.#linear.start(node);
   }
 
+  /** What the switch has is not known: `start` writes all of it, but for its multicast tables, which are for `writeMulticast`. */
+  forget(node: SubnetNode): void {
+    const state = node.switch;
+    if (state === undefined) return;
+    state.linear.rewriteAll();
+    SwitchInfo.lifeTime.set(state.info, 0, 0);
+    for (const key of state.multicastSent.keys()) state.multicastSent.set(key, UNKNOWN_BLOCK);
+  }
+
   step(nowNs: number): void {
     this.#linear.step(nowNs);
   }
