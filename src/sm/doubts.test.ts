@@ -4,13 +4,13 @@ import { Doubts } from "./doubts.ts";
 
 const S = 1e9;
 
-test("a cable lost soon after a Set raises a doubt, which is settled when the cables have come to rest", () => {
+test("a cable moved soon after a Set raises a doubt, which is settled when the cables have come to rest", () => {
   const doubts = new Doubts();
   doubts.look(1, 0);
   assert.equal(doubts.dueNs, Number.POSITIVE_INFINITY, "nothing was written");
   doubts.wrote(1 * S);
   doubts.look(1, 2 * S);
-  assert.equal(doubts.dueNs, Number.POSITIVE_INFINITY, "nothing was lost");
+  assert.equal(doubts.dueNs, Number.POSITIVE_INFINITY, "nothing has moved");
   doubts.look(2, 4.5 * S);
   assert.equal(doubts.dueNs, Number.POSITIVE_INFINITY, "not so soon");
   doubts.wrote(5 * S);

@@ -1,19 +1,19 @@
-// A directed route says which ports to leave by, not whom to reach: a Set that is under way while a cable between switches moves may be carried
-// out, and answered, by another switch than it was meant for, and the manager cannot tell. So when a cable is lost soon after something
-// was written, everything is written once more when the cables have come to rest. IBA vol 1, 14.2.2.
+// A directed route says which ports to leave by, not whom to reach: a Set that is under way while a cable is moved to another switch may be
+// carried out, and answered, by that one, and the manager cannot tell. So when a cable is found to have moved soon after something was
+// written, everything is written once more when the cables have come to rest. IBA vol 1, 14.2.2.
 
 import { NS_PER_S } from "../base/clock.ts";
 
 /** All tries of an SMP take less. */
 const UNDER_WAY_NS = 3 * NS_PER_S;
-/** Cables have come to rest when none was lost for so long, … */
+/** Cables have come to rest when none has moved for so long, … */
 const REST_NS = NS_PER_S;
 /** … and this long after the first one it is done all the same, and not more often. */
 const PATIENCE_NS = 10 * NS_PER_S;
 
 export class Doubts {
   #lastSetNs = Number.NEGATIVE_INFINITY;
-  #lastLosses = 0;
+  #lastMoves = 0;
   #latestNs = Number.POSITIVE_INFINITY;
   #earliestNs = Number.NEGATIVE_INFINITY;
   #dueNs = Number.POSITIVE_INFINITY;
@@ -28,10 +28,10 @@ export class Doubts {
     this.#lastSetNs = nowNs;
   }
 
-  /** @param losses cables between switches that were lost so far */
-  look(losses: number, nowNs: number): void {
-    if (losses === this.#lastLosses) return;
-    this.#lastLosses = losses;
+  /** @param moves of cables between switches that were found so far */
+  look(moves: number, nowNs: number): void {
+    if (moves === this.#lastMoves) return;
+    this.#lastMoves = moves;
     const hasDoubt = this.#dueNs !== Number.POSITIVE_INFINITY;
     if (!hasDoubt && nowNs - this.#lastSetNs > UNDER_WAY_NS) return;
     if (!hasDoubt) this.#latestNs = nowNs + PATIENCE_NS;

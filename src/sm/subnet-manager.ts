@@ -221,7 +221,7 @@ export class SubnetManager implements ManagementEndpoint {
   #reconcile(nowNs: number): void {
     this.#isDirty = false;
     this.counts.reconciliations++;
-    this.#doubts.look(this.subnet.lostTrunks, nowNs);
+    this.#doubts.look(this.subnet.movedTrunks, nowNs);
     for (const port of this.subnet.prune()) {
       this.#log.debug(`port ${guidText(port.guid)} is gone`);
       this.administrator.portRemoved(port.guid, nowNs);

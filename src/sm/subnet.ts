@@ -150,6 +150,11 @@ export class SubnetNode {
   }
 }
 
+/** A bound on what moving cables can make the manager remember. */
+const FORMER_PEERS_MAX = 1 << 16;
+
+const keyOf = ({ node, number }: SubnetPort): string => `${node.guid}:${number}`;
+
 export class Subnet {
   readonly nodes: Map<bigint, SubnetNode> = new Map();
   /** The manager's own node. */
@@ -165,8 +170,10 @@ export class Subnet {
 
   /** Ports of all nodes. */
   portCount = 0;
-  /** Cables between switches that are not there any more, so far. */
-  lostTrunks = 0;
+  /** Ports of switches that have been found to lead to another switch than before, so far. */
+  movedTrunks = 0;
+  /** By node GUID and port number: the node that a switch's port led to before its cable was lost. */
+  readonly #formerPeers: Map<string, bigint> = new Map();
 
   add(node: SubnetNode): void {
     this.nodes.set(node.guid, node);
@@ -207,13 +214,28 @@ export class Subnet {
     this.unlink(b);
     a.peer = b;
     b.peer = a;
+    for (const [port, { node }] of [[a, b] as const, [b, a] as const]) {
+      const former = port.node.isSwitch && node.isSwitch ? this.#formerPeers.get(keyOf(port)) : undefined;
+      if (former !== undefined && former !== node.guid) this.movedTrunks++;
+    }
+  }
+
+  #remember(port: SubnetPort, { guid, isSwitch }: SubnetNode): void {
+    if (!isSwitch || !port.node.isSwitch) return;
+    // what has been forgotten only once may have been anything
+    if (this.#formerPeers.size >= FORMER_PEERS_MAX) {
+      this.#formerPeers.clear();
+      this.movedTrunks++;
+    }
+    this.#formerPeers.set(keyOf(port), guid);
   }
 
   /** The ports are not joined any more; what they told is out of date. */
   unlink(port: SubnetPort): void {
     const { peer } = port;
     if (peer === undefined) return;
-    if (port.node.isSwitch && peer.node.isSwitch) this.lostTrunks++;
+    this.#remember(port, peer.node);
+    this.#remember(peer, port.node);
     for (const end of [port, peer]) {
       end.peer = undefined;
       end.hasInfo = false;
