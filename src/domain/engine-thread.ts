@@ -1,6 +1,7 @@
 // Entry of the engine thread: owns the device domain and runs its loop until told to stop.
 
 import { randomInt } from "node:crypto";
+import { setFlagsFromString } from "node:v8";
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { countersObject, newCounters } from "../base/counters.ts";
 import { NotFoundError } from "../base/inspect.ts";
@@ -14,6 +15,10 @@ import { DeviceDomain } from "./device-domain.ts";
 import { LoopCounter, measureSleepCostNs, runEngine } from "./engine-loop.ts";
 import type { EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
 import { fabricWarmUpSteps, warmUpSteps } from "./warm-up.ts";
+
+// V8 takes packets in the fabric's queue, which many live through a collection together, for objects that live long, and makes all later ones in
+// the old generation: hundreds of megabytes for OpenSM's sweep of a thousand hosts, and the collections that find them dead.
+setFlagsFromString("--no-allocation-site-pretenuring");
 
 const port = parentPort;
 if (port === null) throw new Error("invariant: the engine runs in a worker thread");

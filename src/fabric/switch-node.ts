@@ -8,7 +8,7 @@ import { type PortInfoValues, PortKind, portBytes, type SwitchAttributes } from 
 import type { EndpointFactory, ManagementEndpoint, ManagementPort } from "../mad/endpoint.ts";
 import { LinearForwardingTable, MulticastForwardingTable } from "../mad/forwarding-tables.ts";
 import { copyMad, isSmpClass, Verdict } from "../mad/mad.ts";
-import { type MadPacket, madOf, parseMadPacket, SMP_VL, turnRound } from "../mad/packet.ts";
+import { isPlainSmp, type MadPacket, madOf, PLAIN_MAD_AT, parseMadPacket, SMP_VL, turnRound } from "../mad/packet.ts";
 import { routeSmp, SmiRoute } from "../mad/smi.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { isMulticastLid, isUnicastLid, Lid, Mtu, PhysState, PortState, Qpn } from "../spec/ib/numbers.ts";
@@ -246,6 +246,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
 
   /** @param ingress port a directed route came in by; 0 if the packet came LID-routed, or from here. */
   #receiveForPort0(bytes: Uint8Array, delivery: PacketDelivery, ingress: number): void {
+    if (delivery.isVl15 && this.#passDirected(bytes, delivery, ingress)) return;
     const packet = parseMadPacket(bytes, delivery.view);
     if (packet === undefined) {
       countMalformed(delivery.port);
@@ -258,19 +259,44 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     else this.#executeOrHandOn(packet, delivery.port.number);
   }
 
+  /** Passes a directed route on without reading more than that needs: most SMPs are on their way through. False: it is another packet. */
+  #passDirected(bytes: Uint8Array, delivery: PacketDelivery, ingress: number): boolean {
+    const { view } = delivery;
+    if (!isPlainSmp(view) || MadHeader.mgmtClass.get(view, PLAIN_MAD_AT) !== MgmtClass.SUBN_DIRECTED_ROUTE) return false;
+    const route = routeSmp(this, view, PLAIN_MAD_AT, ingress);
+    if (route >= 0) {
+      this.#leaveBy(route, bytes, delivery);
+      return true;
+    }
+    const packet = parseMadPacket(bytes, view);
+    if (packet !== undefined) this.#endDirected(packet, delivery, route);
+    return true;
+  }
+
   #routeDirected(packet: MadPacket, delivery: PacketDelivery, ingress: number): void {
-    const { view, madAt, bytes } = packet;
-    const route = routeSmp(this, view, madAt, ingress);
+    const route = routeSmp(this, packet.view, packet.madAt, ingress);
+    if (route >= 0) this.#leaveBy(route, packet.bytes, delivery);
+    else this.#endDirected(packet, delivery, route);
+  }
+
+  #leaveBy(number: number, bytes: Uint8Array, delivery: PacketDelivery): void {
+    if (delivery.hops >= MAX_HOPS) {
+      this.fabric.counts.badDirectedRoutes++;
+      return;
+    }
+    const { view } = delivery;
+    Lrh.dlid.set(view, 0, Lid.PERMISSIVE);
+    Lrh.slid.set(view, 0, Lid.PERMISSIVE);
+    const egress = this.ports[number];
+    if (egress !== undefined) this.fabric.transmitFrom(egress, bytes, delivery.hops + 1, undefined, view);
+  }
+
+  /** @param route what `routeSmp` said: no port */
+  #endDirected(packet: MadPacket, delivery: PacketDelivery, route: number): void {
     if (route === SmiRoute.AGENT) this.#executeOrHandOn(packet, delivery.port.number);
     else if (route === SmiRoute.MANAGER) this.#handOn(packet);
     else if (route === SmiRoute.LID_ROUTED) this.#leaveDirectedRoute(packet, delivery);
-    else if (route === SmiRoute.DROP || delivery.hops >= MAX_HOPS) this.fabric.counts.badDirectedRoutes++;
-    else {
-      Lrh.dlid.set(view, 0, Lid.PERMISSIVE);
-      Lrh.slid.set(view, 0, Lid.PERMISSIVE);
-      const egress = this.ports[route];
-      if (egress !== undefined) this.fabric.transmitFrom(egress, bytes, delivery.hops + 1, undefined, view);
-    }
+    else this.fabric.counts.badDirectedRoutes++;
   }
 
   /** The directed part of the route ends at this switch; the rest goes by LID, from this switch's LID (14.2.2). */

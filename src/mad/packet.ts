@@ -163,6 +163,17 @@ export function parseMadPacket(packet: Uint8Array, view: DataView = viewOf(packe
   };
 }
 
+/** Where the MAD begins in a packet without GRH and immediate, as nearly all are. */
+export const PLAIN_MAD_AT = PACKET_BYTES - MAD_BYTES;
+
+/** True for a packet to QP0 of that kind, which `parseMadPacket` would read. */
+export const isPlainSmp = (view: DataView): boolean =>
+  view.byteLength === PACKET_BYTES &&
+  hasSoundLrh(view) &&
+  Lrh.nextHeader.get(view, 0) === LrhNextHeader.BTH &&
+  Bth.opcode.get(view, Lrh.byteLength) === UD_SEND_ONLY &&
+  Bth.destQp.get(view, Lrh.byteLength) === Qpn.SMI;
+
 /** Whether the LRH is that of an InfiniBand packet and its length is the packet's. */
 export function hasSoundLrh(view: DataView): boolean {
   if (view.byteLength < Lrh.byteLength || Lrh.version.get(view, 0) !== 0) return false;
