@@ -53,11 +53,15 @@ export class Negotiation {
     return this.#state === SmState.MASTER;
   }
 
-  /** SMInfo of this manager; SM_Key is not shown. @param activity grows while it works */
+  /**
+   * SMInfo of this manager. It shows the SM_Key, as OpenSM's does: OpenSM ignores a manager that does not have its own, and would be a second
+   * master on the subnet. @param activity grows while it works
+   */
   smInfo(activity: number): DataView {
     const { guid, settings } = this.#host;
     const info = new DataView(new ArrayBuffer(SmInfo.byteLength));
     SmInfo.guid.setBig(info, 0, guid);
+    SmInfo.smKey.setBig(info, 0, settings.smKey);
     SmInfo.activityCount.set(info, 0, activity);
     SmInfo.priority.set(info, 0, settings.priority);
     SmInfo.state.set(info, 0, this.#state);

@@ -303,6 +303,7 @@ test("SMInfo: asked by LID and by directed route; a takeover is refused", () => 
   assert.equal(SmInfo.state.get(byLid.view, at), SmState.MASTER);
   assert.equal(SmInfo.priority.get(byLid.view, at), 9);
   assert.equal(SmInfo.guid.getBig(byLid.view, at), subnet.switches[0]!.guid);
+  assert.equal(SmInfo.smKey.getBig(byLid.view, at), 1n, "OpenSM ignores a manager whose SM_Key is not its own");
   assert.deepEqual([subnet.switches[0]!.port0.isSm, host.port.isSm], [true, false]);
   const directed = newDirectedSmp([1], Method.GET, SmAttribute.SM_INFO);
   Smp.hopPointer.set(directed, 0, 1);

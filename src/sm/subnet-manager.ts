@@ -270,7 +270,7 @@ export class SubnetManager implements ManagementEndpoint {
     this.#port.send(buildMadPacket(replyAddress(packet, this.lid), mad));
   }
 
-  /** SMInfo of this manager; SM_Key is not shown. */
+  /** SMInfo of this manager, with its SM_Key. */
   smInfo(): DataView {
     const { sweeps, lightSweeps, reconciliations } = this.counts;
     return this.negotiation.smInfo(sweeps + lightSweeps + reconciliations);

@@ -1,4 +1,4 @@
-// OpenSM in a guest as the manager of a fat tree of phantom hosts with two VMs among them.
+// OpenSM in a guest as the manager of a fat tree of phantom hosts with two VMs among them, and beside the built-in subnet manager.
 // VHCA_TEST_TREE=16 makes it 1,024 hosts: minutes instead of seconds for each engine, in an emulated guest.
 
 import assert from "node:assert/strict";
@@ -58,5 +58,16 @@ test(`OpenSM in a guest manages a fat tree of ${HOSTS} hosts, two of them VMs`, 
       assert.match(await run(session, "n2", "ping -c 3 -i 0.2 n1-ib"), / 0% packet loss/);
       await stopOpensm(session);
     });
+  }
+});
+
+test("OpenSM beside the built-in subnet manager, which yields to nobody, stands by, whatever its priority", async (t) => {
+  const session = await startSession(t, { nodes: 2 });
+  if (session === undefined) return;
+  for (const priority of [0, 15]) {
+    const log = await startOpensm(session, `-p ${priority}`, "Entering STANDBY state");
+    assert.deepEqual(complaints(log), []);
+    assert.match(await run(session, "n2", "sminfo"), /sm lid 1 .*priority 5 state 3 SMINFO_MASTER/);
+    await stopOpensm(session);
   }
 });

@@ -172,11 +172,12 @@ export function subnetTables(
       attribute: SaAttribute.SM_INFO_RECORD,
       bytes: SmInfoRecord.byteLength,
       components: SM_INFO_RECORD_COMPONENTS,
-      *records() {
+      *records({ isTrusted }) {
         const { lid, info } = smInfo();
         const record = newRecord(SmInfoRecord.byteLength);
         SmInfoRecord.lid.set(record, 0, lid);
         bytesOf(record).set(bytesOf(info).subarray(0, SmInfo.byteLength), SM_INFO_RECORD_INFO_AT);
+        if (!isTrusted) SmInfo.smKey.setBig(record, SM_INFO_RECORD_INFO_AT, 0n);
         yield record;
       },
     },
