@@ -1,11 +1,14 @@
 // OpenSM and infiniband-diags as Debian has them, on the host, without root: what they say of a fabric of ours.
 
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { silentLog } from "../../src/base/log.ts";
 import { DomainHandle } from "../../src/domain/domain-handle.ts";
 import { parseNetlist } from "../../src/fabric/topology/netlist.ts";
+import { ALL_ACCESS, connectQp, openDevice } from "../../src/verbs/index.ts";
 import { type FabricTools, findTools, logSays } from "./tools.ts";
 import { NETLIST } from "./world.ts";
 
@@ -102,6 +105,41 @@ test("ibping from host to host, while OpenSM is on one of them", { skip }, async
   assert.match(await print("H2", "sminfo"), /SMINFO_MASTER/);
 });
 
+test("HCAs among the phantoms: OpenSM brings them up, data goes where it has routed; their hosts are theirs", {
+  skip,
+}, async () => {
+  const open = async (name: string) => {
+    const socketPath = join(tools.folder, `${name}.sock`);
+    await domain.addHca({ name, socketPath });
+    const context = await openDevice(socketPath, { memoryBytes: 16 << 20, mtts: 16384 });
+    await context.portActive();
+    const pd = context.allocPd();
+    const cq = context.createCq(16);
+    const memory = context.allocMemory(4096);
+    const mr = pd.regMr(memory, ALL_ACCESS);
+    return { context, memory, mr, cq, pd, qp: pd.createQp({ qpType: "RC", sendCq: cq, recvCq: cq }) };
+  };
+  const [a, b] = [await open("H2"), await open("H4")];
+  try {
+    connectQp(a.qp, { lid: b.context.queryPort().lid, qpNum: b.qp.qpNum });
+    connectQp(b.qp, { lid: a.context.queryPort().lid, qpNum: a.qp.qpNum });
+    a.memory.bytes.write("through OpenSM's tables");
+    const sgList = [{ addr: a.mr.addr, length: 23, lkey: a.mr.lkey }];
+    const written = await a.qp.send({ opcode: "RDMA_WRITE", sgList, remoteAddr: b.mr.addr, rkey: b.mr.rkey });
+    assert.equal(written.status, "SUCCESS");
+    assert.equal(b.memory.bytes.toString("latin1", 0, 23), "through OpenSM's tables");
+    assert.match(await print("H3", "ibnetdiscover"), /"H4 MT25204 vhca"/);
+    assert.notEqual((await tools.run(BASE, "H4", "sminfo")).status, 0, "the program belongs into the VM");
+  } finally {
+    for (const { context, memory, mr, cq, pd, qp } of [a, b]) {
+      for (const object of [qp, mr, memory, cq, pd]) object.destroy();
+      context.close();
+    }
+    for (const name of ["H2", "H4"]) await domain.removeHca(name);
+  }
+  assert.match(await print("H4", "smpquery", "-D", "nodedesc", "0"), /host four/, "a phantom again");
+});
+
 const clients = async (): Promise<number> => (await domain.describe()).engine["ibsim.clients"] ?? 0;
 
 async function untilClients(count: number): Promise<void> {
@@ -127,4 +165,22 @@ test("a killed OpenSM is no subnet manager any more, and another one takes over"
   await first.end("SIGKILL");
   await untilClients(before - 1);
   assert.doesNotMatch(await capabilities(), /IsSM/);
+});
+
+test("M_Key: OpenSM protects the subnet with it, and nobody reads it without", { skip }, async () => {
+  const base = `${BASE}-key`;
+  const guarded = new DomainHandle({ log: silentLog, sm: "none", topology: parseNetlist(NETLIST, "test") });
+  try {
+    await guarded.serveIbsim(base);
+    const settings = join(tools.folder, "mkey.conf");
+    writeFileSync(settings, "m_key 0x1234\nm_key_protection_level 2\nm_key_lease_period 60\n");
+    const { log, end } = tools.startOpensm(base, "H1", ["-F", settings]);
+    await logSays(log, /SUBNET UP/);
+    assert.doesNotMatch(readFileSync(log, "utf8"), /ERR/);
+    assert.notEqual((await tools.run(base, "H2", "smpquery", ["-t", "100", "nodeinfo", "1"])).status, 0);
+    assert.match(await tools.print(base, "H2", "smpquery", ["-y", "0x1234", "nodeinfo", "1"]), /NumPorts:\.+1/);
+    await end();
+  } finally {
+    await guarded.stop();
+  }
 });

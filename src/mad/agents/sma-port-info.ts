@@ -4,7 +4,7 @@
 import { type Field, readAll } from "../../base/layout.ts";
 import { isUnicastLid, PhysState, PortState } from "../../spec/ib/numbers.ts";
 import { MadHeader, SMP_DATA_AT } from "../../spec/mad/headers.ts";
-import { MadStatus, NodeType, PortCapability } from "../../spec/mad/numbers.ts";
+import { MadStatus, Method, NodeType, PortCapability } from "../../spec/mad/numbers.ts";
 import { PortInfo } from "../../spec/mad/sm-attributes.ts";
 import { type ManagedNode, type PortAttributes, PortKind } from "../attributes.ts";
 import { bytesOf } from "../mad.ts";
@@ -56,7 +56,9 @@ function getPortInfo(node: ManagedNode, mad: DataView, context: SmaContext): num
   if (port === undefined) return MadStatus.INVALID_FIELD;
   bytesOf(mad).set(bytesOf(port.info), AT);
   PortInfo.localPort.set(mad, AT, context.port);
-  if (PortInfo.mkeyProtect.get(port.info, 0) !== 0 && !context.ignoreMkey && !hasMkey(port, mad)) {
+  // The answer to a Set shows the key that the manager has just written, though the request has the old one.
+  const isGet = MadHeader.method.get(mad, 0) === Method.GET;
+  if (isGet && PortInfo.mkeyProtect.get(port.info, 0) !== 0 && !context.ignoreMkey && !hasMkey(port, mad)) {
     PortInfo.mkey.setBig(mad, AT, 0n);
   }
   return MadStatus.OK;

@@ -190,7 +190,9 @@ test("PortInfo Set: violation counters are cleared by zero and by nothing else",
 test("M_Key: protect bits, violations, lease", () => {
   const { node, port } = ca();
   const key = 0xdeadbeef12345678n;
-  assert.equal(setPortInfo(node, { lid: 2, mkey: key, mkeyProtect: 1, mkeyLeasePeriod: 3 }).verdict, Verdict.REPLY);
+  const written = setPortInfo(node, { lid: 2, mkey: key, mkeyProtect: 1, mkeyLeasePeriod: 3 });
+  assert.equal(written.verdict, Verdict.REPLY);
+  assert.equal(PortInfo.mkey.getBig(written.mad, AT), key, "whoever writes a key sees it in the answer");
   const get = (mkey: bigint, nowNs = 0) => smp(node, Method.GET, SmAttribute.PORT_INFO, { modifier: 1, mkey, nowNs });
   assert.equal(PortInfo.mkey.getBig(get(0n).mad, AT), 0n, "level 1 hides the key");
   assert.equal(PortInfo.mkey.getBig(get(key).mad, AT), key);
