@@ -93,7 +93,8 @@ fuzz(
     for (let i = 0; i < QUERIES; i++) {
       budget.step();
       const [attribute, fields] = random.pick(TABLES);
-      const smKey = random.chance(0.7) ? SM_KEY : 0n;
+      const isForTrusted = attribute === SaAttribute.P_KEY_TABLE_RECORD;
+      const smKey = isForTrusted || random.chance(0.7) ? SM_KEY : 0n;
       const host = random.below(HOSTS);
       const all = askTable(
         subnet,

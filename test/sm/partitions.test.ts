@@ -127,8 +127,12 @@ test("records tell a host of those it may talk to; the SM_Key shows all", () => 
   const tables = askTable(
     subnet,
     0,
-    request(Method.GET_TABLE, SaAttribute.P_KEY_TABLE_RECORD, bit(0), (mad) =>
-      PKeyTableRecord.lid.set(mad, AT, subnet.port(2).lid),
+    request(
+      Method.GET_TABLE,
+      SaAttribute.P_KEY_TABLE_RECORD,
+      bit(0),
+      (mad) => PKeyTableRecord.lid.set(mad, AT, subnet.port(2).lid),
+      1n,
     ),
   ).records;
   assert.equal(tables.length, 1);
@@ -136,8 +140,10 @@ test("records tell a host of those it may talk to; the SM_Key shows all", () => 
   const edges = askTable(
     subnet,
     0,
-    request(Method.GET_TABLE, SaAttribute.P_KEY_TABLE_RECORD, bit(0), (mad) => PKeyTableRecord.lid.set(mad, AT, 1)),
+    request(Method.GET_TABLE, SaAttribute.P_KEY_TABLE_RECORD, bit(0), (mad) => PKeyTableRecord.lid.set(mad, AT, 1), 1n),
   ).records;
+  const untrusted = ask(subnet, 0, request(Method.GET_TABLE, SaAttribute.P_KEY_TABLE_RECORD, 0n));
+  assert.equal(statusOf(untrusted), SaStatus.REQ_INVALID);
   assert.equal(edges.length, 6, "the switch's port 0, and what it enforces at five others");
 });
 

@@ -250,6 +250,7 @@ export class SubnetAdministrator {
     }
     const table = this.#tables.get(attribute);
     if (table === undefined) return MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE;
+    if (table.isForTrusted === true && !request.isTrusted) return SaStatus.REQ_INVALID;
     const records: DataView[] = [];
     const limit = Math.floor(SaLimits.TABLE_BYTES / strideOf(table.bytes));
     for (const record of select(table, request)) {

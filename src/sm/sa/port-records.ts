@@ -104,7 +104,10 @@ export function portTables(sources: PortTableSources): RecordTable[] {
   });
   return [
     table(SaAttribute.GUID_INFO_RECORD, GuidInfoRecord.byteLength, GUID_INFO_RECORD_COMPONENTS, guidRecords),
-    table(SaAttribute.P_KEY_TABLE_RECORD, PKeyTableRecord.byteLength, P_KEY_TABLE_RECORD_COMPONENTS, pkeyRecords),
+    {
+      ...table(SaAttribute.P_KEY_TABLE_RECORD, PKeyTableRecord.byteLength, P_KEY_TABLE_RECORD_COMPONENTS, pkeyRecords),
+      isForTrusted: true,
+    },
     table(SaAttribute.SL_TO_VL_RECORD, SlToVlRecord.byteLength, SL_TO_VL_RECORD_COMPONENTS, slToVlRecords),
     table(
       SaAttribute.VL_ARBITRATION_RECORD,

@@ -11,6 +11,8 @@ export interface RecordTable {
   /** Bytes of a record; in tables records lie on 8-byte boundaries. */
   readonly bytes: number;
   readonly components: readonly Component[];
+  /** Only requests with the SM_Key are answered (15.4.1.2). */
+  readonly isForTrusted?: boolean;
   /** All records that `asker` may see, each in a view of its own; those of a LID are enough where the query gives one, as component 0. */
   records(asker: Asker, lid: number | undefined): Iterable<DataView>;
   /** Another way to compare than equality, for the components in which it applies. `modifier` is the request's attribute modifier. */
