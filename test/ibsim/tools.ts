@@ -30,6 +30,8 @@ export async function findTools(): Promise<FabricTools | string> {
   }
 }
 
+const PRINT_TRIALS = 3;
+
 export class FabricTools {
   readonly folder = mkdtempSync(join(tmpdir(), "vhca-ibsim-"));
   readonly #tree: string;
@@ -45,9 +47,11 @@ export class FabricTools {
     return runCommand(file, [...before, ...args], { env: this.#environment(base, node), cwd: this.folder, timeoutMs });
   }
 
-  /** What it prints, if it succeeds. */
+  /** What it prints, if it succeeds. The tools wait a second or less for an answer, which a busy machine may keep them from: a few trials. */
   async print(base: string, node: string, program: string, args: readonly string[] = []): Promise<string> {
-    const { status, stdout, stderr } = await this.run(base, node, program, args);
+    let result = await this.run(base, node, program, args);
+    for (let trial = 1; trial < PRINT_TRIALS && result.status !== 0; trial++) result = await this.run(base, node, program, args);
+    const { status, stdout, stderr } = result;
     if (status !== 0) throw new Error(`${program} ${args.join(" ")} on ${node}: status ${status}\n${stdout}\n${stderr}`);
     return stdout;
   }
