@@ -13,10 +13,10 @@ import { CaNode, type CaOptions } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
 import { DEFAULT_BUDGET, MAX_QUEUED, MAX_QUEUED_DATA, MAX_QUEUED_VL15 } from "./limits.ts";
 import { type Cable, Link } from "./link.ts";
-import { CORRUPTED, faultsProblem, isFaulty, type LinkCounts, type LinkFaults, LOST, meetFaults } from "./link-faults.ts";
+import { crossCable, faultsProblem, isFaulty, type LinkCounts, type LinkFaults, LOST } from "./link-faults.ts";
 import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
-import { count, countInactiveDiscard, countPacket, countPhysicalError } from "./port-counts.ts";
+import { count, countInactiveDiscard, countPacket } from "./port-counts.ts";
 import { DeliveryQueue, type PacketDelivery } from "./queue.ts";
 import { SwitchNode, type SwitchOptions } from "./switch-node.ts";
 import { MulticastTracer } from "./trace.ts";
@@ -284,9 +284,8 @@ export class Fabric {
     countPacket(port, view, "xmit");
     port.observer?.(packet, true);
     const peer = link.other(port);
-    const delayNs = link.faults === undefined ? 0 : meetFaults(link.faults, link.counts, this.#random);
-    if (delayNs === CORRUPTED) countPhysicalError(peer);
-    if (delayNs === LOST || delayNs === CORRUPTED) return;
+    const delayNs = crossCable(link, peer, this.#random);
+    if (delayNs === LOST) return;
     if (link.impairment?.(packet, port) === true) {
       link.counts.lost++;
       return;

@@ -2,6 +2,9 @@
 // receiver drops and counts it (IBA vol 1, 7.8 and 16.1.3.5, PortRcvErrors); of a lost one nobody hears.
 
 import type { Random } from "../base/random.ts";
+import type { Link } from "./link.ts";
+import type { Port } from "./port.ts";
+import { countPhysicalError } from "./port-counts.ts";
 
 export interface LinkFaults {
   /** Part of the packets that get lost, 0 to 1. */
@@ -25,17 +28,21 @@ export const MAX_DELAY_NS = 10e9;
 
 /** What became of a packet instead of a time that it takes. */
 export const LOST = -1;
-export const CORRUPTED = -2;
 
-/** Decides about one packet and counts it. Returns the nanoseconds that it takes, or LOST or CORRUPTED. */
-export function meetFaults(faults: LinkFaults, counts: LinkCounts, random: Random): number {
+/**
+ * One packet through a cable: management or data, it is decided and counted here. Returns the nanoseconds that it takes, or LOST.
+ * @param arrival port at the other end, which drops and counts what arrives broken
+ */
+export function crossCable({ faults, counts }: Link, arrival: Port, random: Random): number {
+  if (faults === undefined) return 0;
   if (faults.loss > 0 && random.chance(faults.loss)) {
     counts.lost++;
     return LOST;
   }
   if (faults.corruption > 0 && random.chance(faults.corruption)) {
     counts.corrupted++;
-    return CORRUPTED;
+    countPhysicalError(arrival);
+    return LOST;
   }
   if (faults.delayNs > 0) counts.delayed++;
   return faults.delayNs;

@@ -4,14 +4,12 @@
 import type { Random } from "../base/random.ts";
 import { PortKind, type SwitchAttributes } from "../mad/attributes.ts";
 import { isMulticastLid } from "../spec/ib/numbers.ts";
-import { PortCounter } from "../spec/ib/port-counters.ts";
 import { LFT_DISCARD, MFT_POSITION_PORTS } from "../spec/mad/numbers.ts";
 import { SwitchInfo } from "../spec/mad/sm-attributes.ts";
 import { MAX_HOPS } from "./limits.ts";
 import type { Link } from "./link.ts";
-import { CORRUPTED, type LinkFaults, LOST, meetFaults } from "./link-faults.ts";
+import { crossCable, LOST } from "./link-faults.ts";
 import type { Port } from "./port.ts";
-import { count } from "./port-counts.ts";
 
 /** Nothing there that could receive. */
 export const NOWHERE = -1;
@@ -48,7 +46,7 @@ function walkUnicast(from: Port, dlid: number, random: Random | undefined): numb
   for (let hops = 0; hops < MAX_HOPS; hops++) {
     const next: Port | undefined = port.peer;
     if (next === undefined || !port.isActive || !next.canReceiveData) return NOWHERE;
-    if (port.link?.faults !== undefined && !crossCable(port.link.faults, port.link, next, random)) return NOWHERE;
+    if (port.link !== undefined && !step(port.link, next, random)) return NOWHERE;
     if (next.kind === PortKind.CA) return next.ownsLid(dlid) && !next.isFrozen ? next.index : NOWHERE;
     const tables = next.node.switch;
     // The cable leads to another engine: what it reaches there is for that one to say.
@@ -61,15 +59,14 @@ function walkUnicast(from: Port, dlid: number, random: Random | undefined): numb
   return NOWHERE;
 }
 
-/** One cable with faults; false if the packet ends there. */
-function crossCable(faults: LinkFaults, link: Link, arrival: Port, random: Random | undefined): boolean {
+/** One step of a walk; false if a packet that is sent (`random`) ends in this cable. */
+function step(link: Link, arrival: Port, random: Random | undefined): boolean {
+  if (link.faults === undefined) return true;
   walk.hasFaults = true;
   if (random === undefined) return true;
-  const outcome = meetFaults(faults, link.counts, random);
-  if (outcome === CORRUPTED) count(arrival, PortCounter.rcvErrors);
-  if (outcome < 0) return false;
-  walk.delayNs += outcome;
-  return true;
+  const delayNs = crossCable(link, arrival, random);
+  walk.delayNs += delayNs;
+  return delayNs !== LOST;
 }
 
 /** State of multicast walks, kept so that none of them allocates. */
@@ -118,7 +115,7 @@ export class MulticastTracer {
     const next = link?.other(egress);
     if (link === undefined || next === undefined || next === from || !next.canReceiveData) return;
     walk.delayNs = takenNs;
-    if (link.faults !== undefined && !crossCable(link.faults, link, next, this.#random)) return;
+    if (!step(link, next, this.#random)) return;
     if (next.node.switch !== undefined) {
       this.#pendingNs[this.#pendingCount] = walk.delayNs;
       this.#pending[this.#pendingCount++] = next;

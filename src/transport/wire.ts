@@ -38,7 +38,7 @@ export interface Wire {
   readonly hasFaultyFabric: boolean;
   /** Whether a cable on the way to unicast `dlid` loses, corrupts or delays packets. Must not allocate. */
   crossesFaults(dlid: number): boolean;
-  /** Sends a packet of data through the cables on that way: the nanoseconds that it takes, or -1 if it is lost. Must not allocate. */
+  /** Sends a packet of data through the cables on that way: the nanoseconds that it takes, or -1 if it is lost or the way has gone. Must not allocate. */
   passFaults(dlid: number): number;
   /** As `resolveMulticast`, but only those that a packet reaches that is sent now, with the time that it takes to each. */
   passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number;

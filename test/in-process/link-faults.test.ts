@@ -7,7 +7,7 @@ import { setMulticastRoute } from "../../src/fabric/hand-made-subnet.ts";
 import { SwitchNode } from "../../src/fabric/switch-node.ts";
 import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
-import { PortCounter } from "../../src/spec/ib/port-counters.ts";
+import { PortCounter, PortDetail } from "../../src/spec/ib/port-counters.ts";
 import { AdapterCounter } from "../../src/transport/counters.ts";
 import { CabledHosts } from "./cabled-hosts.ts";
 import { Buffer64, connect, datagramQp, type End, fill } from "./pair.ts";
@@ -85,6 +85,8 @@ test("a corrupted packet is dropped by the port it arrives at, which counts it; 
   const errors = [world.port("s1", "s2"), world.port("s2", "s1")].map(({ counters }) => counters[PortCounter.rcvErrors]!);
   assert.ok(errors[0]! > 0 && errors[1]! > 0, `both ways: ${errors}`);
   assert.equal(errors[0]! + errors[1]!, counts.corrupted);
+  const details = [world.port("s1", "s2"), world.port("s2", "s1")].map((port) => port.details[PortDetail.localPhysicalErrors]!);
+  assert.deepEqual(details, errors, "PortRcvErrorDetails says the same");
   assert.deepEqual([counts.lost, counts.delayed], [0, 0]);
 });
 
