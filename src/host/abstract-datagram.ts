@@ -15,6 +15,7 @@ import {
   socket,
 } from "./libc.ts";
 import { allocateNative, type NativeMemory, setPointer, setWord64 } from "./mapping.ts";
+import { MSG_CONTROL, MSG_CONTROLLEN, MSG_IOV, MSG_IOVLEN, MSG_NAME, MSG_NAMELEN } from "./msghdr.ts";
 import { Errno, SystemError } from "./system-error.ts";
 
 /** sun_path without the NULs before and after the text. */
@@ -32,12 +33,6 @@ const SOCKADDR_BYTES = 110;
 const SUN_PATH_AT = 2;
 /** Room for the credentials alone: descriptors that come along do not fit, and the kernel closes them. */
 const CREDENTIALS_BYTES = 32;
-const MSG_NAME = 0;
-const MSG_NAMELEN = 8;
-const MSG_IOV = 16;
-const MSG_IOVLEN = 24;
-const MSG_CONTROL = 32;
-const MSG_CONTROLLEN = 40;
 const CMSG_TYPE = 12;
 const UCRED_PID = 16;
 const UCRED_UID = 20;

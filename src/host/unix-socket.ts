@@ -18,6 +18,7 @@ import {
   socket,
 } from "./libc.ts";
 import { allocateNative, type NativeMemory, setPointer, setWord64 } from "./mapping.ts";
+import { MSG_CONTROL, MSG_CONTROLLEN, MSG_FLAGS, MSG_IOV, MSG_IOVLEN } from "./msghdr.ts";
 import { Errno, SystemError } from "./system-error.ts";
 
 /** The kernel's own limit on descriptors in one message (SCM_MAX_FD). */
@@ -38,11 +39,6 @@ const UCRED_BYTES = 12;
 const UCRED_LENGTH = 224;
 const CMSG_HEADER_BYTES = 16;
 const CONTROL_BYTES = CMSG_HEADER_BYTES + MAX_DESCRIPTORS * 4 + 4;
-const MSG_IOV = 16;
-const MSG_IOVLEN = 24;
-const MSG_CONTROL = 32;
-const MSG_CONTROLLEN = 40;
-const MSG_FLAGS = 48;
 const message = scratch.address + MSGHDR;
 setPointer(scratch.view, MSGHDR + MSG_IOV, scratch, IOVEC);
 setWord64(scratch.view, MSGHDR + MSG_IOVLEN, 1);

@@ -40,6 +40,21 @@ function end(context: Context) {
   return { qp, destroy, addr, lkey, rkey, bytes: memory.bytes, lid: context.queryPort().lid };
 }
 
+/** A queue pair on each of two HCAs, connected. */
+async function connectedEnds(socketPaths: readonly string[]) {
+  const contexts: Context[] = [];
+  for (const path of socketPaths) {
+    const context = await openDevice(path, { memoryBytes: 8 << 20 });
+    await context.portActive();
+    contexts.push(context);
+  }
+  const [near, far] = contexts.map(end);
+  assert.ok(near !== undefined && far !== undefined);
+  connectQp(near.qp, { lid: far.lid, qpNum: far.qp.qpNum });
+  connectQp(far.qp, { lid: near.lid, qpNum: near.qp.qpNum });
+  return { contexts, near, far };
+}
+
 /** The packet in its ERF record, whose lengths must be right. */
 function withoutErf(packet: Packet): Packet {
   const bytes = packet.bytes.subarray(ERF_BYTES);
@@ -73,16 +88,7 @@ for (const engines of [1, 2]) {
     const capture = await domain.startCapture([], "vhca test");
     await assert.rejects(domain.startCapture([], "vhca test"), /runs already/);
     const collected = collect(capture.chunks());
-    const contexts: Context[] = [];
-    for (const name of names) {
-      const context = await openDevice(join(folder, name), { memoryBytes: 8 << 20 });
-      await context.portActive();
-      contexts.push(context);
-    }
-    const [near, far] = contexts.map(end);
-    assert.ok(near !== undefined && far !== undefined);
-    connectQp(near.qp, { lid: far.lid, qpNum: far.qp.qpNum });
-    connectQp(far.qp, { lid: near.lid, qpNum: near.qp.qpNum });
+    const { contexts, near, far } = await connectedEnds(names.map((name) => join(folder, name)));
     near.bytes.forEach((_, i) => {
       near.bytes[i] = i * 7 + (i >> 8);
     });
@@ -140,17 +146,9 @@ test("what finds no room is counted, the fabric goes on; what is in the file is 
     await domain.stop();
     rmSync(folder, { recursive: true, force: true });
   });
-  const contexts: Context[] = [];
-  for (const name of ["h1", "h2"]) {
-    await domain.addHca({ name, socketPath: join(folder, name) });
-    const context = await openDevice(join(folder, name), { memoryBytes: 8 << 20 });
-    await context.portActive();
-    contexts.push(context);
-  }
-  const [near, far] = contexts.map(end);
-  assert.ok(near !== undefined && far !== undefined);
-  connectQp(near.qp, { lid: far.lid, qpNum: far.qp.qpNum });
-  connectQp(far.qp, { lid: near.lid, qpNum: near.qp.qpNum });
+  const names = ["h1", "h2"];
+  for (const name of names) await domain.addHca({ name, socketPath: join(folder, name) });
+  const { contexts, near, far } = await connectedEnds(names.map((name) => join(folder, name)));
   const capture = await domain.startCapture([], "vhca test");
   // Nobody writes anything down: each message is six packets at both ports, 24 KB, and there is room for 64 MB.
   const sgList = [{ addr: near.addr, length: LENGTH, lkey: near.lkey }];
