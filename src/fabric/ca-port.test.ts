@@ -207,6 +207,24 @@ test("loopback: a packet to the port's own LID comes back to its own client, in 
   assert.equal(subnet.host(0).received.length, 1);
 });
 
+test("a frozen port: nothing arrives, nothing leaves, no way leads there, until it goes on", () => {
+  const subnet = pair();
+  const mad = newRequest(MgmtClass.COM_MGT, Method.SEND, 0x10);
+  const frozen = subnet.port(1);
+  frozen.setFrozen(true);
+  assert.equal(subnet.port(0).resolve(2), -1);
+  subnet.host(0).sendGmp(2, mad);
+  subnet.host(1).sendGmp(1, mad);
+  subnet.runFor(0);
+  assert.deepEqual([subnet.host(0).received.length, subnet.host(1).received.length], [0, 0]);
+  frozen.setFrozen(false);
+  assert.equal(subnet.port(0).resolve(2), frozen.index);
+  subnet.host(0).sendGmp(2, mad);
+  subnet.host(1).sendGmp(1, mad);
+  subnet.runFor(0);
+  assert.deepEqual([subnet.host(0).received.length, subnet.host(1).received.length], [1, 1]);
+});
+
 test("host to host: general MADs need ACTIVE ports, counters are words and packets, PMA reads the same", () => {
   const subnet = pair();
   const mad = newRequest(MgmtClass.COM_MGT, Method.SEND, 0x10);

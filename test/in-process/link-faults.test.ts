@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setMulticastRoute } from "../../src/fabric/hand-made-subnet.ts";
+import { setMulticastRoute, setRoute } from "../../src/fabric/hand-made-subnet.ts";
 import { SwitchNode } from "../../src/fabric/switch-node.ts";
 import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
@@ -21,6 +21,11 @@ const RING = `
 switches: { s1: { ports: 8 }, s2: { ports: 8 }, s3: { ports: 8 } }
 hosts: { a: { switch: s1 }, b: { switch: s2 } }
 links: [[s1, s2], [s2, s3], [s3, s1]]
+`;
+const SQUARE = `
+switches: { s1: { ports: 4 }, s2: { ports: 4 }, s3: { ports: 4 }, s4: { ports: 4 } }
+hosts: { a: { switch: s1 }, b: { switch: s3 } }
+links: [[s1, s2], [s2, s3], [s3, s4], [s4, s1]]
 `;
 const MTU_2048 = 4;
 const PATIENT = { retryCount: 7, rnrRetry: 7, ackTimeout: 10, mtuCode: MTU_2048 };
@@ -128,6 +133,29 @@ test("a cable that loses everything: RC gives up after its retries, on the way t
     );
     world.setFaults(from, "s2", undefined);
   }
+});
+
+test("a cable on the way back only: RC goes as packets, UC does not", () => {
+  const world = new CabledHosts(SQUARE, ["a", "b"]);
+  const [a, b] = world.hosts as [End, End];
+  const leave = (node: string, to: End, peer: string): void => {
+    const port = world.port(node, peer);
+    assert.ok(port.node instanceof SwitchNode);
+    setRoute(port.node, to.wire.lid, port.number);
+  };
+  leave("s1", b, "s2");
+  leave("s2", b, "s3");
+  leave("s3", a, "s4");
+  leave("s4", a, "s1");
+  world.setFaults("s3", "s4", { loss: 0.4 });
+  const [qp] = connect(a, b, Service.UC, { mtuCode: MTU_2048 });
+  qp.postSend({ opcode: SendOpcode.RDMA_WRITE, sges: [new Buffer64(a, 8).sge()], ...new Buffer64(b, 8).remote() });
+  world.system.domain.settle();
+  assert.equal(a.cq.poll()[0]?.syndrome, 0);
+  assert.equal(packetsSent(a), 0);
+  sendVerified(world, a, b, MESSAGES);
+  assert.ok(packetsSent(a) > 0, "acknowledgements cross it");
+  assert.ok(world.link("s3", "s4").counts.lost > 0);
 });
 
 test("a mended cable: messages take the short path again", () => {
