@@ -34,6 +34,7 @@ Examples:
   vhca run -- ibv_devinfo                                     on two fresh VMs
   vhca run --on n1 'ib_write_bw' --on n2 'ib_write_bw n1'     a server and a client
   vhca run --nodes 4 -- ping -c 3 n1-ib                       IP over InfiniBand
+  vhca run --nodes 4 --mpi -- ./a.out                         an MPI program in this folder
   vhca up && vhca status                                      HCAs for your own VMs
   vhca capture all.pcapng                                     their packets, for Wireshark
 

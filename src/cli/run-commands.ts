@@ -30,6 +30,8 @@ export interface RunCommandsOptions {
   /** Keep the output for the result instead of printing it. */
   isCollected: boolean;
   keepsGoing: boolean;
+  /** Lines of output have the node's name in front, where there is more than one; true if left out. */
+  isPrefixed?: boolean;
 }
 
 /** Runs all commands to their end. */
@@ -44,7 +46,7 @@ export async function runCommands(
   const isStaggered = new Set(commands.map((c) => c.command)).size > 1;
   const running = commands.map(async (command, i) => {
     if (isStaggered && i > 0) await sleep(i * options.staggerMs, undefined, { signal }).catch(() => {});
-    const result = await runOne(lab, command, signal, options.isCollected, startMs);
+    const result = await runOne(lab, command, signal, options, startMs);
     if (result.status !== 0 && !result.wasEnded && !options.keepsGoing && !failure.signal.aborted) {
       setTimeout(() => failure.abort(new Error(`${command.node} failed`)), GRACE_MS).unref();
     }
@@ -57,10 +59,10 @@ async function runOne(
   lab: Lab,
   command: NodeCommand,
   signal: AbortSignal,
-  isCollected: boolean,
+  { isCollected, isPrefixed = true }: RunCommandsOptions,
   startMs: number,
 ): Promise<CommandResult> {
-  const prefix = lab.nodes.length > 1 ? `${command.node} | ` : "";
+  const prefix = isPrefixed && lab.nodes.length > 1 ? `${command.node} | ` : "";
   const out = new LineSplitter((line) => process.stdout.write(`${prefix}${line}\n`));
   const err = new LineSplitter((line) => process.stderr.write(`${prefix}${line}\n`));
   const began = performance.now();

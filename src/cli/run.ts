@@ -13,6 +13,7 @@ import { ProgressLine } from "./progress.ts";
 import { addQuotaOption } from "./quota.ts";
 import { addRoutingOptions, routingOf } from "./routing.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
+import { addMpiOptions, type MpiOptions, type MpiReport, planMpi, runMpi } from "./run-mpi.ts";
 import { Session, type SessionOptions } from "./session.ts";
 import { addTopologyOption, loadTopology } from "./topology.ts";
 
@@ -21,7 +22,7 @@ const NODES_MAX = 64;
 /** The longest time a timer of Node takes. */
 const SECONDS_MAX = 2_147_483;
 
-interface RunOptions extends RoutingOptions {
+interface RunOptions extends RoutingOptions, MpiOptions {
   nodes: number;
   on: string[];
   image?: string;
@@ -56,6 +57,7 @@ export function addRun(program: Command): void {
     .argument("[command...]", "a command for every node, after --")
     .option("--nodes <n>", "how many VMs", parseNodes, 2)
     .option("--on <node command...>", "a command for one node; repeatable, all run at the same time", collect, []);
+  addMpiOptions(command);
   addLabOptions(command);
   addQuotaOption(command);
   addEnginesOption(command);
@@ -77,6 +79,8 @@ export function addRun(program: Command): void {
       "after",
       `
 Node names resolve in every guest: n1 over Ethernet, n1-ib over IP over InfiniBand. A folder given with --mount is at /mnt/host.
+With --mpi the command is started once, from n1 by mpirun, in /mnt/host, which is the current folder unless --mount names another; its ranks
+talk through the HCAs and nothing else, or fail.
 Exit status: that of the first command that failed, else 0; 124 time-out; 2 wrong usage; 3 the lab itself failed.`,
     )
     .action(async (words: string[], options: RunOptions) => {
@@ -151,8 +155,9 @@ export function planCommands(on: readonly string[], words: readonly string[], no
   return commands;
 }
 
-async function run(words: readonly string[], options: RunOptions): Promise<number> {
-  const commands = planCommands(options.on, words, options.nodes);
+async function run(words: readonly string[], given: RunOptions): Promise<number> {
+  const options = planMpi(given, words);
+  const commands = options.mpi === undefined ? planCommands(options.on, words, options.nodes) : [];
   const { topology: text, nodes, engines, sm, lmc } = options;
   const topology = await loadTopology({ text, hcas: nodes, engines, sm, lmc });
   const progress = new ProgressLine(options.json);
@@ -164,14 +169,10 @@ async function run(words: readonly string[], options: RunOptions): Promise<numbe
     session = await Session.start({ ...sessionOptions(options, progress, signal), topology });
     progress.done();
     const boot = await describeBoot(session);
-    const results = await runCommands(session.lab, commands, {
-      signal,
-      staggerMs: options.stagger * 1000,
-      isCollected: options.json === true,
-      keepsGoing: options.keepGoing === true,
-    });
+    const how = { signal, isCollected: options.json === true, keepsGoing: options.keepGoing === true };
+    const { results, report } = await runAll(session, commands, words, options, how);
     if (options.json === true)
-      printJson({ status: statusOf(results, timeout), boot, commands: results, domain: await session.describe() });
+      printJson({ status: statusOf(results, timeout), boot, ...report, commands: results, domain: await session.describe() });
     return interrupt.status ?? statusOf(results, timeout);
   } catch (error) {
     progress.done();
@@ -180,6 +181,19 @@ async function run(words: readonly string[], options: RunOptions): Promise<numbe
     await session?.stop();
     interrupt.dispose();
   }
+}
+
+async function runAll(
+  session: Session,
+  commands: readonly NodeCommand[],
+  words: readonly string[],
+  options: RunOptions,
+  how: { signal: AbortSignal; isCollected: boolean; keepsGoing: boolean },
+): Promise<{ results: CommandResult[]; report?: { mpi: MpiReport } }> {
+  if (options.mpi === undefined)
+    return { results: await runCommands(session.lab, commands, { ...how, staggerMs: options.stagger * 1000 }) };
+  const { results, report } = await runMpi(session, options, words, how);
+  return { results, report: { mpi: report } };
 }
 
 /** How the VMs came to life. `seconds` counts from the start of this program, those of a VM from the start of its QEMU. */
