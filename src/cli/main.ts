@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<(program: Command) => void
   fault: async () => (await import("./fault.ts")).addFault,
   capture: async () => (await import("./capture.ts")).addCapture,
   image: async () => (await import("./image.ts")).addImage,
+  bench: async () => (await import("./bench.ts")).addBench,
   doctor: async () => (await import("./doctor.ts")).addDoctor,
   tour: async () => (await import("./tour.ts")).addTour,
 };

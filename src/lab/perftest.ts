@@ -17,3 +17,11 @@ export function hasLostItsClock(...outputs: readonly Output[]): boolean {
 
 /** How often a pair of perftest programs is run until both have measured their clocks. */
 export const CLOCK_TRIALS = 5;
+
+/** The lines of perftest's table: every line that begins with a number and has at least four. */
+export function perftestRows(output: string): number[][] {
+  const rows = output.split("\n").map((line) => line.trim().split(/\s+/).map(Number));
+  return rows.filter((cells) => cells.length >= ROW_CELLS_MIN && cells.every((cell) => Number.isFinite(cell)));
+}
+
+const ROW_CELLS_MIN = 4;

@@ -84,6 +84,8 @@ const claim = z.object({
 export const reportSchema = z.object({
   schema: z.literal("vhca.paper/1"),
   mode: z.enum(["full", "quick", "tiny"]),
+  /** The figures that were asked for, if not all. */
+  only: z.array(z.string()).optional(),
   startedAt: z.iso.datetime(),
   /** Seconds of measuring; interruptions are not in them. */
   seconds: z.number(),

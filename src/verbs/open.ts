@@ -4,9 +4,10 @@ import { SocketAccess } from "../driver/backends/socket-access.ts";
 import { Context, type ContextOptions } from "./context.ts";
 
 const MIB = 2 ** 20;
+const PAGE = 4096;
 
 export interface OpenOptions extends ContextOptions {
-  /** Memory for queues, buffers and the HCA's tables, in bytes; 64 MiB if left out, 1 GiB at most. */
+  /** Memory for queues, buffers and the HCA's tables, in bytes, whole pages of 4 KiB; 64 MiB if left out, 1 GiB at most. */
   readonly memoryBytes?: number;
 }
 
@@ -16,7 +17,7 @@ export interface OpenOptions extends ContextOptions {
  */
 export function openDevice(path: string, options: OpenOptions = {}): Context {
   const { memoryBytes = 64 * MIB, ...device } = options;
-  const access = new SocketAccess(path, memoryBytes);
+  const access = new SocketAccess(path, Math.ceil(memoryBytes / PAGE) * PAGE);
   try {
     const context = new Context(access, device);
     context.startServing();

@@ -1,5 +1,7 @@
 // What the tour measures: which program of the guest, and how to read its output.
 
+import { perftestRows } from "../../lab/perftest.ts";
+
 /** A measurement between two nodes: a server on n1, a client on n2, both stock programs. */
 export interface Measurement {
   readonly name: string;
@@ -34,11 +36,7 @@ function perftestBandwidth(output: string): number | undefined {
 }
 
 function perftestColumn(output: string, size: number, column: number): number | undefined {
-  for (const line of output.split("\n")) {
-    const cells = line.trim().split(/\s+/);
-    if (cells[0] === String(size) && cells.length > column) return Number(cells[column]);
-  }
-  return undefined;
+  return perftestRows(output).find((cells) => cells[0] === size)?.[column];
 }
 
 /** `1000 iters in 0.25 seconds = 252.12 usec/iter`: there and back. */

@@ -1,0 +1,135 @@
+// Latency and bandwidth of verbs in guests, by perftest.
+
+import { perftestRows } from "../../lab/perftest.ts";
+import { lastWords, runPerftest } from "../../lab/two-sides.ts";
+import { countPerOperation, ethernetTally, hcaTally } from "../counting.ts";
+import type { Measured, Step, StepContext } from "../plan.ts";
+import type { Counts } from "../report.ts";
+import { pointsOf, repeat, type Sample } from "../series.ts";
+import { RXE_DEVICE, withRxe } from "./rxe.ts";
+
+const HCA_DEVICE = "mthca0";
+/** How a row of perftest's tables is read: bytes and the typical (median) latency in µs, or bytes and MB/s. */
+const READ = {
+  latency: ([x = Number.NaN, , , , typical = Number.NaN]: readonly number[]): Sample => ({ x, y: typical }),
+  // From millions of messages per second, which has six decimals; the bandwidth has two.
+  bandwidth: ([x = Number.NaN, , , , rate = Number.NaN]: readonly number[]): Sample => ({ x, y: rate * x }),
+} as const;
+const COUNTED_BYTES = 8;
+/** A size may take long where a message takes milliseconds. */
+const TIMEOUT_MS = 180_000;
+
+export interface Perftest {
+  readonly figure: string;
+  /** `ib_send_lat`, `ib_write_bw`, … */
+  readonly program: string;
+  readonly kind: keyof typeof READ;
+  /** `-e` */
+  readonly flags?: string | undefined;
+  readonly label?: string | undefined;
+}
+
+/** One run at one size, or at all of them. */
+interface Run {
+  readonly device: string;
+  /** Undefined: all sizes. */
+  readonly size: number | undefined;
+  readonly iterations: number;
+}
+
+function commandOf({ program, flags }: Perftest, { device, size, iterations }: Run): string {
+  const sizes = size === undefined ? "-a" : `-s ${size}`;
+  return [program, "-d", device, sizes, "-n", iterations, flags].filter((word) => word !== undefined).join(" ");
+}
+
+async function runOnce({ pair, signal, say }: StepContext, test: Perftest, run: Run): Promise<Sample[]> {
+  const server = commandOf(test, run);
+  const client = `${server} n1`;
+  say(client);
+  const result = await runPerftest(pair.lab, { server, client }, { signal, timeoutMs: TIMEOUT_MS });
+  const samples = perftestRows(result.client.stdout).map(READ[test.kind]);
+  if (result.client.status !== 0 || result.server.status !== 0 || samples.length === 0)
+    throw new Error(`${client}: ${lastWords(result)}`);
+  return samples;
+}
+
+/** Iterations of perftest make one message each way when latency is measured. */
+const messagesPerIteration = ({ kind }: Perftest): number => (kind === "latency" ? 2 : 1);
+
+/** Over the HCA. */
+export function hcaStep(test: Perftest, side: "mapped" | "trapped"): Step {
+  return {
+    figures: [test.figure],
+    side,
+    place: side,
+    measure: async (context) => {
+      const { effort, pair } = context;
+      const iterations = test.flags?.includes("-e") === true ? effort.events : effort[test.kind];
+      const sizes = effort.sizes ?? [undefined];
+      const once = async (): Promise<Sample[]> => {
+        const samples: Sample[] = [];
+        for (const size of sizes) samples.push(...(await runOnce(context, test, { device: HCA_DEVICE, size, iterations })));
+        return samples;
+      };
+      const samples = await repeat(effort.runs, once);
+      const counts = await count(context, test, HCA_DEVICE, hcaTally(pair), iterations);
+      return [measured(test, samples, counts, { device: HCA_DEVICE, size: sizes[0], iterations })];
+    },
+  };
+}
+
+/** Over soft-RoCE on the guests' Ethernet. */
+export function rxeStep(test: Perftest): Step {
+  return {
+    figures: [test.figure],
+    side: "rxe",
+    place: "mapped",
+    measure: (context) => withRxe(context, () => measureRxe(context, test)),
+  };
+}
+
+async function measureRxe(context: StepContext, test: Perftest): Promise<Measured[]> {
+  const { effort, pair } = context;
+  const iterations = (size: number): number => slowIterations(context, test, size);
+  const once = async (): Promise<Sample[]> => {
+    const samples: Sample[] = [];
+    for (const size of effort.slowSizes)
+      samples.push(...(await runOnce(context, test, { device: RXE_DEVICE, size, iterations: iterations(size) })));
+    return samples;
+  };
+  const samples = await repeat(effort.runs, once);
+  const counts = await count(context, test, RXE_DEVICE, ethernetTally(pair.lab), effort.slowLatency);
+  const run = { device: RXE_DEVICE, size: effort.slowSizes[0], iterations: iterations(effort.slowSizes[0] ?? 1) };
+  return [measured(test, samples, counts, run)];
+}
+
+/** perftest wants at least five iterations. */
+const ITERATIONS_MIN = 5;
+
+function slowIterations({ effort }: StepContext, { kind }: Perftest, size: number): number {
+  const byBytes = Math.max(ITERATIONS_MIN, Math.ceil(effort.slowBytes / size));
+  return Math.min(byBytes, kind === "latency" ? effort.slowLatency : effort.bandwidth);
+}
+
+function count(
+  context: StepContext,
+  test: Perftest,
+  device: string,
+  tally: ReturnType<typeof hcaTally>,
+  iterations: number,
+): Promise<Counts> {
+  const each = messagesPerIteration(test);
+  const run = async (operations: number): Promise<void> => {
+    await runOnce(context, test, { device, size: COUNTED_BYTES, iterations: operations / each });
+  };
+  const short = Math.ceil(iterations / 2) * each;
+  return countPerOperation(tally, run, { short, long: short * 3 });
+}
+
+function measured(test: Perftest, samples: readonly Sample[], counts: Counts, run: Run): Measured {
+  const command = `${commandOf(test, run)} n1`;
+  return {
+    figure: test.figure,
+    series: { ...(test.label === undefined ? {} : { label: test.label }), points: pointsOf(samples), counts, command },
+  };
+}
