@@ -83,6 +83,6 @@ describe("the page of a report", async () => {
     assert.ok(section.includes("ib_send_lat -s 64 n1"));
     assert.match(section, /<th scope="row">64K<\/th>/);
     assert.match(section, /<td>410<small>381–492 × 5<\/small>/);
-    assert.match(section, /data-label="messages through the VMM, per operation">3</);
+    assert.match(section, /data-label="VMM messages per operation">3</);
   });
 });

@@ -6,7 +6,7 @@ import type { Figure } from "../report.ts";
 import { barMarks, barScales } from "./bars.ts";
 import { type Look, looksOf } from "./look.ts";
 import { seriesMarks } from "./marks.ts";
-import { decadeTicks, formatBytes, formatNumber, linearTicks, sizeTicks, type Ticks } from "./numbers.ts";
+import { decadeTicks, formatBytes, formatNumber, isBytes, linearTicks, sizeTicks, type Ticks } from "./numbers.ts";
 import { drawnPoints, valueRange } from "./points.ts";
 
 /** Pixels of the drawing; the page shows the one that fits. */
@@ -68,6 +68,8 @@ const CONFIG = {
     domainColor: "var(--axis)",
     tickColor: "var(--axis)",
     labelFontSize: 12,
+    // Without a canvas, Vega takes texts for wider than they are.
+    labelLimit: 400,
     titleFontSize: 12,
     titleFontWeight: "normal",
     titlePadding: 8,
@@ -87,7 +89,7 @@ function linesSpec(figure: Figure, size: Size): Spec {
   const isLog = figure.x.scale === "log";
   const xTicks = isLog ? sizeTicks(least, greatest, size.ticks) : linearTicks(greatest);
   const yTicks = valueTicks(figure);
-  const write = /^(b|bytes?)$/i.test(figure.x.unit) ? formatBytes : formatNumber;
+  const write = isBytes(figure.x.unit) ? formatBytes : formatNumber;
   const marks: Mark[] = [];
   for (const [i, look] of inDrawingOrder(figure))
     marks.push(...seriesMarks(look, `series-${i}`, { line: `s${i}`, points: `s${i}` }));
@@ -123,7 +125,7 @@ function barsSpec(figure: Figure, size: Size): Spec {
   };
 }
 
-const SLANTED = { labelAngle: -35, labelAlign: "right", labelBaseline: "middle", labelLimit: 130 } as const;
+const SLANTED = { labelAngle: -35, labelAlign: "right", labelBaseline: "middle" } as const;
 
 /** What the paper published lies below what was measured. */
 function inDrawingOrder(figure: Figure): [number, Look][] {
@@ -134,7 +136,9 @@ function inDrawingOrder(figure: Figure): [number, Look][] {
 
 function valueTicks(figure: Figure): Ticks {
   const { low, high } = valueRange(figure) ?? { low: 1, high: 1 };
-  return figure.y.scale === "log" ? decadeTicks(low, high) : linearTicks(high);
+  // The least of bars must be seen to be there.
+  const least = figure.kind === "bars" ? low / 1.5 : low;
+  return figure.y.scale === "log" ? decadeTicks(least, high) : linearTicks(high);
 }
 
 const yScale = (figure: Figure, ticks: Ticks): Scale => ({

@@ -46,19 +46,24 @@ export const isEmulated = (machine: Machine): boolean => /\btcg\b/i.test(machine
 function unlikeNotice(figure: Figure, machine: Machine): Html | undefined {
   const sides = new Set(figure.series.filter(({ points }) => points.length > 0).map(({ side }) => side));
   if (!isEmulated(machine) || !sides.has("native") || !IN_A_VM.some((side) => sides.has(side))) return undefined;
-  return html`<p class="notice">The native process ran on the processor itself, the VMs in an emulated one (TCG), many times slower. Compare the VMs with
-each other; the distance between them and the native process is the emulation's, not that of the way to the device.</p>`;
+  return html`<p class="notice">The native process ran on the processor itself, the VMs in an emulated one (TCG), many times
+slower: compare the VMs with each other, not with it.</p>`;
 }
 
 function missing(figure: Figure): Html | undefined {
   if (figure.missing.length === 0) return undefined;
-  const items = figure.missing.map(({ side, why }) => html`<li>Not measured: ${SIDE_NAMES[side]}. ${why}</li>`);
+  const items = figure.missing.map(({ side, why }) => html`<li>Not measured: ${SIDE_NAMES[side]} (${why})</li>`);
   return html`<ul class="small">${items}</ul>`;
 }
 
 function notes(figure: Figure): Html | undefined {
   const undrawn = countUndrawn(figure);
   const all =
-    undrawn === 0 ? figure.notes : [...figure.notes, `${undrawn} values that the axes have no place for are only in the table.`];
+    undrawn === 0
+      ? figure.notes
+      : [
+          ...figure.notes,
+          `${undrawn === 1 ? "One value has" : `${undrawn} values have`} no place on a logarithmic axis: see the table.`,
+        ];
   return all.length === 0 ? undefined : html`<ul class="small">${all.map((each) => html`<li>${each}</li>`)}</ul>`;
 }

@@ -11,13 +11,13 @@ export function renderHead(report: Report): Html {
   return html`<h1>VMM-bypass I/O, measured again</h1>
 <p class="soft">The experiments of <cite>High Performance VMM-Bypass I/O in Virtual Machines</cite> (Liu, Huang, Abali, Panda, USENIX ATC 2006) on vhca, a
 software InfiniBand HCA for virtual machines.</p>
-${warnings(report).map((each) => html`<p class="notice">${each}</p>`)}
+${warnings(report)}
 ${claims(report)}
 ${facts(report)}
 ${contents(report)}`;
 }
 
-function warnings(report: Report): string[] {
+function warnings(report: Report): Html | undefined {
   const found: string[] = [];
   if (!report.isComplete) found.push("This run is not complete: some figures are missing or have fewer values than planned.");
   if (report.mode !== "full")
@@ -26,9 +26,9 @@ function warnings(report: Report): string[] {
     );
   if (isEmulated(report.machine))
     found.push(
-      "The VMs ran in an emulated processor (TCG), many times slower than the machine itself: VMs are compared with VMs only, never with the native process.",
+      "The VMs ran in an emulated processor (TCG): they are compared with each other only, never with the native process.",
     );
-  return found;
+  return found.length === 0 ? undefined : html`<div class="notice"><ul>${found.map((each) => html`<li>${each}</li>`)}</ul></div>`;
 }
 
 function claims({ claims }: Report): Html | undefined {

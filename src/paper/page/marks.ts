@@ -4,6 +4,7 @@ import type { Mark } from "vega";
 import type { Look } from "./look.ts";
 
 const MARKER_AREA = 52;
+const HOLLOW_AREA = 64;
 
 /** Marks of one series of lines; the tables are names of data sets with x, y, low and high. */
 export function seriesMarks(look: Look, name: string, data: { line: string; points: string }): Mark[] {
@@ -61,7 +62,7 @@ export function markerMark(look: Look, name: string, data: string, x: object): M
         x,
         y: { scale: "y", field: "y" },
         shape: { value: look.shape },
-        size: { value: MARKER_AREA },
+        size: { value: look.isHollow ? HOLLOW_AREA : MARKER_AREA },
         fill: { value: look.isHollow ? "var(--card)" : look.colour },
         stroke: { value: look.isHollow ? look.colour : "var(--card)" },
         strokeWidth: { value: look.isHollow ? 1.5 : 0.75 },

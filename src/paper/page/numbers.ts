@@ -7,6 +7,9 @@ export function formatNumber(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
+/** True for a unit that stands for bytes. */
+export const isBytes = (unit: string): boolean => /^(b|bytes?)$/i.test(unit);
+
 /** 1, 4, 16 … 1K … 64K, 1M, as the paper writes them; bytes that are no multiple stay as they are. */
 export function formatBytes(bytes: number): string {
   for (const [unit, suffix] of [

@@ -25,8 +25,9 @@ a{color:var(--link)}
 .soft{color:var(--soft)}
 small,.small{font-size:.85rem}
 .card{background:var(--card);border:1px solid var(--edge);border-radius:10px;padding:16px 18px;margin:16px 0;min-width:0}
+.notice ul{margin:0}
 .notice{background:var(--notice);border:1px solid var(--notice-edge);border-radius:8px;padding:8px 12px;margin:12px 0;font-size:.9rem}
-.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:8px 20px;margin:0}
+.facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(210px,44%),1fr));gap:8px 20px;margin:0}
 .facts div{min-width:0}
 .facts dt{color:var(--soft);font-size:.8rem}
 .facts dd{margin:0;overflow-wrap:anywhere}
@@ -42,7 +43,8 @@ th:first-child,td:first-child,.left{text-align:left}
 thead th{font-weight:600;vertical-align:bottom}
 tbody th{font-weight:400}
 td small{color:var(--soft);display:block;white-space:nowrap}
-.key th,.key td{padding:3px 10px}
+.key th,.key td{padding:3px 10px;vertical-align:top}
+.key thead th{vertical-align:bottom}
 .key{margin-top:4px}
 .series{display:flex;gap:10px;align-items:flex-start}
 .sample{flex:none;width:44px;height:16px;margin-top:3px}

@@ -3,14 +3,14 @@
 import type { Figure, Point } from "../report.ts";
 import { type Html, html } from "./html.ts";
 import { type Look, looksOf } from "./look.ts";
-import { formatBytes, formatNumber } from "./numbers.ts";
+import { formatBytes, formatNumber, isBytes } from "./numbers.ts";
 
 /** The legend; where the domain counted, also messages through the VMM and interrupts per operation. */
 export function legend(figure: Figure, samples: readonly Html[]): Html {
   const looks = looksOf(figure);
   const isCounted = figure.series.some(({ counts }) => counts !== undefined);
   const head = isCounted
-    ? html`<thead><tr><th>per operation:</th><th>messages through the VMM</th><th>interrupts</th><th>of operations</th></tr></thead>`
+    ? html`<thead><tr><th>series</th><th>messages through the VMM<br>per operation</th><th>interrupts<br>per operation</th><th>operations<br>counted</th></tr></thead>`
     : undefined;
   const rows = figure.series.map((series, i) => {
     const name = html`<th scope="row"><div class="series"><span class="sample">${samples[i]}</span><span>${looks[i]?.name}${paperMark(series.side)}${noteOf(series.note)}</span></div></th>`;
@@ -28,8 +28,8 @@ const noteOf = (note: string | undefined): Html | undefined =>
 function countCells(counts: Figure["series"][number]["counts"]): Html {
   if (counts === undefined) return html`<td class="none">–</td><td class="none">–</td><td class="none">–</td>`;
   const { messagesPerOperation, interruptsPerOperation, operations } = counts;
-  return html`<td data-label="messages through the VMM, per operation">${formatNumber(messagesPerOperation)}</td>
-<td data-label="interrupts, per operation">${formatNumber(interruptsPerOperation)}</td><td data-label="operations">${formatNumber(operations)}</td>`;
+  return html`<td data-label="VMM messages per operation">${formatNumber(messagesPerOperation)}</td>
+<td data-label="interrupts per operation">${formatNumber(interruptsPerOperation)}</td><td data-label="operations counted">${formatNumber(operations)}</td>`;
 }
 
 /** All values: the median, and below it the least and greatest and how many there were. */
@@ -49,7 +49,7 @@ export function values(figure: Figure): Html {
 export function nameOfX(figure: Figure, x: number): string {
   const category = figure.x.categories?.[x];
   if (category !== undefined) return category;
-  return /^(b|bytes?)$/i.test(figure.x.unit) ? formatBytes(x) : formatNumber(x);
+  return isBytes(figure.x.unit) ? formatBytes(x) : formatNumber(x);
 }
 
 function valueCell(point: Point | undefined): Html {
