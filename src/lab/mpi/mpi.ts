@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Lab } from "../lab.ts";
+import type { Lab, LabNode } from "../lab.ts";
 import { LabError } from "../lab-error.ts";
 import type { ExecOptions, ExecResult } from "../vm/ssh.ts";
 import { findMpi, type InstalledMpi, MPI_FACTS, type MpiImplementation, type MpiJob, quote, starter } from "./implementation.ts";
@@ -54,6 +54,11 @@ export class Mpi {
   job({ nodes, ranks, network = "hca", environment = {} }: Omit<MpiProgram, "command">): MpiJob {
     const names = (nodes ?? this.#lab.nodes.map(({ name }) => name)).map((name) => this.#lab.node(name).name);
     return { nodes: names, ranks: ranks ?? names.length, network, environment };
+  }
+
+  /** A node of the lab. @throws LabError for one that is not there */
+  node(name: string): LabNode {
+    return this.#lab.node(name);
   }
 
   /** The line that starts a program, for a shell on its first node. */
