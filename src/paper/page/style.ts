@@ -74,8 +74,10 @@ th,td{padding:4px 6px}
 body{background:#fff;font-size:11pt}
 main{max-width:none;padding:0}
 nav,summary{display:none}
-.card{break-inside:avoid;border-color:#bbb}
+.card{border-color:#bbb}
+.heading,.notice,.chart,.key,tr,li,pre{break-inside:avoid}
+.heading,summary+*,h2{break-after:avoid}
+thead{display:table-header-group}
 details::details-content{content-visibility:visible;block-size:auto}
 .scroll{overflow:visible}
-h2{break-after:avoid}
 }`;
