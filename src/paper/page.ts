@@ -5,10 +5,12 @@ import { renderFigure } from "./page/figure.ts";
 import { experimentName, renderHead } from "./page/head.ts";
 import { type Html, html, Html as RawHtml } from "./page/html.ts";
 import { STYLE } from "./page/style.ts";
+import { withPublished } from "./published.ts";
 import type { Report } from "./report.ts";
 
 /** Draws a report. @returns a whole HTML document */
-export async function renderPage(report: Report): Promise<string> {
+export async function renderPage(measured: Report): Promise<string> {
+  const report: Report = { ...measured, figures: measured.figures.map((figure) => withPublished(figure)) };
   const experiments = [...new Set(report.figures.map(({ experiment }) => experiment))].sort((a, b) => a - b);
   const sections: Html[] = [];
   for (const number of experiments) {

@@ -10,11 +10,18 @@ import { formatNumber } from "./numbers.ts";
 export function renderHead(report: Report): Html {
   return html`<h1>VMM-bypass I/O, measured again</h1>
 <p class="soft">The experiments of <cite>High Performance VMM-Bypass I/O in Virtual Machines</cite> (Liu, Huang, Abali, Panda, USENIX ATC 2006) on vhca, a
-software InfiniBand HCA for virtual machines.</p>
+software InfiniBand HCA for virtual machines. ${aboutPublished(report)}</p>
 ${warnings(report)}
 ${claims(report)}
 ${facts(report)}
 ${contents(report)}`;
+}
+
+function aboutPublished({ figures }: Report): string {
+  const hasValues = figures.some(({ series }) => series.some(({ side }) => side === "paper"));
+  return hasValues
+    ? "Dashed and hollow: values that the paper gives as numbers, from other hardware, in 2006."
+    : "Values that the paper published are not drawn: none have been entered, and none are guessed from its pictures.";
 }
 
 function warnings(report: Report): Html | undefined {
