@@ -25,6 +25,11 @@ test("one line a figure; a native process stands apart from emulated guests", ()
     /at 1 B: mapped 47 · trapped 410 · tcp 312 · rxe 823 µs \(not emulated: native 1\.4 µs\)$/,
   );
   assert.match(lineWith(text, "Bandwidth of RDMA"), /at 64K: mapped 2,468 MB\/s/);
+  const alone = {
+    ...HAND_MADE_REPORT,
+    figures: HAND_MADE_REPORT.figures.map((each) => ({ ...each, series: each.series.slice(0, 1) })),
+  };
+  assert.match(lineWith(summaryText(alone), "1  Latency"), /at 1 B: native 1\.4 µs$/);
   assert.match(lineWith(text, "Registration"), /nothing measured: interrupted/);
   const onKvm = { ...HAND_MADE_REPORT, machine: { ...HAND_MADE_REPORT.machine, accelerator: "kvm" } };
   assert.match(lineWith(summaryText(onKvm), "1  Latency"), /at 1 B: native 1\.4 · mapped 47 /);

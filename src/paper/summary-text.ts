@@ -62,8 +62,9 @@ function figureLine(figure: Figure, isApart: boolean, paint: Paint): string {
           : [`${paint.dim(label === undefined ? side : `${side} ${label}`)} ${formatNumber(point.y)}`];
       })
       .join(paint.dim(" · "));
-  const alike = valuesOf((side) => !isApart || side !== "native");
-  const native = isApart ? valuesOf((side) => side === "native") : "";
+  const guests = valuesOf((side) => side !== "native");
+  const alike = isApart && guests !== "" ? guests : valuesOf(() => true);
+  const native = alike === guests ? valuesOf((side) => side === "native") : "";
   const apart = native === "" ? "" : `(not emulated: ${native} ${figure.y.unit})`;
   return [paint.dim(`${placeOf(figure, place)}:`), alike === "" ? "" : `${alike} ${figure.y.unit}`, apart]
     .filter((each) => each !== "")

@@ -85,9 +85,7 @@ const frame = (size: Size): Spec => ({
 
 function linesSpec(figure: Figure, size: Size): Spec {
   const xs = figure.series.flatMap((_, i) => drawnPoints(figure, i).map((each) => each.x));
-  const [least, greatest] = [Math.min(...xs), Math.max(...xs)];
-  const isLog = figure.x.scale === "log";
-  const xTicks = isLog ? sizeTicks(least, greatest, size.ticks) : linearTicks(greatest);
+  const xTicks = figure.x.scale === "log" ? sizeTicks(xs, size.ticks) : linearTicks(Math.max(...xs));
   const yTicks = valueTicks(figure);
   const write = isBytes(figure.x.unit) ? formatBytes : formatNumber;
   const marks: Mark[] = [];
@@ -167,7 +165,8 @@ const yAxis = (ticks: Ticks): Axis => ({
 });
 
 function xAxis(figure: Figure, values: number[] | undefined): Axis {
-  const title = figure.x.unit === "" ? figure.x.name : `${figure.x.name} (${figure.x.unit})`;
+  const unit = isBytes(figure.x.unit) ? "bytes" : figure.x.unit;
+  const title = unit === "" ? figure.x.name : `${figure.x.name} (${unit})`;
   return {
     orient: "bottom",
     scale: "x",

@@ -20,10 +20,12 @@ test("three digits that matter, whole numbers from a thousand on", () => {
   ]);
 });
 
-test("size axes have ticks at the same powers whatever the first size is", () => {
-  assert.deepEqual(sizeTicks(2, 65536, 12).values, [4, 16, 64, 256, 1024, 4096, 16384, 65536]);
-  assert.deepEqual(sizeTicks(1, 1048576, 6).values, [1, 16, 256, 4096, 65536, 1048576]);
-  assert.deepEqual(sizeTicks(64, 64, 12), { domain: [32, 128], values: [32, 64, 128] });
+test("size axes have a tick at each size, or at the same powers whatever the first size is", () => {
+  const powers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => 2 ** (from + i));
+  assert.deepEqual(sizeTicks([65536, 8, 8, 64], 12), { domain: [8, 65536], values: [8, 64, 65536] });
+  assert.deepEqual(sizeTicks(powers(1, 16), 12).values, [4, 16, 64, 256, 1024, 4096, 16384, 65536]);
+  assert.deepEqual(sizeTicks(powers(0, 20), 6).values, [1, 16, 256, 4096, 65536, 1048576]);
+  assert.deepEqual(sizeTicks([64], 12), { domain: [32, 128], values: [64] });
 });
 
 test("value axes hold all values, and end at 1, 2 or 5", () => {

@@ -27,14 +27,17 @@ export interface Ticks {
   readonly values: readonly number[];
 }
 
-/** A logarithmic axis of sizes: whole powers of two, in steps that leave at most `most` of them. */
-export function sizeTicks(least: number, greatest: number, most: number): Ticks {
-  const [low, high] = least === greatest ? [least / 2, greatest * 2] : [least, greatest];
-  const [from, to] = [Math.ceil(Math.log2(low)), Math.floor(Math.log2(high))];
-  const step = [1, 2, 4, 8, 16].find((each) => (to - from) / each < most) ?? 32;
+/** A logarithmic axis of sizes: a tick at each if there are at most `most`, else at powers of two in equal steps. */
+export function sizeTicks(sizes: readonly number[], most: number): Ticks {
+  const distinct = [...new Set(sizes)].sort((a, b) => a - b);
+  const [least = 1, greatest = 1] = [distinct[0], distinct.at(-1)];
+  const domain: [number, number] = least === greatest ? [least / 2, greatest * 2] : [least, greatest];
+  if (distinct.length <= most) return { domain, values: distinct };
+  const [from, to] = [Math.ceil(Math.log2(least)), Math.floor(Math.log2(greatest))];
+  const step = [1, 2, 4, 8].find((each) => (to - from) / each < most) ?? 16;
   const values: number[] = [];
   for (let power = Math.ceil(from / step) * step; power <= to; power += step) values.push(2 ** power);
-  return { domain: [low, high], values };
+  return { domain, values };
 }
 
 /** A logarithmic axis of values: decades; 1, 2, 5 where there would be less than three. */

@@ -37,6 +37,7 @@ small,.small{font-size:.85rem}
 .chart text{font-family:inherit}
 .narrow{display:none}
 .scroll{overflow-x:auto}
+.scroll th:first-child{position:sticky;left:0;background:var(--card)}
 table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
 th,td{padding:4px 10px;text-align:right;border-bottom:1px solid var(--edge);vertical-align:baseline}
 th:first-child,td:first-child,.left{text-align:left}

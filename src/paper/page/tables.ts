@@ -55,7 +55,8 @@ export function nameOfX(figure: Figure, x: number): string {
 function valueCell(point: Point | undefined): Html {
   if (point === undefined) return html`<td class="soft">–</td>`;
   const { y, low, high, samples } = point;
-  const range = low === undefined || high === undefined ? undefined : `${formatNumber(low)}–${formatNumber(high)}`;
+  const range =
+    low === undefined || high === undefined || low === high ? undefined : `${formatNumber(low)}–${formatNumber(high)}`;
   const details = [range, samples === undefined ? undefined : `× ${samples}`].filter((each) => each !== undefined).join(" ");
   return html`<td>${formatNumber(y)}${details === "" ? undefined : html`<small>${details}</small>`}</td>`;
 }
