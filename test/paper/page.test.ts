@@ -5,20 +5,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { pathToFileURL } from "node:url";
-import type { Browser, Locator, Page } from "playwright-core";
+import type { Browser, Locator } from "playwright-core";
 import { HAND_MADE_REPORT as REPORT } from "../../src/paper/page/hand-made-report.ts";
 import { renderPage } from "../../src/paper/page.ts";
 import { startChromium, withoutChromium } from "./chromium.ts";
-
-const WIDTHS = { phone: 390, tablet: 700, desk: 1200 };
-
-/** A page that is opened for one test. */
-interface Opened {
-  readonly page: Page;
-  /** Whatever went wrong or was asked for besides the page itself. */
-  readonly complaints: string[];
-}
+import { assertLooksRight, openPage, WIDTHS } from "./look-at-page.ts";
 
 interface Text {
   readonly text: string;
@@ -65,40 +56,13 @@ describe("the page in a browser", { skip: withoutChromium() }, () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  async function open(width: number, colorScheme: "light" | "dark" = "light"): Promise<Opened> {
-    const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
-    const complaints: string[] = [];
-    const address = pathToFileURL(file).href;
-    page.on("console", (message) => complaints.push(message.text()));
-    page.on("pageerror", (error) => complaints.push(String(error)));
-    page.on("dialog", (dialog) => complaints.push(`dialog ${dialog.message()}`));
-    page.on("request", (request) => request.url() !== address && complaints.push(`asks for ${request.url()}`));
-    await page.goto(address);
-    return { page, complaints };
-  }
-
   for (const [name, width] of Object.entries(WIDTHS))
-    test(`on a ${name}: complete, quiet, no wider than the screen, one drawing a figure`, async () => {
-      const { page, complaints } = await open(width);
-      await page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true");
-      const root = "document.documentElement";
-      const widths = await page.evaluate<number[]>(`[${root}.scrollWidth, ${root}.clientWidth]`);
-      assert.equal(widths[0], widths[1]);
-      for (const { id, series } of REPORT.figures) {
-        const boxes = await Promise.all(
-          (await page.locator(`#figure-${id} .chart:visible > svg`).all()).map((each) => each.boundingBox()),
-        );
-        assert.equal(boxes.length, series.length === 0 ? 0 : 1, id);
-        for (const box of boxes)
-          assert.ok(box !== null && box.x >= 0 && box.width > 300 && box.height > 200 && box.x + box.width <= width, id);
-      }
-      assert.deepEqual(complaints, []);
-      await page.close();
-    });
+    test(`on a ${name}: complete, quiet, no wider than the screen, one drawing a figure`, () =>
+      assertLooksRight(browser, file, REPORT, width));
 
   for (const [name, width] of Object.entries(WIDTHS))
     test(`on a ${name}: texts of an axis do not run into each other`, async () => {
-      const { page } = await open(width);
+      const { page } = await openPage(browser, file, width);
       for (const { id } of REPORT.figures) {
         const axes = page.locator(`#figure-${id} .chart:visible .role-axis-label`);
         for (const axis of await axes.all()) assert.deepEqual(overlapping(await textsOf(axis)), [], id);
@@ -108,7 +72,7 @@ describe("the page in a browser", { skip: withoutChromium() }, () => {
 
   for (const scheme of ["light", "dark"] as const)
     test(`in ${scheme} colours: without any one of its series a figure looks different`, async () => {
-      const { page } = await open(WIDTHS.desk, scheme);
+      const { page } = await openPage(browser, file, WIDTHS.desk, scheme);
       for (const { id, series } of REPORT.figures) {
         const chart = page.locator(`#figure-${id} .chart:visible`);
         for (const i of series.keys()) {
@@ -123,7 +87,7 @@ describe("the page in a browser", { skip: withoutChromium() }, () => {
     });
 
   test("on paper: what is collapsed is open, in light colours", async () => {
-    const { page } = await open(WIDTHS.desk, "dark");
+    const { page } = await openPage(browser, file, WIDTHS.desk, "dark");
     await page.emulateMedia({ media: "print" });
     assert.ok(await page.locator("#figure-latency-send pre").first().isVisible());
     assert.equal(await page.evaluate("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)");
