@@ -8,10 +8,11 @@ import { type Prepared, prepareLab } from "../lab/prepare.ts";
 import type { Mode } from "../paper/effort.ts";
 import { EXPERIMENTS, FIGURE_IDS, figuresNamed } from "../paper/experiments.ts";
 import { describeMachine } from "../paper/machine.ts";
+import { renderPage } from "../paper/page.ts";
 import type { Pair } from "../paper/plan.ts";
 import type { Report } from "../paper/report.ts";
 import { runPaper } from "../paper/runner.ts";
-import { findInterrupted, saveReport } from "../paper/store.ts";
+import { findInterrupted, saveReport, writeWhole } from "../paper/store.ts";
 import { catchInterrupts } from "./interrupt.ts";
 import { dim, ExitCode, printJson, printLine, UsageError, yellow } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
@@ -20,7 +21,7 @@ import { Session } from "./session.ts";
 import { VERSION } from "./version.ts";
 
 /** What guests need besides the default image. */
-const PACKAGES = ["netperf"];
+const PACKAGES = ["netperf", "openmpi-bin"];
 
 interface PaperOptions {
   only?: string[];
@@ -108,7 +109,7 @@ async function paper(options: PaperOptions): Promise<number> {
       },
     });
     progress.done();
-    finish(options, report, file);
+    await finish(options, report, file);
     return ExitCode.OK;
   } catch (error) {
     progress.done();
@@ -167,9 +168,10 @@ async function startPair(
   return { lab: session.lab, describe: () => session.describe(), stop: () => session.stop() };
 }
 
-function finish(options: PaperOptions, report: Report, file: string): void {
-  if (options.json === true) printJson(report);
-  else printLine(`Report: ${file}`);
+async function finish(options: PaperOptions, report: Report, file: string): Promise<void> {
+  const page = writeWhole(file.replace(/\.json$/, ".html"), await renderPage(report));
+  if (options.json === true) return printJson(report);
+  printLine(`Figures: ${page}\nData:    ${file}`);
 }
 
 /** bench/results of this checkout, or of the current folder if vhca is an installed package; unless told otherwise. */

@@ -25,6 +25,8 @@ export interface Effort {
   /** Sizes of regions and how often each is registered. */
   readonly regions: readonly number[];
   readonly registrations: number;
+  /** Of MPI: the longest message, and milliseconds for each figure of each length. */
+  readonly mpi: { readonly longestBytes: number; readonly budgetMs: number };
   /** Iterations of a native process for each size. */
   readonly native: number;
 }
@@ -46,6 +48,7 @@ export const EFFORTS: Readonly<Record<Mode, Effort>> = {
     transactions: 1000,
     regions: [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB],
     registrations: 200,
+    mpi: { longestBytes: 4 * MIB, budgetMs: 100 },
     native: 5000,
   },
   quick: {
@@ -61,6 +64,7 @@ export const EFFORTS: Readonly<Record<Mode, Effort>> = {
     transactions: 300,
     regions: [4 * KIB, 64 * KIB, MIB, 16 * MIB],
     registrations: 50,
+    mpi: { longestBytes: MIB, budgetMs: 50 },
     native: 1000,
   },
   tiny: {
@@ -76,6 +80,7 @@ export const EFFORTS: Readonly<Record<Mode, Effort>> = {
     transactions: 100,
     regions: [4 * KIB, 64 * KIB],
     registrations: 20,
+    mpi: { longestBytes: 64 * KIB, budgetMs: 20 },
     native: 200,
   },
 };

@@ -1,9 +1,13 @@
 // All experiments of the paper's evaluation, in its order.
 
+import { events } from "./experiments/events.ts";
+import { ipoib } from "./experiments/ipoib.ts";
 import { bandwidth, latency } from "./experiments/latency-bandwidth.ts";
+import { mpi } from "./experiments/mpi.ts";
+import { registration } from "./experiments/registration.ts";
 import type { Experiment, FigureSpec } from "./plan.ts";
 
-export const EXPERIMENTS: readonly Experiment[] = [latency, bandwidth];
+export const EXPERIMENTS: readonly Experiment[] = [latency, bandwidth, events, registration, ipoib, mpi];
 
 const specs: ReadonlyMap<string, FigureSpec> = new Map(
   EXPERIMENTS.flatMap(({ figures }) => figures).map((spec) => [spec.id, spec]),

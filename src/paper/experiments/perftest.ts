@@ -58,24 +58,21 @@ const messagesPerIteration = ({ kind }: Perftest): number => (kind === "latency"
 
 /** Over the HCA. */
 export function hcaStep(test: Perftest, side: "mapped" | "trapped"): Step {
-  return {
-    figures: [test.figure],
-    side,
-    place: side,
-    measure: async (context) => {
-      const { effort, pair } = context;
-      const iterations = test.flags?.includes("-e") === true ? effort.events : effort[test.kind];
-      const sizes = effort.sizes ?? [undefined];
-      const once = async (): Promise<Sample[]> => {
-        const samples: Sample[] = [];
-        for (const size of sizes) samples.push(...(await runOnce(context, test, { device: HCA_DEVICE, size, iterations })));
-        return samples;
-      };
-      const samples = await repeat(effort.runs, once);
-      const counts = await count(context, test, HCA_DEVICE, hcaTally(pair), iterations);
-      return [measured(test, samples, counts, { device: HCA_DEVICE, size: sizes[0], iterations })];
-    },
-  };
+  return { figures: [test.figure], side, place: side, measure: async (context) => [await hcaSeries(context, test)] };
+}
+
+/** The series of a test over the HCA of the step's guests. */
+export async function hcaSeries(context: StepContext, test: Perftest): Promise<Measured> {
+  const { effort, pair } = context;
+  const iterations = test.flags?.includes("-e") === true ? effort.events : effort[test.kind];
+  const sizes = effort.sizes ?? [undefined];
+  const samples = await repeat(effort.runs, async () => {
+    const all: Sample[] = [];
+    for (const size of sizes) all.push(...(await runOnce(context, test, { device: HCA_DEVICE, size, iterations })));
+    return all;
+  });
+  const counts = await count(context, test, HCA_DEVICE, hcaTally(pair), iterations);
+  return measured(test, samples, counts, { device: HCA_DEVICE, size: sizes[0], iterations });
 }
 
 /** Over soft-RoCE on the guests' Ethernet. */

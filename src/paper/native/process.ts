@@ -4,7 +4,9 @@
 //   node process.ts N1.sock N2.sock '{"kind":"latency","operation":"send","sizes":[8],"iterations":1000}'
 
 import { type Context, openDevice } from "../../verbs/index.ts";
+import { measureCommands, measureMessages } from "./channel.ts";
 import { awaitByte, connectEnds, type End, IN_FLIGHT, postReceive, send, take, takeIfThere, write } from "./ends.ts";
+import { medianOf } from "./median.ts";
 import { measureRegistration } from "./registration.ts";
 import type { NativeResult, NativeTest } from "./test.ts";
 
@@ -69,7 +71,7 @@ function latency(near: End, far: End, bytes: number, once: RoundTrip, iterations
     once(near, far, bytes, round);
     samples[round] = ((performance.now() - start) * US_PER_MS) / 2;
   }
-  return samples.sort()[iterations >> 1] ?? Number.NaN;
+  return medianOf(samples);
 }
 
 /** How many messages make a bandwidth. */
@@ -114,6 +116,7 @@ const rate = (count: number, bytes: number, start: number): number => (count * b
 function measure(near: Context, far: Context, test: NativeTest): NativeResult {
   const { kind, operation, sizes, iterations } = test;
   if (kind === "registration") return measureRegistration(near, sizes, iterations);
+  if (kind === "commands") return measureCommands(near, sizes, iterations);
   const [a, b] = connectEnds(near, far, Math.max(...sizes, WARM_UP_BYTES));
   if (kind === "bandwidth") {
     const of = operation === "send" ? sendBandwidth : writeBandwidth;
@@ -125,10 +128,16 @@ function measure(near: Context, far: Context, test: NativeTest): NativeResult {
   return sizes.map((x) => ({ x, y: latency(a, b, x, once, iterations) }));
 }
 
+async function openAndMeasure(first: string, second: string, test: NativeTest): Promise<NativeResult> {
+  const memoryBytes = Math.max(...test.sizes) + 64 * MIB;
+  const [near, far] = [openDevice(first, { memoryBytes }), openDevice(second, { memoryBytes })];
+  await Promise.all([near.portActive(), far.portActive()]);
+  return measure(near, far, test);
+}
+
 const [, , first = "", second = "", question = ""] = process.argv;
 const test = JSON.parse(question) as NativeTest;
-const memoryBytes = Math.max(...test.sizes) + 64 * MIB;
-const [near, far] = [openDevice(first, { memoryBytes }), openDevice(second, { memoryBytes })];
-await Promise.all([near.portActive(), far.portActive()]);
-process.stdout.write(`${JSON.stringify(measure(near, far, test))}\n`);
+const result =
+  test.kind === "messages" ? measureMessages(first, test.sizes, test.iterations) : await openAndMeasure(first, second, test);
+process.stdout.write(`${JSON.stringify(result)}\n`);
 process.exit();

@@ -21,10 +21,9 @@ export class NativePair implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  static async start(): Promise<NativePair> {
+  static async start(doorbells: "mapped" | "trapped" = "mapped"): Promise<NativePair> {
     const pair = new NativePair(new DomainHandle({ log: silentLog }), RunFolder.create());
-    for (const name of NAMES)
-      await pair.#domain.addHca({ name, socketPath: hcaSocketPath(pair.#folder.path, name), doorbells: "mapped" });
+    for (const name of NAMES) await pair.#domain.addHca({ name, socketPath: hcaSocketPath(pair.#folder.path, name), doorbells });
     return pair;
   }
 
