@@ -23,6 +23,7 @@ const RATIOS: readonly RatioClaim[] = [
   ratio("RDMA write latency, small: mapped against trapped doorbells", "latency-write", "trapped", SMALL_BYTES, 5),
   ratio("send latency, small: mapped against trapped doorbells", "latency-send", "trapped", SMALL_BYTES, 5),
   ratio("RDMA writes per second, small: mapped against trapped doorbells", "bandwidth-write", "trapped", SMALL_BYTES, 5),
+  ratio("RDMA read latency, small: mapped against trapped doorbells", "latency-read", "trapped", SMALL_BYTES, 5),
   ratio("send latency, small: against rxe over virtio-net", "latency-send", "rxe", SMALL_BYTES, 20),
   ratio("RDMA write bandwidth, 64 KiB: against rxe over virtio-net", "bandwidth-write", "rxe", LARGE_BYTES, 500),
   ratio("send latency, small: against TCP over virtio-net", "latency-send", "tcp", SMALL_BYTES, 5),
@@ -33,7 +34,7 @@ const RATIOS: readonly RatioClaim[] = [
 /** All claims whose figures have been measured. */
 export function claimsOf(report: Report): Claim[] {
   const ratios = RATIOS.map((claim) => ratioOf(report.figures, claim));
-  return [...ratios, ...bypassClaims(report.figures)].filter((claim) => claim !== undefined);
+  return [doorbellClaim(report.figures), ...ratios, ...bypassClaims(report.figures)].filter((claim) => claim !== undefined);
 }
 
 function ratioOf(figures: readonly Figure[], claim: RatioClaim): Claim | undefined {
@@ -71,6 +72,23 @@ function nearest(a: readonly Point[], b: readonly Point[], bytes: number): [Poin
   const [best] = both.sort(([p], [q]) => distance(p.x) - distance(q.x));
   return best !== undefined && distance(best[0].x) <= NEAR ? best : undefined;
 }
+
+/** How much more a doorbell costs when it leaves the VM. */
+function doorbellClaim(figures: readonly Figure[]): Claim | undefined {
+  const figure = figures.find(({ id }) => id === "doorbell");
+  const [mapped, trapped] = [plain(figure, "mapped")?.points[0]?.y, plain(figure, "trapped")?.points[0]?.y];
+  if (mapped === undefined || trapped === undefined) return undefined;
+  const value = trapped / mapped;
+  return {
+    what: "a doorbell: mapped against trapped",
+    asked: `≥ ${DOORBELL_RATIO} ×`,
+    value: round(value),
+    unit: "×",
+    isMet: value >= DOORBELL_RATIO,
+  };
+}
+
+const DOORBELL_RATIO = 5;
 
 /** Less than this is none: a message of the subnet manager now and then belongs to no operation. */
 const NONE = 0.01;

@@ -4,6 +4,7 @@ import { NativePair } from "../native/run.ts";
 import type { NativeTest } from "../native/test.ts";
 import type { Experiment, FigureSpec, Measured, Step, StepContext } from "../plan.ts";
 import { pointsOf, repeat } from "../series.ts";
+import { DOORBELL, doorbellStep } from "./doorbell.ts";
 import { COMMAND, nativeSeries, runNative } from "./native.ts";
 import { hcaSeries, type Perftest } from "./perftest.ts";
 
@@ -87,6 +88,13 @@ const guestEvents = (side: "mapped" | "trapped"): Step => ({
 export const events: Experiment = {
   number: 3,
   name: "events",
-  figures: [CHANNEL, EVENTS],
-  steps: [channelStep, nativeEvents, guestEvents("mapped"), guestEvents("trapped")],
+  figures: [DOORBELL, CHANNEL, EVENTS],
+  steps: [
+    channelStep,
+    nativeEvents,
+    doorbellStep("mapped"),
+    guestEvents("mapped"),
+    doorbellStep("trapped"),
+    guestEvents("trapped"),
+  ],
 };

@@ -53,8 +53,8 @@ async function runOnce({ pair, signal, say }: StepContext, test: Perftest, run: 
   return samples;
 }
 
-/** Iterations of perftest make one message each way when latency is measured. */
-const messagesPerIteration = ({ kind }: Perftest): number => (kind === "latency" ? 2 : 1);
+/** Where latency is measured, an iteration is a message there and one back; but a read, which is both, is one operation. */
+const messagesPerIteration = ({ kind, program }: Perftest): number => (kind === "latency" && program !== "ib_read_lat" ? 2 : 1);
 
 /** Over the HCA. */
 export function hcaStep(test: Perftest, side: "mapped" | "trapped"): Step {
