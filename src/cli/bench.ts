@@ -13,15 +13,16 @@ import type { Pair } from "../paper/plan.ts";
 import type { Report } from "../paper/report.ts";
 import { runPaper } from "../paper/runner.ts";
 import { findInterrupted, saveReport, writeWhole } from "../paper/store.ts";
+import { summaryText } from "../paper/summary-text.ts";
 import { catchInterrupts } from "./interrupt.ts";
-import { dim, ExitCode, printJson, printLine, UsageError, yellow } from "./output.ts";
+import { bold, dim, ExitCode, green, printJson, printLine, red, UsageError, yellow } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
 import { warningLog } from "./run.ts";
 import { Session } from "./session.ts";
 import { VERSION } from "./version.ts";
 
 /** What guests need besides the default image. */
-const PACKAGES = ["netperf", "openmpi-bin"];
+const PACKAGES = ["netperf", "openmpi-bin", "hpcc"];
 
 interface PaperOptions {
   only?: string[];
@@ -171,7 +172,8 @@ async function startPair(
 async function finish(options: PaperOptions, report: Report, file: string): Promise<void> {
   const page = writeWhole(file.replace(/\.json$/, ".html"), await renderPage(report));
   if (options.json === true) return printJson(report);
-  printLine(`Figures: ${page}\nData:    ${file}`);
+  printLine(summaryText(report, { bold, dim, good: green, bad: red }).trimEnd());
+  printLine(`\nFigures: ${page}\nData:    ${file}`);
 }
 
 /** bench/results of this checkout, or of the current folder if vhca is an installed package; unless told otherwise. */

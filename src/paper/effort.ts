@@ -27,6 +27,9 @@ export interface Effort {
   readonly registrations: number;
   /** Of MPI: the longest message, and milliseconds for each figure of each length. */
   readonly mpi: { readonly longestBytes: number; readonly budgetMs: number };
+  /** Runs of an application, and the order of HPL's matrix in hpcc. */
+  readonly applicationRuns: number;
+  readonly hpccOrder: number;
   /** Iterations of a native process for each size. */
   readonly native: number;
 }
@@ -49,6 +52,8 @@ export const EFFORTS: Readonly<Record<Mode, Effort>> = {
     regions: [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB],
     registrations: 200,
     mpi: { longestBytes: 4 * MIB, budgetMs: 100 },
+    applicationRuns: 2,
+    hpccOrder: 500,
     native: 5000,
   },
   quick: {
@@ -65,6 +70,8 @@ export const EFFORTS: Readonly<Record<Mode, Effort>> = {
     regions: [4 * KIB, 64 * KIB, MIB, 16 * MIB],
     registrations: 50,
     mpi: { longestBytes: MIB, budgetMs: 50 },
+    applicationRuns: 1,
+    hpccOrder: 300,
     native: 1000,
   },
   tiny: {
@@ -81,6 +88,8 @@ export const EFFORTS: Readonly<Record<Mode, Effort>> = {
     regions: [4 * KIB, 64 * KIB],
     registrations: 20,
     mpi: { longestBytes: 64 * KIB, budgetMs: 20 },
+    applicationRuns: 1,
+    hpccOrder: 100,
     native: 200,
   },
 };

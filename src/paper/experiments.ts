@@ -1,5 +1,6 @@
 // All experiments of the paper's evaluation, in its order.
 
+import { applications } from "./experiments/applications.ts";
 import { events } from "./experiments/events.ts";
 import { ipoib } from "./experiments/ipoib.ts";
 import { bandwidth, latency } from "./experiments/latency-bandwidth.ts";
@@ -7,7 +8,7 @@ import { mpi } from "./experiments/mpi.ts";
 import { registration } from "./experiments/registration.ts";
 import type { Experiment, FigureSpec } from "./plan.ts";
 
-export const EXPERIMENTS: readonly Experiment[] = [latency, bandwidth, events, registration, ipoib, mpi];
+export const EXPERIMENTS: readonly Experiment[] = [latency, bandwidth, events, registration, ipoib, mpi, applications];
 
 const specs: ReadonlyMap<string, FigureSpec> = new Map(
   EXPERIMENTS.flatMap(({ figures }) => figures).map((spec) => [spec.id, spec]),
