@@ -65,8 +65,9 @@ function figureLine(figure: Figure, isApart: boolean, paint: Paint): string {
   const guests = valuesOf((side) => side !== "native");
   const alike = isApart && guests !== "" ? guests : valuesOf(() => true);
   const native = alike === guests ? valuesOf((side) => side === "native") : "";
-  const apart = native === "" ? "" : `(not emulated: ${native} ${figure.y.unit})`;
-  return [paint.dim(`${placeOf(figure, place)}:`), alike === "" ? "" : `${alike} ${figure.y.unit}`, apart]
+  const unit = figure.y.unit === "" ? "" : ` ${figure.y.unit}`;
+  const apart = native === "" ? "" : `(not emulated: ${native}${unit})`;
+  return [paint.dim(`${placeOf(figure, place)}:`), alike === "" ? "" : `${alike}${unit}`, apart]
     .filter((each) => each !== "")
     .join(" ");
 }

@@ -12,8 +12,12 @@ export function barScales(groups: number, bars: number): Scale[] {
   ];
 }
 
-/** Marks of one series of bars. @param floor where the bars stand, in the figure's unit */
-export function barMarks(look: Look, index: number, floor: number): Mark[] {
+/**
+ * Marks of one series of bars.
+ * @param floor where the bars stand, in the figure's unit
+ * @param hasTexts whether the value is written above each, from the signal `texts-INDEX`
+ */
+export function barMarks(look: Look, index: number, floor: number, hasTexts: boolean): Mark[] {
   const left = { scale: "x", field: "x", offset: { scale: "bar", value: index } };
   const middle = { scale: "x", field: "x", offset: { scale: "bar", value: index, band: 0.5 } };
   const bar: Mark = {
@@ -34,7 +38,35 @@ export function barMarks(look: Look, index: number, floor: number): Mark[] {
       },
     },
   };
-  return [bar, rangeMark(look, `s${index}`, middle), markerMark(look, `series-${index}-markers`, `s${index}`, middle)];
+  const marks = [bar, rangeMark(look, `s${index}`, middle), markerMark(look, `series-${index}-markers`, `s${index}`, middle)];
+  return hasTexts ? [...marks, textMark(index, middle)] : marks;
+}
+
+function textMark(index: number, middle: object): Mark {
+  return {
+    type: "text",
+    aria: false,
+    from: { data: `s${index}` },
+    encode: {
+      enter: {
+        x: middle,
+        y: { scale: "y", field: "high", offset: -7 },
+        text: { signal: `texts${index}[datum.x]` },
+        align: { value: "center" },
+        fontSize: { value: TEXT_PIXELS },
+        fill: { value: "var(--ink)" },
+      },
+    },
+  };
+}
+
+const TEXT_PIXELS = 11;
+const CHARACTER_PIXELS = 6.6;
+
+/** True if every text fits above its bar. @param width pixels of the whole axis */
+export function fitAbove(texts: readonly string[], groups: number, bars: number, width: number): boolean {
+  const each = (width * 0.78) / groups / bars;
+  return texts.every((text) => text.length * CHARACTER_PIXELS <= each);
 }
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i);

@@ -3,10 +3,10 @@
 
 import { type Axis, type Mark, parse, type Scale, type Spec, View } from "vega";
 import type { Figure } from "../report.ts";
-import { barMarks, barScales } from "./bars.ts";
+import { barMarks, barScales, fitAbove } from "./bars.ts";
 import { type Look, looksOf } from "./look.ts";
 import { seriesMarks } from "./marks.ts";
-import { decadeTicks, formatBytes, formatNumber, isBytes, linearTicks, sizeTicks, type Ticks } from "./numbers.ts";
+import { decadeTicks, formatBytes, formatNumber, isBytes, linearTicks, sizeTicks, type Ticks, withUnit } from "./numbers.ts";
 import { drawnPoints, valueRange } from "./points.ts";
 
 /** Pixels of the drawing; the page shows the one that fits. */
@@ -110,18 +110,35 @@ function barsSpec(figure: Figure, size: Size): Spec {
   const count = Math.max(names.length, ...figure.series.flatMap((each) => each.points.map(({ x }) => x + 1)));
   const labels = Array.from({ length: count }, (_, i) => names[i] ?? String(i));
   // Names that would run into each other are written aslant.
-  const isSlanted = labels.some((each) => each.length * 7 > (size.width - 60) / count);
+  const isSlanted = labels.some((each) => each.length * 7 > (size.width - AXIS_PIXELS) / count);
+  const texts = figure.series.map((_, i) => drawnPoints(figure, i).map(({ x, y }) => [x, formatNumber(y)] as const));
+  const hasTexts = fitAbove(
+    texts.flat().map(([, text]) => text),
+    count,
+    texts.length,
+    size.width - AXIS_PIXELS,
+  );
   const marks: Mark[] = [];
-  for (const [i, look] of inDrawingOrder(figure)) marks.push(...barMarks(look, i, yTicks.domain[0]));
+  for (const [i, look] of inDrawingOrder(figure)) marks.push(...barMarks(look, i, yTicks.domain[0], hasTexts));
   return {
-    ...frame(size),
-    signals: [{ name: "xLabels", value: labels }, labelSignal("yLabels", yTicks, formatNumber)],
+    ...frame({ ...size, height: size.height + (isSlanted ? SLANTED_PIXELS : 0) }),
+    signals: [
+      { name: "xLabels", value: labels },
+      labelSignal("yLabels", yTicks, formatNumber),
+      ...texts.map((each, i) => ({ name: `texts${i}`, value: Object.fromEntries(each) })),
+    ],
     data: figure.series.map((_, i) => ({ name: `s${i}`, values: drawnPoints(figure, i) })),
     scales: [...barScales(count, figure.series.length), yScale(figure, yTicks)],
     axes: [yAxis(yTicks), { ...xAxis(figure, undefined), ...(isSlanted ? SLANTED : {}) }],
     marks,
   };
 }
+
+/** What is left of the y axis, about. */
+const AXIS_PIXELS = 60;
+
+/** What slanted names need below the axis, about. */
+const SLANTED_PIXELS = 70;
 
 const SLANTED = { labelAngle: -35, labelAlign: "right", labelBaseline: "middle" } as const;
 
@@ -165,8 +182,7 @@ const yAxis = (ticks: Ticks): Axis => ({
 });
 
 function xAxis(figure: Figure, values: number[] | undefined): Axis {
-  const unit = isBytes(figure.x.unit) ? "bytes" : figure.x.unit;
-  const title = unit === "" ? figure.x.name : `${figure.x.name} (${unit})`;
+  const title = withUnit(figure.x);
   return {
     orient: "bottom",
     scale: "x",

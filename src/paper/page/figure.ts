@@ -4,6 +4,7 @@ import { type Figure, type Machine, SIDE_NAMES, type Side } from "../report.ts";
 import { drawFigure, drawSample, NARROW, WIDE } from "./chart.ts";
 import { Html, html } from "./html.ts";
 import { looksOf } from "./look.ts";
+import { withUnit } from "./numbers.ts";
 import { countUndrawn } from "./points.ts";
 import { commands, legend, values } from "./tables.ts";
 
@@ -15,7 +16,7 @@ export async function renderFigure(figure: Figure, machine: Machine): Promise<Ht
     figure.paperFigure === undefined ? undefined : html`<span class="soft small">in the paper: ${figure.paperFigure}</span>`;
   return html`<section class="card figure" id="${anchorOf(figure)}">
 <div class="heading"><h3>${figure.title}</h3>${where}</div>
-<p class="soft small">${figure.y.name} (${figure.y.unit}), ${better}${figure.y.scale === "log" ? "; logarithmic" : undefined}</p>
+<p class="soft small">${withUnit(figure.y)}, ${better}${figure.y.scale === "log" ? "; logarithmic" : undefined}</p>
 ${unlikeNotice(figure, machine)}
 ${await drawings(figure)}
 ${figure.series.length === 0 ? undefined : legend(figure, samples)}

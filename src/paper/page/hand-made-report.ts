@@ -89,7 +89,7 @@ const hpcc = bars(
     { side: "mapped", label: '"><img src=x onerror=alert(2)>', points: [100, 4000, 1, 20].map((y, x) => ({ x, y })) },
     { side: "tcp", points: [10, 9, 0, 19].map((y, x) => ({ x, y })), command: "mpirun hpcc && echo '<script>alert(3)</script>'" },
   ],
-  { y: { name: "relative", unit: "×", scale: "log" }, notes: ["</li><script>alert(4)</script>"] },
+  { y: { name: "rate", unit: "", scale: "log" }, notes: ["</li><script>alert(4)</script>"] },
 );
 
 const empty = figure("registration", 4, "Registration of memory", {

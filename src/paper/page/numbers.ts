@@ -10,6 +10,11 @@ export function formatNumber(value: number): string {
 /** True for a unit that stands for bytes. */
 export const isBytes = (unit: string): boolean => /^(b|bytes?)$/i.test(unit);
 
+/** "message size (bytes)" */
+export function withUnit({ name, unit }: { readonly name: string; readonly unit: string }): string {
+  return unit === "" ? name : `${name} (${isBytes(unit) ? "bytes" : unit})`;
+}
+
 /** 1, 4, 16 … 1K … 64K, 1M, as the paper writes them; bytes that are no multiple stay as they are. */
 export function formatBytes(bytes: number): string {
   for (const [unit, suffix] of [

@@ -3,7 +3,7 @@
 import type { Figure, Point } from "../report.ts";
 import { type Html, html } from "./html.ts";
 import { type Look, looksOf } from "./look.ts";
-import { formatBytes, formatNumber, isBytes } from "./numbers.ts";
+import { formatBytes, formatNumber, isBytes, withUnit } from "./numbers.ts";
 
 /** The legend; where the domain counted, also messages through the VMM and interrupts per operation. */
 export function legend(figure: Figure, samples: readonly Html[]): Html {
@@ -40,9 +40,8 @@ export function values(figure: Figure): Html {
     const cells = figure.series.map(({ points }) => valueCell(points.find((each) => each.x === x)));
     return html`<tr><th scope="row">${nameOfX(figure, x)}</th>${cells}</tr>`;
   });
-  const corner = [figure.x.name, figure.x.unit].filter((each) => each !== "").join(", ");
-  return html`<details><summary>Values (${figure.y.unit}): median, least–greatest × samples</summary><div class="scroll">
-<table><thead><tr><th scope="col">${corner}</th>${heads}</tr></thead><tbody>${rows}</tbody></table></div></details>`;
+  return html`<details><summary>${withUnit({ name: "Values", unit: figure.y.unit })}: median, least–greatest × samples</summary><div class="scroll">
+<table><thead><tr><th scope="col">${withUnit(figure.x)}</th>${heads}</tr></thead><tbody>${rows}</tbody></table></div></details>`;
 }
 
 /** What stands at a place of the x axis: a category, a size, a number. */
