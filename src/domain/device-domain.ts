@@ -239,6 +239,11 @@ export class DeviceDomain {
     this.#ibsim = new IbsimServer({ fabric: this.#fabric.fabric, baseName, uid, log: this.#log });
   }
 
+  /** Whether programs of the host are served. */
+  get servesIbsim(): boolean {
+    return this.#ibsim !== undefined;
+  }
+
   /** VMs that are connected. */
   get connectedCount(): number {
     let count = 0;

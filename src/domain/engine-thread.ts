@@ -13,6 +13,7 @@ import { preferThisThread, setTimerSlack } from "../host/thread.ts";
 import { collectGarbage, trimMalloc } from "../host/thrift.ts";
 import { DeviceDomain } from "./device-domain.ts";
 import { LoopCounter, measureSleepCostNs, runEngine } from "./engine-loop.ts";
+import { ibsimWarmUpSteps } from "./ibsim-warm-up.ts";
 import type { EngineOptions, EngineReply, EngineRequest } from "./protocol.ts";
 import { fabricWarmUpSteps, warmUpSteps } from "./warm-up.ts";
 
@@ -104,9 +105,14 @@ function attend(): boolean {
   return !isStopping;
 }
 
+/** Of the warm-up, for as long as the engine runs. */
+const kept: unknown[] = [];
+
 function* warmUp(): Generator<void, void> {
-  if (options.topology !== undefined) yield* fabricWarmUpSteps(random);
+  if (options.topology !== undefined && !(domain.servesIbsim && options.sm === "none")) yield* fabricWarmUpSteps(random);
   yield* warmUpSteps(systemClock, random);
+  // Last: what others do with the same objects can undo it.
+  if (domain.servesIbsim) kept.push(yield* ibsimWarmUpSteps(systemClock, random));
   yield;
   // Guests that are there do not work when this is gone on with, but may begin.
   if (domain.connectedCount === 0) collectGarbage();
