@@ -1,7 +1,7 @@
 // A figure as SVG, drawn by Vega without a browser. Colours are CSS variables of the page, so that one drawing serves its light and
 // its dark scheme; the legend is part of the page, where it can wrap.
 
-import { type Axis, type Mark, parse, type Scale, type Spec, View } from "vega";
+import type { Axis, Mark, Scale, Spec } from "vega";
 import type { Figure } from "../report.ts";
 import { barMarks, barScales, fitAbove } from "./bars.ts";
 import { type Look, looksOf } from "./look.ts";
@@ -52,6 +52,8 @@ export async function drawSample(look: Look): Promise<string> {
 }
 
 async function drawSpec(spec: Spec): Promise<string> {
+  // Loaded when something is drawn: it takes longer than many a command of vhca.
+  const { parse, View } = await import("vega");
   const view = new View(parse({ ...spec, config: CONFIG }), { renderer: "none" });
   try {
     return await view.toSVG();
