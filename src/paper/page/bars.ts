@@ -50,7 +50,7 @@ function textMark(index: number, middle: object): Mark {
     encode: {
       enter: {
         x: middle,
-        y: { scale: "y", field: "high", offset: -7 },
+        y: { scale: "y", field: "high", offset: -9 },
         text: { signal: `texts${index}[datum.x]` },
         align: { value: "center" },
         fontSize: { value: TEXT_PIXELS },

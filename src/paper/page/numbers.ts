@@ -12,7 +12,8 @@ export const isBytes = (unit: string): boolean => /^(b|bytes?)$/i.test(unit);
 
 /** "message size (bytes)" */
 export function withUnit({ name, unit }: { readonly name: string; readonly unit: string }): string {
-  return unit === "" ? name : `${name} (${isBytes(unit) ? "bytes" : unit})`;
+  const word = isBytes(unit) ? "bytes" : unit;
+  return word === "" || word === name ? name : `${name} (${word})`;
 }
 
 /** 1, 4, 16 … 1K … 64K, 1M, as the paper writes them; bytes that are no multiple stay as they are. */
