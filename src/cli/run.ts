@@ -5,7 +5,7 @@ import type { Log } from "../base/log.ts";
 import type { Quota } from "../hca/limits.ts";
 import type { RoutingOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
-import { addDataPathOption } from "./data-path.ts";
+import { addDataPathOption, assertDataPath } from "./data-path.ts";
 import { addEnginesOption } from "./engines.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { dim, ExitCode, printJson, UsageError } from "./output.ts";
@@ -158,7 +158,8 @@ export function planCommands(on: readonly string[], words: readonly string[], no
 async function run(words: readonly string[], given: RunOptions): Promise<number> {
   const options = planMpi(given, words);
   const commands = options.mpi === undefined ? planCommands(options.on, words, options.nodes) : [];
-  const { topology: text, nodes, engines, sm, lmc } = options;
+  const { topology: text, nodes, engines, sm, lmc, dataPath } = options;
+  assertDataPath(dataPath, engines);
   const topology = await loadTopology({ text, hcas: nodes, engines, sm, lmc });
   const progress = new ProgressLine(options.json);
   const interrupt = catchInterrupts();

@@ -18,7 +18,7 @@ import { makePrivateFolder, runRoot } from "../lab/paths.ts";
 import { RunFolder } from "../lab/run-folder.ts";
 import type { RoutingOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
-import { addDataPathOption } from "./data-path.ts";
+import { addDataPathOption, assertDataPath } from "./data-path.ts";
 import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
 import { addEnginesOption } from "./engines.ts";
 import { addIbsimOption, ibsimArguments, ibsimText, serveIbsim } from "./ibsim.ts";
@@ -67,7 +67,10 @@ export function addUp(program: Command): void {
     .option("--foreground", "stay in this terminal; Ctrl-C ends the domain")
     .option("--json", "print what was started as JSON")
     .addHelpText("after", "\nAttach a VM with the line that is printed; QEMU 10.1 or newer, guest memory from a shared memfd.")
-    .action((options: UpOptions) => (options.foreground === true ? serve(options) : startDetached(options)));
+    .action((options: UpOptions) => {
+      assertDataPath(options.dataPath, options.engines);
+      return options.foreground === true ? serve(options) : startDetached(options);
+    });
 }
 
 const topologyOf = ({ topology: text, hca, engines, sm, lmc }: UpOptions): Promise<Topology | undefined> =>

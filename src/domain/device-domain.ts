@@ -27,6 +27,7 @@ import { type DataPath, Network } from "../transport/network.ts";
 import { ServerCounter } from "../vfio-user/counters.ts";
 import { VfioUserServer } from "../vfio-user/server.ts";
 import { CapturedPort, type CaptureOptions, openCaptureRing } from "./capture-buffer.ts";
+import { setDataPath } from "./data-path.ts";
 import { type EnginePlace, newEngineFabric, newTopologyFabric, ONLY_ENGINE } from "./engine-fabric.ts";
 import { EngineLink } from "./engine-link.ts";
 import { Faults, type FaultTarget } from "./faults/faults.ts";
@@ -149,11 +150,11 @@ export class DeviceDomain {
     this.#place = options.place ?? ONLY_ENGINE;
     const { topology, sm, random, log } = options;
     const manager = { ...options.routing, log };
-    this.#network.setPath(options.dataPath ?? "auto");
     this.#fabric =
       topology === undefined
         ? newEngineFabric(this.#place, sm, random, manager)
         : newTopologyFabric(topology, sm, random, manager);
+    setDataPath(this.#network, this.#fabric, this.#place, options);
     this.#faults = new Faults(this.#faultTarget());
   }
 

@@ -10,8 +10,10 @@ import type { CaPort } from "../fabric/ca-port.ts";
 import type { DomainFabric } from "../fabric/domain-fabric.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
+import type { RoutingOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
 import { PacketRing, ringBytes } from "../transport/packets/ring.ts";
+import { setDataPath } from "./data-path.ts";
 import { type EnginePlace, joinEngine, LOG_TRUNK_BYTES, newEngineFabric, newTopologyFabric } from "./engine-fabric.ts";
 import { Faults } from "./faults/faults.ts";
 import { InProcessDomain, type InProcessNode } from "./in-process.ts";
@@ -28,6 +30,8 @@ export interface InProcessFabricOptions {
   engines?: number;
   /** Switches, hosts and cables; without it, one switch for each engine. The n-th HCA is its n-th host. Not with several engines. */
   topology?: Topology;
+  /** What the subnet manager of a topology is told. */
+  routing?: RoutingOptions;
   /** How messages between HCAs of an engine go; "auto" if left out. */
   dataPath?: DataPath;
 }
@@ -53,7 +57,9 @@ function newEngine(place: EnginePlace, options: InProcessFabricOptions): InProce
   const { topology, random } = options;
   if (topology !== undefined && place.count > 1) throw new Error("expected one engine for a topology");
   const fabric =
-    topology === undefined ? newEngineFabric(place, "builtin", random) : newTopologyFabric(topology, "builtin", random);
+    topology === undefined
+      ? newEngineFabric(place, "builtin", random)
+      : newTopologyFabric(topology, "builtin", random, options.routing);
   const hcas: InProcessEngine["hcas"] = new Map();
   const domain: InProcessDomain = new InProcessDomain({
     clock: options.clock,
@@ -73,7 +79,7 @@ function newEngine(place: EnginePlace, options: InProcessFabricOptions): InProce
       hca.port.setFrozen(isFrozen);
     },
   });
-  if (options.dataPath !== undefined) domain.network.setPath(options.dataPath);
+  setDataPath(domain.network, fabric, place, options);
   return { fabric, domain, faults, hcas };
 }
 

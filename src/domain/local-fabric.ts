@@ -35,7 +35,10 @@ export interface LocalFabricOptions {
    * the hosts n1, n2, … as they are opened, or else the first that are free. One switch for each engine if left out; not with several.
    */
   readonly topology?: string | Topology;
-  /** Whether messages are cut into packets: always ("packets"), never ("short"), or where faults want it ("auto", the default). */
+  /**
+   * Whether messages are cut into packets: always ("packets"), never ("short"), or where faults want it ("auto", the default); "lanes": they are, and go
+   * hop by hop through virtual lanes with credits, at the rate of the cables.
+   */
   readonly dataPath?: DataPath;
 }
 

@@ -75,6 +75,8 @@ export interface QueuePairOptions {
 export interface ConnectOptions {
   remoteQpn: number;
   dlid: number;
+  /** Service level of the path (default 0). */
+  sl?: number;
   sendPsn?: number;
   receivePsn?: number;
   mtuCode?: number;
@@ -222,6 +224,7 @@ export class DriverQueuePair {
       QpContext.remoteWrite.set(view, at, options.allowsRemoteWrite === false ? 0 : 1);
       QpContext.remoteAtomic.set(view, at, options.allowsRemoteAtomic === false ? 0 : 1);
       AddressPath.rlid.set(view, at + PRIMARY_PATH_AT, options.dlid);
+      AddressPath.sl.set(view, at + PRIMARY_PATH_AT, options.sl ?? 0);
     });
   }
 

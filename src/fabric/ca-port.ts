@@ -102,6 +102,7 @@ export class CaPort extends Port {
   setFrozen(isFrozen: boolean): void {
     this.isFrozen = isFrozen;
     this.node.fabric.bumpEpoch();
+    if (!isFrozen) this.node.fabric.lanes?.thawed(this);
   }
 
   enable(): void {
@@ -153,6 +154,7 @@ export class CaPort extends Port {
     if (isSmpClass(mgmtClass) && isForSma(mad)) {
       return processSmp(this.node, mad, { port: this.number, ignoreMkey, nowNs: this.node.fabric.nowNs });
     }
+    this.node.fabric.lanes?.countWaits(this.node.ports);
     return isForGeneralAgent(mad) ? processGeneral(this.node, mad, this.node.fabric.nowNs) : Verdict.DROP;
   }
 

@@ -8,6 +8,7 @@ import type { CaNode, CaOptions } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
 import { Fabric } from "./fabric.ts";
 import { type FabricView, inspectFabric } from "./inspect.ts";
+import { type LanesOptions, VirtualLanes } from "./lanes/virtual-lanes.ts";
 import { DEFAULT_BUDGET } from "./limits.ts";
 import type { FabricNode } from "./node.ts";
 import type { SwitchNode } from "./switch-node.ts";
@@ -94,6 +95,12 @@ export abstract class DomainFabric {
   /** Why a node cannot be taken away, or undefined. */
   whyNodeStays(node: FabricNode): string | undefined {
     return node === this.#home?.node ? "the subnet manager lives there" : undefined;
+  }
+
+  /** Data go hop by hop from now on, through virtual lanes with credits (lanes/virtual-lanes.ts). */
+  openLanes(options?: LanesOptions): VirtualLanes {
+    this.fabric.lanes ??= new VirtualLanes(this.fabric, options);
+    return this.fabric.lanes;
   }
 
   inspect(): FabricView {

@@ -11,6 +11,7 @@ import { PhysState } from "../spec/ib/numbers.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
 import { CaNode, type CaOptions } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
+import type { VirtualLanes } from "./lanes/virtual-lanes.ts";
 import { DEFAULT_BUDGET, MAX_QUEUED, MAX_QUEUED_DATA, MAX_QUEUED_VL15 } from "./limits.ts";
 import { type Cable, Link } from "./link.ts";
 import { crossCable, faultsProblem, isFaulty, type LinkCounts, type LinkFaults, LOST } from "./link-faults.ts";
@@ -58,6 +59,8 @@ export class Fabric {
   /** What cables that are gone have done to packets. */
   readonly goneCounts: LinkCounts = { lost: 0, corrupted: 0, delayed: 0 };
   readonly multicastTracer: MulticastTracer = new MulticastTracer();
+  /** Where data go hop by hop, if they do; elsewhere they ask `resolve` for the far port and move memory. */
+  lanes: VirtualLanes | undefined = undefined;
   readonly #nodes: Set<FabricNode> = new Set();
   readonly #byGuid: Map<bigint, FabricNode> = new Map();
   #random: Random;

@@ -4,7 +4,7 @@ import { countersObject } from "../base/counters.ts";
 import type { Page } from "../base/inspect.ts";
 import { guidText, nameOf } from "../base/names.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
-import { PortCounter, PortDetail, slDataObject } from "../spec/ib/port-counters.ts";
+import { PortCounter, PortDetail, slDataObject, vlXmitWaitObject } from "../spec/ib/port-counters.ts";
 import { NodeType } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import { CaNode } from "./ca-node.ts";
@@ -128,11 +128,15 @@ export function inspectNode(node: FabricNode): NodeView {
 export const labelOf = (node: FabricNode): string => (node.label === "" ? node.name : node.label);
 
 /** What a port has counted and is not zero: the numbers that its PMA gives. */
-export const portCountersObject = (port: Port): Record<string, number> => ({
-  ...countersObject(PortCounter, port.counters, false),
-  ...(port.hasDetails ? countersObject(PortDetail, port.details, false) : {}),
-  ...(port.hasSlData ? slDataObject(port.slData) : {}),
-});
+export function portCountersObject(port: Port): Record<string, number> {
+  port.node.fabric.lanes?.countWaits([port]);
+  return {
+    ...countersObject(PortCounter, port.counters, false),
+    ...(port.hasDetails ? countersObject(PortDetail, port.details, false) : {}),
+    ...(port.hasSlData ? slDataObject(port.slData) : {}),
+    ...(port.hasVlXmitWait ? vlXmitWaitObject(port.vlXmitWait) : {}),
+  };
+}
 
 function inspectPort(port: Port): PortView {
   const width = PortInfo.linkWidthActive.get(port.info, 0);

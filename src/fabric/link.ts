@@ -94,7 +94,7 @@ export class Link {
       port.physState = PhysState.LINK_UP;
       port.state = PortState.INIT;
     }
-    for (const port of [a, b]) port.node.linkChanged(port, true);
+    for (const port of [a, b]) linkChanged(port, true);
   }
 
   /** Takes the link down at both ends; each goes to the state its LinkDownDefault says. */
@@ -106,7 +106,7 @@ export class Link {
       port.physState = PortInfo.linkDownDefault.get(port.info, 0) === PhysState.SLEEP ? PhysState.SLEEP : PhysState.POLLING;
       port.counters[PortCounter.linkDowned] = (port.counters[PortCounter.linkDowned] ?? 0) + 1;
     }
-    for (const port of [a, b]) port.node.linkChanged(port, false);
+    for (const port of [a, b]) linkChanged(port, false);
   }
 
   /** Down and, if both ends still can, up again. */
@@ -114,6 +114,11 @@ export class Link {
     this.goDown();
     this.train();
   }
+}
+
+function linkChanged(port: Port, isUp: boolean): void {
+  if (port.lanes !== undefined) port.node.fabric.lanes?.relinked(port.lanes);
+  port.node.linkChanged(port, isUp);
 }
 
 /** A port that adapts can what its cable can, if somebody has said what that is. */

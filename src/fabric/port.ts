@@ -4,6 +4,7 @@ import { PortAttributes, type PortOptions } from "../mad/attributes.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { PortCapability } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
+import type { PortLanes } from "./lanes/port-lanes.ts";
 import type { Link } from "./link.ts";
 import type { FabricNode } from "./node.ts";
 
@@ -26,6 +27,8 @@ export class Port extends PortAttributes {
   /** Packets in the fabric's queue that arrive here. */
   queuedVl15 = 0;
   queuedData = 0;
+  /** Its virtual lanes, once data have come this way (lanes/virtual-lanes.ts). */
+  lanes: PortLanes | undefined = undefined;
 
   constructor(node: FabricNode, options: PortOptions, isEnabled: boolean, index = -1) {
     super(options);

@@ -48,6 +48,8 @@ const BASE_PORT_PKEYS = 32;
 const EXTERNAL_PORT_PKEYS = 32;
 const VLS_0_TO_7 = 4;
 const VL_ARB_ENTRIES = 8;
+/** A second for the first packet of a queue, as OpenSM sets it; no subnet manager need say so. */
+const HEAD_OF_QUEUE_LIFE = 18;
 const RESPONSE_TIME = 0x10;
 const ERROR_THRESHOLD = 8;
 const TRAP_REPEAT_NS = 500 * NS_PER_MS;
@@ -77,6 +79,7 @@ const EXTERNAL_PORT: PortInfoValues = {
   physState: PhysState.POLLING,
   vlCap: VLS_0_TO_7,
   operationalVls: VLS_0_TO_7,
+  hoqLife: HEAD_OF_QUEUE_LIFE,
   vlArbHighCap: VL_ARB_ENTRIES,
   vlArbLowCap: VL_ARB_ENTRIES,
   localPhyErrors: ERROR_THRESHOLD,
@@ -325,6 +328,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
       return;
     }
     const context = { port, ignoreMkey: false, nowNs: this.fabric.nowNs };
+    if (!isSmp) this.fabric.lanes?.countWaits(this.ports);
     const verdict = isSmp ? processSmp(this, mad, context) : processGeneral(this, mad, this.fabric.nowNs);
     if (verdict !== Verdict.REPLY) return;
     if (MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_DIRECTED_ROUTE) Smp.direction.set(mad, 0, 1);

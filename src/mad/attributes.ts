@@ -4,7 +4,7 @@
 
 import { writeAll } from "../base/layout.ts";
 import { DEFAULT_PKEY, PortState } from "../spec/ib/numbers.ts";
-import { PortCounter, PortDetail, SL_COUNT } from "../spec/ib/port-counters.ts";
+import { PortCounter, PortDetail, SL_COUNT, VL_COUNT } from "../spec/ib/port-counters.ts";
 import { DEFAULT_GID_PREFIX, type NodeType, VL_ARB_BLOCK } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { LinearForwardingTable, MulticastForwardingTable } from "./forwarding-tables.ts";
@@ -61,6 +61,7 @@ export class PortAttributes {
   /** Made when first needed. */
   #slData: Float64Array | undefined = undefined;
   #details: Float64Array | undefined = undefined;
+  #vlXmitWait: Float64Array | undefined = undefined;
   /** VLArbitration blocks 1..4, made when first set. */
   #vlArbitration: Map<number, Uint8Array> | undefined = undefined;
   /** When the protect bits fall, if a M_Key violation has started the lease (14.2.4.2). */
@@ -111,11 +112,20 @@ export class PortAttributes {
   get hasDetails(): boolean {
     return this.#details !== undefined;
   }
+  get hasVlXmitWait(): boolean {
+    return this.#vlXmitWait !== undefined;
+  }
 
   /** Slots of `PortDetail`. */
   get details(): Float64Array {
     this.#details ??= new Float64Array(PortDetail.names.length);
     return this.#details;
+  }
+
+  /** Ticks that the first packet of each virtual lane has waited, in all (16.1.4, PortVLXmitWaitCounters). */
+  get vlXmitWait(): Float64Array {
+    this.#vlXmitWait ??= new Float64Array(VL_COUNT);
+    return this.#vlXmitWait;
   }
 
   get lid(): number {

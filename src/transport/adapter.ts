@@ -54,6 +54,9 @@ export class Adapter {
   readonly waiting: QueuePair[] = [];
   /** Queue pairs that owe their peers packets. */
   readonly replying: QueuePair[] = [];
+  /** Queue pairs that have found a lane of the fabric full, in the order in which they tried, and the network's `roomEpoch` then. */
+  readonly heldBack: QueuePair[] = [];
+  #heldBackSince = 0;
   /** Whose turn among `waiting` is next. */
   waitingCursor = 0;
 
@@ -79,6 +82,7 @@ export class Adapter {
     this.icm.clear();
     this.waiting.length = 0;
     this.replying.length = 0;
+    this.heldBack.length = 0;
     this.#activeHead = undefined;
     this.#activeTail = undefined;
     this.network.connectionsChanged();
@@ -125,6 +129,33 @@ export class Adapter {
     qp.waitingIndex = -1;
   }
 
+  /** A QP that has found no room has its next turn when there is some. */
+  holdBack(qp: QueuePair): void {
+    if (qp.isHeldBack) return;
+    qp.isHeldBack = true;
+    if (this.heldBack.length === 0) this.#heldBackSince = this.network.roomEpoch;
+    this.heldBack.push(qp);
+    this.#getBusy();
+  }
+
+  /** There may be room again: all that wait try, and who was first is last, so that each is the first in turn. */
+  retryHeldBack(): void {
+    const { heldBack } = this;
+    if (this.#heldBackSince === this.network.roomEpoch) return;
+    for (let i = 1; i <= heldBack.length; i++) {
+      const qp = heldBack[i < heldBack.length ? i : 0]!;
+      qp.isHeldBack = false;
+      this.activate(qp);
+    }
+    heldBack.length = 0;
+  }
+
+  removeHeldBack(qp: QueuePair): void {
+    if (!qp.isHeldBack) return;
+    qp.isHeldBack = false;
+    this.heldBack.splice(this.heldBack.indexOf(qp), 1);
+  }
+
   /** Lets a QP send what it owes its peer. */
   addReplying(qp: QueuePair): void {
     this.replying.push(qp);
@@ -142,7 +173,8 @@ export class Adapter {
 
   /** Whether any QP has something to do or waits; if not, `onWork` is called when that changes. */
   staysBusy(): boolean {
-    this.isBusy = this.#activeHead !== undefined || this.waiting.length > 0 || this.replying.length > 0;
+    this.isBusy =
+      this.#activeHead !== undefined || this.waiting.length > 0 || this.replying.length > 0 || this.heldBack.length > 0;
     return this.isBusy;
   }
 

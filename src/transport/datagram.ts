@@ -37,6 +37,7 @@ const qpns = new Int32Array(64);
 let isSourceMissing = false;
 /** There is no room for the packet where it has to go. */
 let isHeldBack = false;
+let makesSendersWait = false;
 
 /** Carries out the WQE in hand of a UD QP: local mistakes fail it, whatever happens on the way to the receiver does not. */
 export function executeDatagram(qp: QueuePair): number {
@@ -46,7 +47,7 @@ export function executeDatagram(qp: QueuePair): number {
   isHeldBack = false;
   if (qp.port.isActive) send(qp);
   else qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
-  if (isHeldBack) return Outcome.MORE;
+  if (isHeldBack) return holdBack(qp);
   qp.adapter.counters[AdapterCounter.sends]! += 1;
   if (isSourceMissing) {
     qp.syndrome = Syndrome.LOCAL_PROTECTION;
@@ -54,6 +55,13 @@ export function executeDatagram(qp: QueuePair): number {
   }
   completeSend(qp, 0);
   return Outcome.DONE;
+}
+
+/** A lane of the fabric says when there is room; else the QP tries again. */
+function holdBack(qp: QueuePair): number {
+  if (!makesSendersWait) return Outcome.MORE;
+  qp.adapter.holdBack(qp);
+  return Outcome.HELD_BACK;
 }
 
 /** Reads the UD segment and the data segments; 0 or a syndrome. */
@@ -165,6 +173,7 @@ function sendPacket(qp: QueuePair, lane: PacketLane | undefined): void {
   if (lane === undefined) return;
   const sent = sendDatagramPacket(qp, lane);
   isHeldBack = sent === DatagramSent.NO_ROOM;
+  makesSendersWait = lane.makesSendersWait;
   isSourceMissing = sent === DatagramSent.SOURCE_FAULT;
   if (sent === DatagramSent.OK) countSent(qp.port.wire, datagramPacketBytes(), isMulticastLid(datagram.dlid), datagram.sl);
 }

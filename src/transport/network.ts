@@ -1,19 +1,21 @@
 // All HCA ports that this engine carries messages between: the end ports of a fabric by their number.
 
+import type { LaneNet } from "./packets/lane-net.ts";
 import { LatePackets } from "./packets/late-packets.ts";
 import { Loopback } from "./packets/loopback.ts";
 import type { PacketInlet } from "./packets/receive.ts";
-import { receiveLate, receivePackets } from "./packets/receive.ts";
+import { receiveFromLanes, receiveLate, receivePackets } from "./packets/receive.ts";
 import type { PacketLane } from "./packets/ring.ts";
 import { type PacketSink, PortTap } from "./packets/tap.ts";
 import type { AdapterPort } from "./port.ts";
 
 /**
  * How messages between ports of one engine go: "auto", as packets where a port is tapped or a cable has faults, and from memory to memory
- * elsewhere; "packets", always so; "short", never, whatever it is that taps and faults then miss.
+ * elsewhere; "packets", always so; "short", never, whatever it is that taps and faults then miss; "lanes", as packets that go hop by hop through
+ * the virtual lanes of a fabric that has some (`joinLanes`).
  */
-export type DataPath = "auto" | "short" | "packets";
-export const DATA_PATHS: readonly DataPath[] = ["auto", "short", "packets"];
+export type DataPath = "auto" | "short" | "packets" | "lanes";
+export const DATA_PATHS: readonly DataPath[] = ["auto", "short", "packets", "lanes"];
 
 /** `Wire.resolve` answers with this minus n for a port that is reached through lane n; -1 is nowhere. */
 const FIRST_LANE = -2;
@@ -29,6 +31,7 @@ export class Network {
   #loop: Loopback | undefined = undefined;
   #loopback: PacketLane | undefined = undefined;
   #late: LatePackets | undefined = undefined;
+  #laneNet: LaneNet | undefined = undefined;
   readonly #lanes: (PacketLane | undefined)[] = [];
   readonly #inlets: PacketInlet[] = [];
 
@@ -93,7 +96,24 @@ export class Network {
 
   /** When the next of them arrives; Infinity if none is under way. */
   nextDeadlineNs(): number {
-    return this.#late?.dueNs ?? Number.POSITIVE_INFINITY;
+    const lateNs = this.#late?.dueNs ?? Number.POSITIVE_INFINITY;
+    return this.#laneNet === undefined ? lateNs : Math.min(lateNs, this.#laneNet.nextDeadlineNs());
+  }
+
+  /** From now on data between ports of this engine go hop by hop through `net`. */
+  joinLanes(net: LaneNet): void {
+    this.#laneNet = net;
+    this.setPath("lanes");
+  }
+
+  /** Where packets of end port `index` to others enter the fabric's lanes. */
+  outlet(index: number): PacketLane | undefined {
+    return this.#laneNet?.outlet(index);
+  }
+
+  /** Changes when senders that found no room there may find some. */
+  get roomEpoch(): number {
+    return this.#laneNet?.roomEpoch ?? 0;
   }
 
   /** How messages between ports of this engine go. */
@@ -125,12 +145,12 @@ export class Network {
 
   /** True if some messages between ports of this engine have to go as packets whatever the cables between them are like. */
   get usesLoopback(): boolean {
-    return this.#path === "packets" || (this.#path === "auto" && this.#tapCount > 0);
+    return this.#path === "packets" || this.#path === "lanes" || (this.#path === "auto" && this.#tapCount > 0);
   }
 
   /** True if packets are on their way from a port of this engine to another one. */
   get hasLoopbackPackets(): boolean {
-    return this.#loop?.ring.hasPackets === true || (this.#late?.length ?? 0) > 0;
+    return this.#loop?.ring.hasPackets === true || (this.#late?.length ?? 0) > 0 || (this.#laneNet?.length ?? 0) > 0;
   }
 
   #openLoopback(): PacketLane {
@@ -147,6 +167,7 @@ export class Network {
   /** Takes packets that have arrived. Returns work done. */
   receive(nowNs: number): number {
     let work = this.#late === undefined ? 0 : receiveLate(this, this.#late, nowNs);
+    if (this.#laneNet !== undefined) work += receiveFromLanes(this, this.#laneNet, nowNs);
     for (let i = 0; i < this.#inlets.length; i++) work += receivePackets(this, this.#inlets[i]!, nowNs);
     return work;
   }

@@ -52,9 +52,11 @@ export class AdapterPort {
   needsPackets(dlid: number, isAnswered = false): boolean {
     if (!this.isActive) return false;
     const { network } = this.adapter;
+    // Whatever ways there are, the packets will find out.
+    if (network.path === "lanes") return true;
     const answer = this.ownsLid(dlid) ? this.wire.index : this.wire.resolve(dlid);
     if (answer < 0) return network.laneAt(answer) !== undefined;
-    if (network.path !== "auto") return network.path === "packets";
+    if (network.path !== "auto") return network.path !== "short";
     if (this.wire.hasFaultyFabric && (this.wire.crossesFaults(dlid) || (isAnswered && this.#isAnswerAtRisk(answer)))) return true;
     return network.usesLoopback && (this.tap !== undefined || network.portAt(answer)?.tap !== undefined);
   }
@@ -73,6 +75,7 @@ export class AdapterPort {
     if (!this.isActive) return undefined;
     const { network } = this.adapter;
     if (this.ownsLid(dlid)) return this.tapped(network.loopback);
+    if (network.path === "lanes") return this.tapped(network.outlet(this.wire.index));
     const answer = this.wire.resolve(dlid);
     return this.tapped(network.laneAt(answer) ?? (answer >= 0 ? network.loopback : undefined));
   }

@@ -117,6 +117,8 @@ export class QueuePair {
   peerWireEpoch = -1;
   /** The peer is reached by packets only, as the last look has found. */
   needsPackets = false;
+  /** Waits for room in a lane of the fabric. */
+  isHeldBack = false;
   /** What is known of packets to and from the peer, made when there are any. */
   connection: Connection | undefined = undefined;
 
@@ -143,6 +145,7 @@ export class QueuePair {
   detach(): void {
     this.state = QpState.RST;
     this.adapter.removeWaiting(this);
+    this.adapter.removeHeldBack(this);
     if (this.connection?.isReplying === true) this.adapter.removeReplying(this);
     this.adapter.contexts.release(this.#contextPlace);
     this.setup.sendCq.userCount--;

@@ -44,6 +44,7 @@ export function runSendQueue(qp: QueuePair, nowNs: number): number {
     work += WQE_COST_BYTES + qp.done - doneBefore;
     if (outcome === Outcome.DONE) continue;
     if (outcome === Outcome.MORE) break;
+    if (outcome === Outcome.HELD_BACK) return work;
     if (outcome === Outcome.PACKETS) return work + startPackets(qp, nowNs);
     if (outcome === Outcome.ERROR) {
       failSend(qp, qp.syndrome);

@@ -20,4 +20,6 @@ export const Outcome = {
   ERROR: 4,
   /** The peer is reached by packets only. */
   PACKETS: 5,
+  /** A lane of the fabric is full: it has its next turn when there is room. */
+  HELD_BACK: 6,
 } as const;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { SimClock } from "../../src/base/clock.ts";
 import { Random } from "../../src/base/random.ts";
-import { InProcessFabric } from "../../src/domain/in-process-fabric.ts";
+import { InProcessFabric, type InProcessFabricOptions } from "../../src/domain/in-process-fabric.ts";
 import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import type { Fabric } from "../../src/fabric/fabric.ts";
 import type { Link } from "../../src/fabric/link.ts";
@@ -26,10 +26,17 @@ export class CabledHosts {
   /**
    * @param yaml the topology
    * @param names of the hosts that are guests
+   * @param options how data go between them, and how they are routed
    */
-  constructor(yaml: string, names: readonly string[], seed = 1, memoryBytes = 16 << 20) {
+  constructor(
+    yaml: string,
+    names: readonly string[],
+    seed = 1,
+    memoryBytes = 16 << 20,
+    options: Pick<InProcessFabricOptions, "dataPath" | "routing"> = {},
+  ) {
     const topology = parseTopology(yaml, "test");
-    this.system = new InProcessFabric({ clock: this.clock, random: new Random(seed), topology });
+    this.system = new InProcessFabric({ clock: this.clock, random: new Random(seed), topology, ...options });
     for (const name of names) {
       const { device, node, port } = this.system.addGuest(name, memoryBytes, SMALL);
       const pd = device.allocatePd();

@@ -1,7 +1,7 @@
 // Optional counters of the performance class. IBA vol 1, 16.1.4 and annex A10: attributes that all look alike, PortSelect and CounterSelect and
 // then counters of one width. Those of what does not happen here (flow control packets, congestion marks) exist and are zero.
 
-import { PortDetail, RCV_DATA_SL, SL_COUNT } from "../../spec/ib/port-counters.ts";
+import { PortDetail, RCV_DATA_SL, SL_COUNT, VL_COUNT } from "../../spec/ib/port-counters.ts";
 import { PM_DATA_AT } from "../../spec/mad/headers.ts";
 import { MAD_BYTES, MadStatus, NodeType, PmAttribute } from "../../spec/mad/numbers.ts";
 import type { ManagedNode, PortAttributes } from "../attributes.ts";
@@ -47,7 +47,11 @@ const ATTRIBUTES: Readonly<Record<number, DetailAttribute>> = {
   [a.PORT_VL_OP_PACKETS]: ZEROS,
   [a.PORT_VL_OP_DATA]: ZEROS,
   [a.PORT_VL_XMIT_FLOW_CTL_UPDATE_ERRORS]: ZEROS,
-  [a.PORT_VL_XMIT_WAIT_COUNTERS]: ZEROS,
+  [a.PORT_VL_XMIT_WAIT_COUNTERS]: {
+    bits: 16,
+    slots: Array.from({ length: VL_COUNT }, (_, vl) => vl),
+    of: (port) => port.vlXmitWait,
+  },
   [a.SW_PORT_VL_CONGESTION]: { ...ZEROS, isOnSwitchesOnly: true },
   [a.PORT_RCV_CON_CTRL]: ZEROS,
   [a.PORT_SL_RCV_FECN]: ZEROS,

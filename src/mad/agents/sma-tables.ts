@@ -139,6 +139,7 @@ export const vlArbitration: Attribute = {
     const where = vlArbBlock(node, mad, context);
     if (where === undefined) return MadStatus.INVALID_FIELD;
     where.port.setVlArbitration(where.block, bytesOf(mad).slice(AT, AT + VL_ARB_BLOCK * 2));
+    node.attributesChanged();
     return MadStatus.OK;
   },
 };

@@ -31,6 +31,8 @@ export const PortCounter = counterSlots(
 /** Slots of a port's data counters by service level (16.1.4, PortXmitDataSL and PortRcvDataSL), in the same words: SL n at n, received at RCV_DATA_SL + n. */
 export const SL_COUNT = 16;
 export const RCV_DATA_SL = SL_COUNT;
+/** Slots of a port's counters by virtual lane (16.1.4, PortVLXmitWaitCounters). */
+export const VL_COUNT = 16;
 
 /** Slots of a port's counters that say more of what some of the others count (16.1.4, PortRcvErrorDetails and PortXmitDiscardDetails). */
 export const PortDetail = counterSlots(
@@ -49,5 +51,12 @@ export function slDataObject(data: Float64Array): Record<string, number> {
     if (sent !== 0) out[`xmitDataSl${sl}`] = sent;
     if (received !== 0) out[`rcvDataSl${sl}`] = received;
   }
+  return out;
+}
+
+/** Waits by virtual lane as named counters, for printing; those that are not zero. */
+export function vlXmitWaitObject(waits: Float64Array): Record<string, number> {
+  const out: Record<string, number> = {};
+  for (let vl = 0; vl < VL_COUNT; vl++) if (waits[vl] !== 0) out[`xmitWaitVl${vl}`] = waits[vl] ?? 0;
   return out;
 }

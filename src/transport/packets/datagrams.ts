@@ -30,10 +30,10 @@ export function sendDatagramPacket(qp: QueuePair, lane: PacketLane): number {
   const hasImmediate = datagram.opcode === UD_SEND_ONLY_IMM;
   const length = datagramPacketBytes();
   const headers = length - datagram.length - pad;
-  if (!lane.reserve(length)) return DatagramSent.NO_ROOM;
+  if (!lane.reserve(length, datagram.sl)) return DatagramSent.NO_ROOM;
   const { view } = lane.memory;
   const next = datagram.hasGrh ? LrhNextHeader.GRH : LrhNextHeader.BTH;
-  writeLrh(view, lane.at, datagram.sl, next, datagram.dlid, datagram.slid, length);
+  writeLrh(view, lane.at, lane.vl, datagram.sl, next, datagram.dlid, datagram.slid, length);
   let at = lane.at + LRH_BYTES;
   for (let i = 0; i < grhBytes; i += 4) view.setInt32(at + i, grh.view.getInt32(i));
   at += grhBytes;

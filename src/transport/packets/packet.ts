@@ -52,10 +52,10 @@ export function beginPacket(
   const pad = padOf(rest);
   const grhBytes = attributes.hasGrh ? GRH_BYTES : 0;
   const length = LRH_BYTES + grhBytes + BTH_BYTES + rest + pad;
-  if (!lane.reserve(length)) return -1;
+  if (!lane.reserve(length, attributes.sl)) return -1;
   const { view } = lane.memory;
   const next = attributes.hasGrh ? LrhNextHeader.GRH : LrhNextHeader.BTH;
-  writeLrh(view, lane.at, attributes.sl, next, attributes.rlid, port.wire.lid | attributes.pathBits, length);
+  writeLrh(view, lane.at, lane.vl, attributes.sl, next, attributes.rlid, port.wire.lid | attributes.pathBits, length);
   let at = lane.at + LRH_BYTES;
   if (attributes.hasGrh) {
     writeGrh(view, at, qp, BTH_BYTES + rest + pad + ICRC_BYTES);
@@ -69,9 +69,18 @@ export function beginPacket(
   return at + BTH_BYTES;
 }
 
-/** Writes an LRH on a virtual lane for data; `length` counts from it to the end without CRCs. */
-export function writeLrh(view: DataView, at: number, sl: number, next: number, dlid: number, slid: number, length: number): void {
-  view.setInt32(at, (sl << 20) | (next << 16) | dlid, false);
+/** Writes an LRH; `length` counts from it to the end without CRCs. */
+export function writeLrh(
+  view: DataView,
+  at: number,
+  vl: number,
+  sl: number,
+  next: number,
+  dlid: number,
+  slid: number,
+  length: number,
+): void {
+  view.setInt32(at, (vl << 28) | (sl << 20) | (next << 16) | dlid, false);
   view.setInt32(at + 4, (((length + ICRC_BYTES) >>> 2) << 16) | slid, false);
 }
 

@@ -13,6 +13,7 @@ import { type AdapterPort, DEFAULT_PREFIX_HI, pkeysMatch } from "../port.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { scatterBytes } from "../scatter-list.ts";
 import { readDatagram } from "./datagrams.ts";
+import { type LaneNet, NOTHING_DUE } from "./lane-net.ts";
 import type { LatePackets } from "./late-packets.ts";
 import { LANE_HOPS_SHIFT, LANE_TAG_MASK, LaneTag, packet, parsePacket } from "./packet.ts";
 import { receiveRequest } from "./responder.ts";
@@ -86,7 +87,7 @@ function route(network: Network, inlet: PacketInlet, target: number, hops: numbe
 }
 
 function forward(lane: PacketLane, ring: PacketRing, hops: number): boolean {
-  if (!lane.reserve(ring.length)) return false;
+  if (!lane.reserve(ring.length, packet.sl)) return false;
   ring.memory.bytes.copy(lane.memory.bytes, lane.at, ring.at, ring.at + ring.length);
   lane.commit(LaneTag.DATA | ((hops + 1) << LANE_HOPS_SHIFT));
   return true;
@@ -112,6 +113,23 @@ export function receiveLate(network: Network, late: LatePackets, nowNs: number):
     else if (port.ownsLid(packet.dlid)) deliver(port, nowNs);
     else network.counts.unroutable++;
     late.release(slot);
+  }
+  return work;
+}
+
+/** Delivers packets that have come through the fabric's lanes. Returns work done. */
+export function receiveFromLanes(network: Network, net: LaneNet, nowNs: number): number {
+  const { roomEpoch } = net;
+  let work = 0;
+  // Senders that have waited are to fill their queues before more time passes there.
+  for (let i = 0; i < PACKETS_PER_TURN && net.roomEpoch === roomEpoch; i++) {
+    const target = net.take(nowNs);
+    if (target < 0) return target === NOTHING_DUE ? work : work + PACKET_COST_BYTES;
+    work += PACKET_COST_BYTES + net.byteLength;
+    const port = parsePacket(net.memory, net.at, net.byteLength) ? network.portAt(target) : undefined;
+    if (port?.ownsLid(packet.dlid) === true) deliver(port, nowNs);
+    else network.counts.unroutable++;
+    net.release();
   }
   return work;
 }

@@ -60,8 +60,15 @@ export function runPackets(qp: QueuePair, nowNs: number): number {
   return work;
 }
 
-/** Others drain the ring, once this engine has done something else: `qp` tries again, and the turn of its HCA ends soon. */
+/**
+ * Others drain the ring, once this engine has done something else: `qp` tries again, and the turn of its HCA ends soon. A lane of the fabric says
+ * when there is room.
+ */
 function holdBack(qp: QueuePair): number {
+  if (qp.connection!.lane?.makesSendersWait === true) {
+    qp.adapter.holdBack(qp);
+    return 0;
+  }
   qp.adapter.activate(qp);
   return TURN_BYTES;
 }

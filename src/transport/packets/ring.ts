@@ -21,8 +21,12 @@ export interface PacketLane {
   readonly memory: Memory;
   /** Where the packet in the making begins. */
   readonly at: number;
-  /** Makes room for a packet of `bytes`; false if there is none now. */
-  reserve(bytes: number): boolean;
+  /** Virtual lane of the packet in the making. */
+  readonly vl: number;
+  /** A sender that finds no room is woken when there is some (`Adapter.hold`); else it is to try again and again. */
+  readonly makesSendersWait: boolean;
+  /** Makes room for a packet of `bytes` of service level `sl`; false if there is none now. */
+  reserve(bytes: number, sl: number): boolean;
   /** Sends what was written into the room made last. `tag` tells the other end what it is. */
   commit(tag: number): void;
 }
@@ -30,6 +34,8 @@ export interface PacketLane {
 /** One end of a ring: whoever made it either writes or reads, or does both in turn if nobody else has the memory. */
 export class PacketRing implements PacketLane {
   readonly memory: Memory;
+  readonly vl = 0;
+  readonly makesSendersWait = false;
   at = 0;
   /** The packet that `take` has found. */
   length = 0;

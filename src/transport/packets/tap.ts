@@ -40,13 +40,21 @@ class TappedLane implements PacketLane {
     this.#sink = sink;
   }
 
+  get vl(): number {
+    return this.lane.vl;
+  }
+
+  get makesSendersWait(): boolean {
+    return this.lane.makesSendersWait;
+  }
+
   get at(): number {
     return this.lane.at;
   }
 
-  reserve(bytes: number): boolean {
+  reserve(bytes: number, sl: number): boolean {
     this.#length = bytes;
-    return this.lane.reserve(bytes);
+    return this.lane.reserve(bytes, sl);
   }
 
   commit(tag: number): void {

@@ -1,0 +1,21 @@
+// How messages between the HCAs of an engine go: what was asked for, or what the topology says.
+
+import type { DomainFabric } from "../fabric/domain-fabric.ts";
+import type { Topology } from "../fabric/topology/topology.ts";
+import type { DataPath, Network } from "../transport/network.ts";
+import type { EnginePlace } from "./engine-fabric.ts";
+
+export interface DataPathOptions {
+  /** "auto" if left out. */
+  readonly dataPath?: DataPath | undefined;
+  readonly topology?: Topology | undefined;
+}
+
+/** @throws if an engine of several is to have virtual lanes */
+export function setDataPath(network: Network, fabric: DomainFabric, place: EnginePlace, options: DataPathOptions): void {
+  const { dataPath = "auto" } = options;
+  network.setPath(dataPath);
+  if (dataPath !== "lanes") return;
+  if (place.count > 1) throw new Error("the data path lanes: expected one engine; leave --engines out");
+  network.joinLanes(fabric.openLanes());
+}

@@ -1,0 +1,118 @@
+// What the parts of the lanes share: packets, ports, the time, and what happens when. Buffers and their credits are here, because everything that
+// ends a packet's stay somewhere gives some back. IBA vol 1, 7.9.4.
+
+import { LateQueue } from "../../base/late-queue.ts";
+import type { Fabric } from "../fabric.ts";
+import type { Port } from "../port.ts";
+import { AT_SENDER, PacketPool } from "./packet-pool.ts";
+import { PortLanes } from "./port-lanes.ts";
+
+/** What happens at a time; the rest of an event's number says where. */
+export const LaneEvent = { SENT: 0, ARRIVED: 1, CREDIT: 2, TIMER: 3 } as const;
+const EVENT_BITS = 2;
+const VL_BITS = 4;
+const BLOCK_BITS = 7;
+const maskOf = (bits: number): number => (1 << bits) - 1;
+
+export const eventKind = (event: number): number => event & maskOf(EVENT_BITS);
+export const eventPlace = (event: number): number => event >>> EVENT_BITS;
+
+/** What the lanes have done to packets of data. */
+export interface LaneCounts {
+  /** Too long at the head of a queue, or in a switch. */
+  tooOld: number;
+  /** No lane for their service level. */
+  withoutLane: number;
+  /** No way, or a way that has gone. */
+  unroutable: number;
+}
+
+export class LaneState {
+  readonly fabric: Fabric;
+  readonly pool = new PacketPool();
+  readonly counts: LaneCounts = { tooOld: 0, withoutLane: 0, unroutable: 0 };
+  /** Receive buffer of a port for each lane. */
+  readonly bufferBlocks: number;
+  readonly events = new LateQueue<number>();
+  /** Ports that may have something to send. */
+  readonly ready: PortLanes[] = [];
+  /** The time that it is in the lanes. */
+  timeNs = 0;
+  readonly #ports: PortLanes[] = [];
+
+  constructor(fabric: Fabric, bufferBlocks: number) {
+    this.fabric = fabric;
+    this.bufferBlocks = bufferBlocks;
+  }
+
+  /** The lanes of a port, made when first needed. */
+  lanesOf(port: Port): PortLanes {
+    if (port.lanes !== undefined) return port.lanes;
+    const lanes = new PortLanes(port, this.#ports.length, this.bufferBlocks);
+    this.#ports.push(lanes);
+    port.lanes = lanes;
+    return lanes;
+  }
+
+  /** Those with the number `PortLanes.index`. */
+  portAt(index: number): PortLanes {
+    return this.#ports[index]!;
+  }
+
+  /** @param place of a port or of a packet */
+  plan(dueNs: number, kind: number, place: number): void {
+    this.events.push(dueNs, (place << EVENT_BITS) | kind);
+  }
+
+  /** The port will be asked for its next packet. */
+  getReady(lanes: PortLanes): void {
+    if (lanes.isReady) return;
+    lanes.isReady = true;
+    this.ready.push(lanes);
+  }
+
+  /** Service level of a packet, as its LRH has it. */
+  levelOf(slot: number): number {
+    return this.pool.memory.bytes[this.pool.at(slot) + 1]! >> 4;
+  }
+
+  /** The packet goes no further. */
+  drop(slot: number): void {
+    this.leaveBuffer(slot);
+    this.pool.release(slot);
+  }
+
+  /** The packet is no longer in the receive buffer that it came into: its sender gets the credits back, as late as the cable is long. */
+  leaveBuffer(slot: number): void {
+    const { pool } = this;
+    const held = pool.heldBy[slot]!;
+    if (held === AT_SENDER) return;
+    pool.heldBy[slot] = AT_SENDER;
+    const lanes = this.portAt(held);
+    const vl = pool.heldVl[slot]!;
+    const blocks = pool.blocks[slot]!;
+    lanes.buffered[vl]! -= blocks;
+    const { link } = lanes.port;
+    const sender = link?.other(lanes.port).lanes;
+    if (link === undefined || sender === undefined) return;
+    const delayNs = link.faults?.delayNs ?? 0;
+    if (delayNs === 0) this.giveCredit(sender, vl, blocks);
+    else {
+      const where = (((sender.index << BLOCK_BITS) | blocks) << VL_BITS) | vl;
+      this.plan(this.timeNs + delayNs, LaneEvent.CREDIT, where);
+    }
+  }
+
+  /** Credits arrive that `leaveBuffer` has sent. */
+  creditArrives(where: number): void {
+    const vl = where & maskOf(VL_BITS);
+    const blocks = (where >>> VL_BITS) & maskOf(BLOCK_BITS);
+    this.giveCredit(this.portAt(where >>> (VL_BITS + BLOCK_BITS)), vl, blocks);
+  }
+
+  /** Not more than the whole buffer: a link that came up anew began with that. */
+  giveCredit(lanes: PortLanes, vl: number, blocks: number): void {
+    lanes.credits[vl] = Math.min(this.bufferBlocks, lanes.credits[vl]! + blocks);
+    if (lanes.queued > 0) this.getReady(lanes);
+  }
+}
