@@ -95,11 +95,10 @@ async function paper(options: PaperOptions): Promise<number> {
     const report = begin(options, folder, prepared, only);
     let file = "";
     await runPaper(report, {
-      ...{
-        figures: only ?? FIGURE_IDS,
-        signal,
-        startPair: (doorbells) => startPair(options, prepared, doorbells, signal, progress),
-      },
+      experiments: EXPERIMENTS,
+      figures: only ?? FIGURE_IDS,
+      signal,
+      startPair: (doorbells) => startPair(options, prepared, doorbells, signal, progress),
       onReport: (soFar) => {
         file = saveReport(folder, soFar);
       },
@@ -111,7 +110,7 @@ async function paper(options: PaperOptions): Promise<number> {
     });
     progress.done();
     await finish(options, report, file);
-    return ExitCode.OK;
+    return report.isComplete ? ExitCode.OK : ExitCode.FAILED;
   } catch (error) {
     progress.done();
     if (interrupt.status === undefined) throw error;

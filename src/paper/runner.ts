@@ -3,8 +3,7 @@
 import { loadavg } from "node:os";
 import { claimsOf } from "./claims.ts";
 import { EFFORTS } from "./effort.ts";
-import { EXPERIMENTS, specOf } from "./experiments.ts";
-import { type Measured, type Pair, PLACES, type Place, type Step } from "./plan.ts";
+import { type Experiment, type Measured, type Pair, PLACES, type Place, type Step, type StepContext } from "./plan.ts";
 import { type Figure, type Report, SIDES } from "./report.ts";
 
 /** What happens, for whoever shows progress. */
@@ -16,7 +15,8 @@ export interface PaperProgress {
 }
 
 export interface RunnerOptions {
-  /** Figures to fill; the others are left as they are. */
+  readonly experiments: readonly Experiment[];
+  /** Ids of the figures to fill; the others are left as they are. */
   readonly figures: readonly string[];
   readonly signal: AbortSignal;
   /** Boots two guests. */
@@ -29,129 +29,134 @@ export interface RunnerOptions {
 }
 
 /**
- * Measures what `report` does not have yet, and writes it there.
- * @param report of this run so far: empty, or of a run that was interrupted
+ * Measures what `report` does not have yet, and writes it there. The report is complete if nothing failed.
+ * @param report of this run so far: empty, or of a run that was interrupted or in which something failed
  * @throws the signal's reason when it is aborted, after the guests have ended
  */
 export async function runPaper(report: Report, options: RunnerOptions): Promise<void> {
-  const steps = EXPERIMENTS.flatMap((experiment) => experiment.steps)
-    .filter((step) => step.figures.some((id) => options.figures.includes(id)))
-    .filter((step) => !isDone(report, step));
-  const progress = { done: 0, all: steps.length };
-  for (const place of PLACES) {
-    const here = steps.filter((step) => step.place === place);
-    if (here.length > 0) await runPlace(report, place, here, options, progress);
-  }
-  report.isComplete = true;
-  report.machine.load.push(load());
-  report.claims = claimsOf(report);
-  options.onReport(report);
+  await new Runner(report, options).run();
 }
 
 /** Processes that wanted to run during the last minute. */
 export const load = (): number => Math.round((loadavg()[0] ?? 0) * 100) / 100;
 
-const isDone = (report: Report, { figures, side }: Step): boolean =>
-  figures.every((id) => figureOf(report, id)?.series.some((series) => series.side === side) === true);
+class Runner {
+  readonly #report: Report;
+  readonly #options: RunnerOptions;
+  readonly #steps: readonly Step[];
+  #done = 0;
 
-const figureOf = (report: Report, id: string): Figure | undefined => report.figures.find((figure) => figure.id === id);
-
-async function runPlace(
-  report: Report,
-  place: Place,
-  steps: readonly Step[],
-  options: RunnerOptions,
-  progress: { done: number; all: number },
-): Promise<void> {
-  let pair: Pair | undefined;
-  const news = (step: string, detail?: string): void =>
-    options.onProgress({ step, ...(detail === undefined ? {} : { detail }), fraction: progress.done / progress.all });
-  try {
-    if (place !== "host") {
-      news(`booting two VMs with doorbells ${place}`);
-      pair = await tryStart(report, place, steps, options);
-      if (pair === undefined) return;
-    }
-    for (const step of steps) {
-      options.signal.throwIfAborted();
-      const name = `${step.figures.join(", ")}: ${step.side}`;
-      news(name);
-      await runStep(report, step, options, pair, (detail) => news(name, detail));
-      progress.done++;
-      report.claims = claimsOf(report);
-      options.onReport(report);
-    }
-  } finally {
-    await pair?.stop();
+  constructor(report: Report, options: RunnerOptions) {
+    this.#report = report;
+    this.#options = options;
+    this.#steps = options.experiments
+      .flatMap(({ steps }) => steps)
+      .filter(({ figures }) => figures.some((id) => options.figures.includes(id)))
+      .filter((step) => !this.#isDone(step));
   }
-}
 
-/** Guests; undefined if there are none: then the report says so of all steps. */
-async function tryStart(
-  report: Report,
-  doorbells: "mapped" | "trapped",
-  steps: readonly Step[],
-  { signal, startPair, onFailure, onReport }: RunnerOptions,
-): Promise<Pair | undefined> {
-  try {
-    return await startPair(doorbells);
-  } catch (error) {
+  async run(): Promise<void> {
+    for (const place of PLACES) {
+      const steps = this.#steps.filter((step) => step.place === place);
+      if (steps.length > 0) await this.#runPlace(place, steps);
+    }
+    this.#report.isComplete = this.#report.figures.every(({ missing }) => missing.length === 0);
+    this.#report.machine.load.push(load());
+    this.#save();
+  }
+
+  #isDone({ figures, side }: Step): boolean {
+    return figures.every((id) =>
+      this.#report.figures.find((figure) => figure.id === id)?.series.some((each) => each.side === side),
+    );
+  }
+
+  async #runPlace(place: Place, steps: readonly Step[]): Promise<void> {
+    let pair: Pair | undefined;
+    try {
+      if (place !== "host") {
+        this.#tell(`booting two VMs with doorbells ${place}`);
+        pair = await this.#tryStart(place, steps);
+        if (pair === undefined) return;
+      }
+      for (const step of steps) await this.#runStep(step, pair);
+    } finally {
+      await pair?.stop();
+    }
+  }
+
+  /** Guests; undefined if there are none: then the report says so of all steps. */
+  async #tryStart(doorbells: "mapped" | "trapped", steps: readonly Step[]): Promise<Pair | undefined> {
+    try {
+      return await this.#options.startPair(doorbells);
+    } catch (error) {
+      this.#options.signal.throwIfAborted();
+      for (const step of steps) this.#enter(step, asError(error), 0);
+      this.#save();
+      return undefined;
+    }
+  }
+
+  async #runStep(step: Step, pair: Pair | undefined): Promise<void> {
+    const { signal } = this.#options;
     signal.throwIfAborted();
-    const why = error instanceof Error ? error : new Error(String(error));
-    for (const step of steps) {
-      enter(report, step, why, 0);
-      onFailure(step, why.message);
+    const name = `${step.figures.join(", ")}: ${step.side}`;
+    this.#tell(name);
+    const start = performance.now();
+    const context: StepContext = {
+      ...{ effort: EFFORTS[this.#report.mode], signal, say: (detail) => this.#tell(name, detail) },
+      get pair(): Pair {
+        if (pair === undefined) throw new Error("a step of the host has no guests");
+        return pair;
+      },
+    };
+    const outcome = await step.measure(context).catch(asError);
+    signal.throwIfAborted();
+    this.#enter(step, outcome, (performance.now() - start) / 1000);
+    this.#done++;
+    this.#save();
+  }
+
+  /** Puts what a step has measured, or why it has not, into its figures. */
+  #enter(step: Step, outcome: readonly Measured[] | Error, seconds: number): void {
+    const { figures, side } = step;
+    this.#report.seconds += seconds;
+    for (const id of figures) {
+      const figure = this.#openFigure(id);
+      figure.seconds += seconds / figures.length;
+      figure.series = figure.series.filter((series) => series.side !== side);
+      figure.missing = figure.missing.filter((missing) => missing.side !== side);
+      if (outcome instanceof Error) figure.missing.push({ side, why: outcome.message });
+      else figure.series.push(...outcome.filter((each) => each.figure === id).map(({ series }) => ({ side, ...series })));
+      figure.series.sort((a, b) => SIDES.indexOf(a.side) - SIDES.indexOf(b.side));
     }
-    onReport(report);
-    return undefined;
+    if (outcome instanceof Error) this.#options.onFailure(step, outcome.message);
+  }
+
+  /** The figure of the report, which gets its place there if it has none. */
+  #openFigure(id: string): Figure {
+    const { figures } = this.#report;
+    const there = figures.find((figure) => figure.id === id);
+    if (there !== undefined) return there;
+    const specs = this.#options.experiments.flatMap((experiment) => experiment.figures);
+    const order = specs.map((spec) => spec.id);
+    const spec = specs[order.indexOf(id)];
+    if (spec === undefined) throw new Error(`there is no figure ${id}`);
+    const figure: Figure = { ...structuredClone(spec), series: [], missing: [], seconds: 0 };
+    figures.push(figure);
+    figures.sort((a, b) => order.indexOf(a.id) - order.indexOf(b.id));
+    return figure;
+  }
+
+  #save(): void {
+    this.#report.claims = claimsOf(this.#report);
+    this.#options.onReport(this.#report);
+  }
+
+  #tell(step: string, detail?: string): void {
+    const fraction = this.#done / this.#steps.length;
+    this.#options.onProgress({ step, ...(detail === undefined ? {} : { detail }), fraction });
   }
 }
 
-async function runStep(
-  report: Report,
-  step: Step,
-  { signal, onFailure }: RunnerOptions,
-  pair: Pair | undefined,
-  say: (detail: string) => void,
-): Promise<void> {
-  const start = performance.now();
-  const context = {
-    ...{ effort: EFFORTS[report.mode], signal, say },
-    get pair(): Pair {
-      if (pair === undefined) throw new Error("a step of the host has no guests");
-      return pair;
-    },
-  };
-  const outcome = await step
-    .measure(context)
-    .catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
-  signal.throwIfAborted();
-  const seconds = (performance.now() - start) / 1000;
-  report.seconds += seconds;
-  enter(report, step, outcome, seconds);
-  if (outcome instanceof Error) onFailure(step, outcome.message);
-}
-
-/** Puts what a step has measured, or why it has not, into its figures. */
-function enter(report: Report, { figures, side }: Step, outcome: readonly Measured[] | Error, seconds: number): void {
-  for (const id of figures) {
-    const figure = openFigure(report, id);
-    figure.seconds += seconds / figures.length;
-    figure.series = figure.series.filter((series) => series.side !== side);
-    figure.missing = figure.missing.filter((missing) => missing.side !== side);
-    if (outcome instanceof Error) figure.missing.push({ side, why: outcome.message });
-    else figure.series.push(...outcome.filter((measured) => measured.figure === id).map(({ series }) => ({ side, ...series })));
-    figure.series.sort((a, b) => SIDES.indexOf(a.side) - SIDES.indexOf(b.side));
-  }
-}
-
-/** The figure of the report, which gets its place there if it has none. */
-function openFigure(report: Report, id: string): Figure {
-  const there = figureOf(report, id);
-  if (there !== undefined) return there;
-  const figure: Figure = { ...structuredClone(specOf(id)), series: [], missing: [], seconds: 0 };
-  report.figures.push(figure);
-  const order = EXPERIMENTS.flatMap(({ figures }) => figures.map((spec) => spec.id));
-  report.figures.sort((a, b) => order.indexOf(a.id) - order.indexOf(b.id));
-  return figure;
-}
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
