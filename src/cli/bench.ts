@@ -4,12 +4,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { LabError } from "../lab/lab-error.ts";
+import { findNpb, NPB_CLASSES, NPB_PACKAGES, type NpbClass } from "../lab/mpi/npb.ts";
 import { type Prepared, prepareLab } from "../lab/prepare.ts";
 import type { Mode } from "../paper/effort.ts";
-import { EXPERIMENTS, FIGURE_IDS, figuresNamed } from "../paper/experiments.ts";
+import type { NpbSource } from "../paper/experiments/npb.ts";
+import { experimentsWith, figureIds, figuresNamed } from "../paper/experiments.ts";
 import { describeMachine } from "../paper/machine.ts";
 import { renderPage } from "../paper/page.ts";
-import type { Pair } from "../paper/plan.ts";
+import type { Experiment, Pair } from "../paper/plan.ts";
 import type { Report } from "../paper/report.ts";
 import { runPaper } from "../paper/runner.ts";
 import { findInterrupted, saveReport, writeWhole } from "../paper/store.ts";
@@ -21,11 +23,10 @@ import { warningLog } from "./run.ts";
 import { Session } from "./session.ts";
 import { VERSION } from "./version.ts";
 
-/** What guests need besides the default image. */
-const PACKAGES = ["netperf", "openmpi-bin", "hpcc"];
-
 interface PaperOptions {
   only?: string[];
+  npb?: string;
+  npbClass: NpbClass;
   quick?: boolean;
   tiny?: boolean;
   fresh?: boolean;
@@ -46,6 +47,8 @@ export function addBench(program: Command): void {
     .option("--only <figure...>", "these only: experiments by number or name, or figures by id")
     .option("--quick", "less of everything: a few minutes")
     .addOption(new Option("--tiny", "just enough to see that all of it works").conflicts("quick").hideHelp())
+    .option("--npb <folder>", "run the NAS Parallel Benchmarks, too: the folder with their sources for MPI, NPB3.x-MPI")
+    .addOption(new Option("--npb-class <class>", "size of their problems").choices(NPB_CLASSES).default("S"))
     .option("--fresh", "start anew, even if a run of the last day was interrupted")
     .option("--results <folder>", "where to write the report")
     .addOption(new Option("--kernel <which>", "guest kernel").choices(["6.12", "newest"]).default("6.12"))
@@ -58,34 +61,45 @@ export function addBench(program: Command): void {
 }
 
 function helpText(): string {
-  const lines = EXPERIMENTS.map(
+  const lines = experimentsWith().map(
     ({ number, name, figures }) => `  ${number} ${name.padEnd(14)} ${figures.map(({ id }) => id).join(", ")}`,
   );
   return `
 Experiments and their figures, for --only:
 ${lines.join("\n")}
+With --npb, experiment 7 has the figure npb, too.
 
 A run that was interrupted goes on where it stopped when it is called again in the same way within a day.
 The machine should have nothing else to do meanwhile.`;
 }
 
 /** The ids that `--only` names. */
-function chosen(words: readonly string[] | undefined): string[] | undefined {
-  if (words === undefined) return undefined;
-  return words.flatMap((word) => {
-    const ids = figuresNamed(word);
+function chosen(experiments: readonly Experiment[], words: readonly string[] | undefined): string[] | undefined {
+  return words?.flatMap((word) => {
+    const ids = figuresNamed(experiments, word);
     if (ids.length > 0) return ids;
-    const names = EXPERIMENTS.map(({ number, name }) => `${number} ${name}`).join(", ");
-    throw new UsageError(
-      `--only ${word}: no such figure; there are the experiments ${names}, and the figures ${FIGURE_IDS.join(", ")}`,
-    );
+    if (word === "npb") throw new UsageError("--only npb: name the folder with their sources: --npb FOLDER");
+    const names = experiments.map(({ number, name }) => `${number} ${name}`).join(", ");
+    const figures = figureIds(experiments).join(", ");
+    throw new UsageError(`--only ${word}: no such figure; there are the experiments ${names}, and the figures ${figures}`);
   });
 }
+
+/** The sources of the NAS Parallel Benchmarks. @throws LabError("usage") if there are none where the user says */
+const npbOf = ({ npb, npbClass }: PaperOptions): NpbSource | undefined =>
+  npb === undefined ? undefined : { folder: findNpb(npb), problemClass: npbClass };
+
+/** What guests need besides the default image. */
+const packagesFor = ({ npb }: PaperOptions): string[] => [
+  ...["netperf", "openmpi-bin", "hpcc"],
+  ...(npb === undefined ? [] : NPB_PACKAGES),
+];
 
 const modeOf = ({ quick, tiny }: PaperOptions): Mode => (tiny === true ? "tiny" : quick === true ? "quick" : "full");
 
 async function paper(options: PaperOptions): Promise<number> {
-  const only = chosen(options.only);
+  const experiments = experimentsWith(npbOf(options));
+  const only = chosen(experiments, options.only);
   const progress = new ProgressLine(options.json);
   const interrupt = catchInterrupts();
   const { signal } = interrupt;
@@ -95,8 +109,8 @@ async function paper(options: PaperOptions): Promise<number> {
     const report = begin(options, folder, prepared, only);
     let file = "";
     await runPaper(report, {
-      experiments: EXPERIMENTS,
-      figures: only ?? FIGURE_IDS,
+      experiments,
+      figures: only ?? figureIds(experiments),
       signal,
       startPair: (doorbells) => startPair(options, prepared, doorbells, signal, progress),
       onReport: (soFar) => {
@@ -125,7 +139,7 @@ async function paper(options: PaperOptions): Promise<number> {
 async function prepare(options: PaperOptions, signal: AbortSignal, progress: ProgressLine): Promise<Prepared | undefined> {
   try {
     const { kernel, accel } = options;
-    return await prepareLab({ packages: PACKAGES, kernel, accel, signal, onProgress: progress.show });
+    return await prepareLab({ packages: packagesFor(options), kernel, accel, signal, onProgress: progress.show });
   } catch (error) {
     if (!(error instanceof LabError) || !error.meansNoVms) throw error;
     progress.done();
@@ -152,15 +166,16 @@ function begin(options: PaperOptions, folder: string, prepared: Prepared | undef
 }
 
 async function startPair(
-  { kernel, accel }: PaperOptions,
+  options: PaperOptions,
   prepared: Prepared | undefined,
   doorbells: "mapped" | "trapped",
   signal: AbortSignal,
   progress: ProgressLine,
 ): Promise<Pair> {
   if (prepared === undefined) throw new Error("there are no VMs here");
+  const { kernel, accel } = options;
   const session = await Session.start({
-    ...{ nodes: 2, doorbells, kernel, accel, packages: PACKAGES, prepared, signal, log: warningLog },
+    ...{ nodes: 2, doorbells, kernel, accel, packages: packagesFor(options), prepared, signal, log: warningLog },
     onProgress: progress.show,
     onBootEvent: (node, event) =>
       progress.show({ step: `booting two VMs with doorbells ${doorbells}`, detail: `${node} ${event.event}` }),

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { EXPERIMENTS } from "../../src/paper/experiments.ts";
+import { experimentsWith } from "../../src/paper/experiments.ts";
 import type { Figure, Report, Series, Side } from "../../src/paper/report.ts";
 import { loadReport } from "../../src/paper/store.ts";
 import { startChromium, withoutChromium } from "../paper/chromium.ts";
@@ -42,7 +42,9 @@ function benchPaper(args: readonly string[], onLine: (line: string, interrupt: (
 }
 
 /** All that the plan wants: figure and side. */
-const wanted = EXPERIMENTS.flatMap(({ steps }) => steps.flatMap(({ figures, side }) => figures.map((id) => ({ id, side }))));
+const wanted = experimentsWith().flatMap(({ steps }) =>
+  steps.flatMap(({ figures, side }) => figures.map((id) => ({ id, side }))),
+);
 
 const seriesOf = (figure: Figure | undefined, side: Side): Series[] => figure?.series.filter((each) => each.side === side) ?? [];
 
