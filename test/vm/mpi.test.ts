@@ -19,6 +19,31 @@ const LONGEST = 1 << 16;
 /** Least that a ping-pong moves: five batches of eight round trips of the longest message. */
 const LEAST_BYTES = 2 * 5 * 8 * LONGEST;
 
+/** Each rank adds to a counter of rank 0 and writes to the other rank. */
+const ONE_SIDED = `#include "mpi.h"
+int main(int argc, char **argv) {
+  int rank, wrong = 0;
+  long *window_memory, before, one = 1, numbers[100];
+  MPI_Win window;
+  MPI_Init(&argc, &argv);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Win_allocate(4096, 8, MPI_INFO_NULL, MPI_COMM_WORLD, &window_memory, &window);
+  for (int i = 0; i < 512; i++) window_memory[i] = 0;
+  MPI_Barrier(MPI_COMM_WORLD);
+  MPI_Win_lock_all(0, window);
+  for (int i = 0; i < 20; i++) MPI_Fetch_and_op(&one, &before, MPI_LONG, 0, 0, MPI_SUM, window), MPI_Win_flush_all(window);
+  for (int i = 0; i < 100; i++) numbers[i] = rank * 1000 + i;
+  MPI_Put(numbers, 100, MPI_LONG, 1 - rank, 8, 100, MPI_LONG, window);
+  MPI_Win_unlock_all(window);
+  MPI_Barrier(MPI_COMM_WORLD);
+  for (int i = 0; i < 100; i++) wrong += window_memory[8 + i] != (1 - rank) * 1000 + i;
+  printf("rank %d: %d wrong, sum %ld\\n", rank, wrong, window_memory[0]);
+  MPI_Win_free(&window);
+  MPI_Finalize();
+  return wrong != 0;
+}
+`;
+
 /** Bytes that connected services of all HCAs have moved so far. */
 async function movedBytes(session: Session): Promise<number> {
   const { hcas } = await session.describe();
@@ -40,9 +65,17 @@ test("MPI on two VMs", async (t) => {
       assert.ok(moved >= LEAST_BYTES, `${moved} bytes went through the HCAs`);
     });
 
+    await t.test(`${implementation}: one-sided communication`, async () => {
+      const path = await mpi.compile("one-sided", ONE_SIDED);
+      const { status, stdout, stderr } = await mpi.run({ command: path }, { timeoutMs: 60_000 });
+      assert.equal(status, 0, stdout + stderr);
+      assert.doesNotMatch(stderr + stdout, /UCX +(ERROR|WARN)/);
+      assert.deepEqual(stdout.trim().split("\n").sort(), ["rank 0: 0 wrong, sum 40", "rank 1: 0 wrong, sum 0"]);
+    });
+
     await t.test(`${implementation}: over TCP, nothing goes through them`, async () => {
       const before = await movedBytes(session);
-      assert.equal((await pingPong(mpi, { network: "ethernet", longestBytes: 1024, budgetMs: 1 })).length, 11);
+      assert.equal((await pingPong(mpi, { network: "ethernet", longestBytes: 8, budgetMs: 1 })).length, 4);
       assert.equal(await movedBytes(session), before);
     });
 

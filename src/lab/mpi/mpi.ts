@@ -74,13 +74,15 @@ export class Mpi {
   }
 
   /**
-   * Compiles one of our own C programs (`programs/NAME.c`) on every node, with the image's tcc; no package with headers is needed.
+   * Compiles a C program on every node, one of our own (`programs/NAME.c`) unless another `text` is given, with the image's tcc and
+   * `programs/mpi.h`; no package with headers is needed.
    * @returns its path in the guests
+   * @throws LabError("build") with what the compiler says
    */
-  async compile(name: string): Promise<string> {
+  async compile(name: string, text = readProgram(`${name}.c`)): Promise<string> {
     const { define, library } = MPI_FACTS[this.installed.implementation];
     const path = `${PROGRAM_FOLDER}/${name}-${this.installed.implementation}`;
-    const source = [readProgram("mpi.h"), readProgram(`${name}.c`).replace('#include "mpi.h"', "")].join("\n");
+    const source = [readProgram("mpi.h"), text.replace('#include "mpi.h"', "")].join("\n");
     const command = `mkdir -p ${PROGRAM_FOLDER} && cat >${path}.c && tcc -D${define} -o ${path} ${path}.c /usr/lib/$(uname -m)-linux-gnu/${library}`;
     await Promise.all(
       this.#lab.nodes.map(async (node) => {
