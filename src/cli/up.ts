@@ -30,6 +30,8 @@ import { addTopologyOption, loadTopology, topologyText } from "./topology.ts";
 import { VERSION } from "./version.ts";
 
 const START_TIMEOUT_MS = 20_000;
+/** After so long a domain that nobody uses yet has done what it does at its start. */
+const SETTLED_MS = 30_000;
 const LOG_FILE = "domain.log";
 /** Set for the background process, which has nobody to talk to. */
 const QUIET_VARIABLE = "VHCA_UP_QUIET";
@@ -131,8 +133,9 @@ async function serveUntilStopped(domain: DomainHandle, folder: RunFolder, option
     onStop: stop,
   });
   if (process.env[QUIET_VARIABLE] === undefined) await announce(options, false);
-  // The topology as it was read.
+  // The topology as it was read; and once more when the engine has taken it over and has warmed up, since other threads collect and compile, too.
   collectGarbage();
+  setTimeout(collectGarbage, SETTLED_MS).unref();
   await Promise.race([stopped, domain.ended]);
   await server.close();
 }

@@ -24,6 +24,7 @@ setFlagsFromString("--no-allocation-site-pretenuring");
 const port = parentPort;
 if (port === null) throw new Error("invariant: the engine runs in a worker thread");
 const options = workerData as EngineOptions;
+const hasTopology = options.topology !== undefined;
 const { bell, place, trunks } = options;
 const doorbell = new Int32Array(bell.doorbell);
 const sleepers = new Int32Array(options.sleepers);
@@ -47,6 +48,8 @@ const domain = new DeviceDomain({
   topology: options.topology,
   dataPath: options.dataPath,
 });
+// Built: what it was built from can go.
+options.topology = undefined;
 for (const trunk of trunks) domain.join(trunk, sleepers);
 let isStopping = false;
 
@@ -109,7 +112,7 @@ function attend(): boolean {
 const kept: unknown[] = [];
 
 function* warmUp(): Generator<void, void> {
-  if (options.topology !== undefined && !(domain.servesIbsim && options.sm === "none")) yield* fabricWarmUpSteps(random);
+  if (hasTopology && !(domain.servesIbsim && options.sm === "none")) yield* fabricWarmUpSteps(random);
   yield* warmUpSteps(systemClock, random);
   // Last: what others do with the same objects can undo it.
   if (domain.servesIbsim) kept.push(yield* ibsimWarmUpSteps(systemClock, random));

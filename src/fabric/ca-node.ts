@@ -94,12 +94,14 @@ export class CaNode extends FabricNode {
       partitionCap: pkeyCount,
       description: options.description,
     });
-    const ports: (CaPort | undefined)[] = [undefined];
+    const portCount = options.portCount ?? 1;
+    // of that very length: a list that grows has room for sixteen more
+    const ports = new Array<CaPort | undefined>(portCount + 1).fill(undefined);
     const powerUp = options.portInfo === undefined ? CA_POWER_UP : { ...CA_POWER_UP, ...options.portInfo };
-    for (let number = 1; number <= (options.portCount ?? 1); number++) {
+    for (let number = 1; number <= portCount; number++) {
       const guid = options.portGuids?.get(number) ?? options.nodeGuid + BigInt(number);
       const guidCount = options.guidCount ?? DEFAULT_GUIDS;
-      ports.push(new CaPort(this, { number, kind: PortKind.CA, guid, pkeyCount, guidCount, powerUp }, nextIndex()));
+      ports[number] = new CaPort(this, { number, kind: PortKind.CA, guid, pkeyCount, guidCount, powerUp }, nextIndex());
     }
     this.ports = ports;
   }

@@ -30,16 +30,16 @@ export interface CaClient {
 
 export class CaPort extends Port {
   #client: CaClient | undefined = undefined;
-  readonly #cache: ResolveCache;
-  readonly #usablePkeys: UsablePkeys;
+  /** Made when there is traffic: most hosts are phantoms. */
+  #cache: ResolveCache | undefined = undefined;
+  #usablePkeys: UsablePkeys | undefined = undefined;
 
   constructor(node: FabricNode, options: PortOptions, index: number) {
     super(node, options, false, index);
-    this.#cache = new ResolveCache(this);
-    this.#usablePkeys = new UsablePkeys(this);
   }
 
   get usablePkeys(): Uint16Array {
+    this.#usablePkeys ??= new UsablePkeys(this);
     return this.#usablePkeys.get();
   }
 
@@ -53,7 +53,7 @@ export class CaPort extends Port {
   }
 
   resolve(dlid: number): number {
-    return this.#cache.resolve(dlid);
+    return this.#resolver.resolve(dlid);
   }
 
   resolveMulticast(dlid: number, out: Int32Array): number {
@@ -65,7 +65,12 @@ export class CaPort extends Port {
   }
 
   crossesFaults(dlid: number): boolean {
-    return this.#cache.crossesFaults(dlid);
+    return this.#resolver.crossesFaults(dlid);
+  }
+
+  get #resolver(): ResolveCache {
+    this.#cache ??= new ResolveCache(this);
+    return this.#cache;
   }
 
   passFaults(dlid: number): number {

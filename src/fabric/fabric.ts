@@ -290,7 +290,7 @@ export class Fabric {
     const delayNs = crossCable(link, peer, this.#random);
     if (delayNs === LOST) return;
     if (link.impairment?.(packet, port) === true) {
-      link.counts.lost++;
+      link.note("lost");
       return;
     }
     if (isVl15 ? peer.queuedVl15 >= MAX_QUEUED_VL15 : peer.queuedData >= MAX_QUEUED_DATA) {

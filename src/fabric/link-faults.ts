@@ -33,18 +33,19 @@ export const LOST = -1;
  * One packet through a cable: management or data, it is decided and counted here. Returns the nanoseconds that it takes, or LOST.
  * @param arrival port at the other end, which drops and counts what arrives broken
  */
-export function crossCable({ faults, counts }: Link, arrival: Port, random: Random): number {
+export function crossCable(link: Link, arrival: Port, random: Random): number {
+  const { faults } = link;
   if (faults === undefined) return 0;
   if (faults.loss > 0 && random.chance(faults.loss)) {
-    counts.lost++;
+    link.note("lost");
     return LOST;
   }
   if (faults.corruption > 0 && random.chance(faults.corruption)) {
-    counts.corrupted++;
+    link.note("corrupted");
     countPhysicalError(arrival);
     return LOST;
   }
-  if (faults.delayNs > 0) counts.delayed++;
+  if (faults.delayNs > 0) link.note("delayed");
   return faults.delayNs;
 }
 

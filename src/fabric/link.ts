@@ -8,6 +8,7 @@ import { PortCapability } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { LinkCounts, LinkFaults } from "./link-faults.ts";
 import type { Port } from "./port.ts";
+import { count } from "./port-counts.ts";
 
 /** Decides whether a management packet that leaves `from` is lost on the way. */
 export type Impairment = (packet: Uint8Array, from: Port) => boolean;
@@ -25,7 +26,9 @@ export interface Cable {
   readonly speeds: number;
 }
 
-const GOOD_CABLE: Cable = { widths: EVERY_WIDTH, speeds: EVERY_SPEED };
+const NO_COUNTS: Readonly<LinkCounts> = { lost: 0, corrupted: 0, delayed: 0 };
+/** Ports agree on what both can. */
+export const GOOD_CABLE: Cable = { widths: EVERY_WIDTH, speeds: EVERY_SPEED };
 
 export class Link {
   readonly a: Port;
@@ -35,7 +38,7 @@ export class Link {
   impairment: Impairment | undefined = undefined;
   /** What is wrong with the cable for all packets; `Fabric.setFaults` sets it. */
   faults: LinkFaults | undefined = undefined;
-  readonly counts: LinkCounts = { lost: 0, corrupted: 0, delayed: 0 };
+  #counts: LinkCounts | undefined = undefined;
   /** False while somebody has pulled the cable. */
   #isPlugged: boolean;
 
@@ -47,6 +50,17 @@ export class Link {
     a.link = this;
     b.link = this;
     this.#equip();
+  }
+
+  /** What it has done to packets so far. */
+  get counts(): Readonly<LinkCounts> {
+    return this.#counts ?? NO_COUNTS;
+  }
+
+  /** One packet more that it has lost, corrupted or delayed. */
+  note(what: keyof LinkCounts): void {
+    this.#counts ??= { ...NO_COUNTS };
+    this.#counts[what]++;
   }
 
   #equip(): void {
@@ -104,7 +118,7 @@ export class Link {
     for (const port of [a, b]) {
       port.state = PortState.DOWN;
       port.physState = PortInfo.linkDownDefault.get(port.info, 0) === PhysState.SLEEP ? PhysState.SLEEP : PhysState.POLLING;
-      port.counters[PortCounter.linkDowned] = (port.counters[PortCounter.linkDowned] ?? 0) + 1;
+      count(port, PortCounter.linkDowned);
     }
     for (const port of [a, b]) linkChanged(port, false);
   }

@@ -1,5 +1,6 @@
 // What CAs and switches have in common.
 
+import { Slabs } from "../base/slab.ts";
 import type { ManagedNode, SwitchAttributes } from "../mad/attributes.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import type { NodeType } from "../spec/mad/numbers.ts";
@@ -18,6 +19,8 @@ export interface NodeIdentity {
   /** NodeDescription; cut to 64 bytes of UTF-8. */
   readonly description: string;
 }
+
+const slabs = new Slabs();
 
 export abstract class FabricNode implements ManagedNode {
   readonly fabric: Fabric;
@@ -89,7 +92,8 @@ export abstract class FabricNode implements ManagedNode {
 }
 
 function encodeDescription(text: string): Uint8Array {
-  const bytes = new Uint8Array(NODE_DESCRIPTION_BYTES);
+  const { buffer, offset } = slabs.take(NODE_DESCRIPTION_BYTES);
+  const bytes = new Uint8Array(buffer, offset, NODE_DESCRIPTION_BYTES);
   bytes.set(Buffer.from(text).subarray(0, NODE_DESCRIPTION_BYTES));
   return bytes;
 }

@@ -8,7 +8,8 @@ import type { Port } from "./port.ts";
 
 /** Adds `by` to a slot of `PortCounter`. */
 export function count(port: Port, slot: number, by = 1): void {
-  port.counters[slot] = (port.counters[slot] ?? 0) + by;
+  const { tally, tallyAt } = port;
+  tally[tallyAt + slot] = (tally[tallyAt + slot] ?? 0) + by;
 }
 
 /** Says more of what `count` counts: adds one to a slot of `PortDetail`. */

@@ -113,15 +113,18 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     const base = { number: 0, kind: PortKind.SWITCH_BASE, guid: options.guid, pkeyCount: BASE_PORT_PKEYS, guidCount: 1 };
     const baseBytes = portBytes(base.pkeyCount, base.guidCount);
     const externalBytes = portBytes(EXTERNAL_PORT_PKEYS, 0);
-    const buffer = new ArrayBuffer(baseBytes + options.portCount * externalBytes);
-    this.port0 = new Port(this, { ...base, powerUp: BASE_PORT, memory: { buffer, offset: 0 } }, true);
-    const ports = [this.port0];
+    // all ports in one piece
+    const doubles = new Float64Array((baseBytes + options.portCount * externalBytes) / Float64Array.BYTES_PER_ELEMENT);
+    const { buffer } = doubles;
+    this.port0 = new Port(this, { ...base, powerUp: BASE_PORT, memory: { buffer, offset: 0, doubles } }, true);
+    const ports = new Array<Port>(options.portCount + 1);
+    ports[0] = this.port0;
     for (let number = 1; number <= options.portCount; number++) {
       const external = { number, kind: PortKind.SWITCH_EXTERNAL, guid: 0n, pkeyCount: EXTERNAL_PORT_PKEYS, guidCount: 0 };
-      const memory = { buffer, offset: baseBytes + (number - 1) * externalBytes };
+      const memory = { buffer, offset: baseBytes + (number - 1) * externalBytes, doubles };
       const port = new Port(this, { ...external, powerUp: EXTERNAL_PORT, memory }, true);
       port.adapts = true;
-      ports.push(port);
+      ports[number] = port;
     }
     this.ports = ports;
     this.switch = {

@@ -3,6 +3,7 @@
 // list of writable fields; everything else reads them through the layout or through the getters here.
 
 import { writeAll } from "../base/layout.ts";
+import { type Piece, Slabs } from "../base/slab.ts";
 import { DEFAULT_PKEY, PortState } from "../spec/ib/numbers.ts";
 import { PortCounter, PortDetail, SL_COUNT, VL_COUNT } from "../spec/ib/port-counters.ts";
 import { DEFAULT_GID_PREFIX, type NodeType, VL_ARB_BLOCK } from "../spec/mad/numbers.ts";
@@ -25,20 +26,24 @@ export interface PortOptions {
   readonly guidCount: number;
   /** PortInfo after power-up. */
   readonly powerUp: PortInfoValues;
-  /** Where its attributes lie, if not in memory of their own: `portBytes` zero bytes from `offset`, a multiple of 8. */
-  readonly memory?: { readonly buffer: ArrayBuffer; readonly offset: number };
+  /** Where its attributes lie, `portBytes` zero bytes; somewhere if left out. */
+  readonly memory?: Piece;
 }
 
 const COUNTERS_AT = PortInfo.byteLength;
 const PKEYS_AT = COUNTERS_AT + PortCounter.names.length * Float64Array.BYTES_PER_ELEMENT;
+const GID_BYTES = 16;
+/** As the host keeps a number. */
+const DEFAULT_PKEY_BYTES = new Uint8Array(Uint16Array.of(DEFAULT_PKEY).buffer);
 /** Key of the SLtoVL table for packets from all ports. */
 const FROM_ALL = -1;
 const NO_PKEYS = new Uint16Array(0);
 const NO_GIDS = new Uint8Array(0);
+const slabs = new Slabs();
 
 /** Bytes of a port's attributes: PortInfo, counters, P_Keys, GIDs. A switch has those of all its ports in one piece. */
 export const portBytes = (pkeyCount: number, guidCount: number): number =>
-  Math.ceil((PKEYS_AT + pkeyCount * 2 + guidCount * 16) / 8) * 8;
+  Math.ceil((PKEYS_AT + pkeyCount * 2 + guidCount * GID_BYTES) / 8) * 8;
 
 const MAX_COUNT16 = 0xffff;
 /** SL n travels on VL n modulo 8. */
@@ -51,11 +56,14 @@ export class PortAttributes {
   readonly guid: bigint;
   /** PortInfo as Get returns it, except LocalPortNum and what the M_Key hides. */
   readonly info: DataView;
-  readonly counters: Float64Array;
-  readonly pkeys: Uint16Array;
-  /** GID table, 16 bytes each: GID prefix and GUID; all zero where no GUID is set. */
-  readonly gids: Uint8Array;
+  /** Its counters are this array's from `tallyAt` on; that of a switch has those of all its ports. */
+  readonly tally: Float64Array;
+  readonly tallyAt: number;
+  readonly #pkeyCount: number;
   readonly gidCount: number;
+  /** Views that most of the ports, of which there may be hundreds of thousands, never need. */
+  #pkeys: Uint16Array | undefined = undefined;
+  #gids: Uint8Array | undefined = undefined;
   /** SLtoVL tables by input port (0 on a CA), made when first set. */
   #slToVl: Map<number, Uint8Array> | undefined = undefined;
   /** Made when first needed. */
@@ -74,14 +82,38 @@ export class PortAttributes {
     this.kind = options.kind;
     this.guid = options.guid;
     this.#powerUp = options.powerUp;
-    this.gidCount = options.guidCount;
     const { pkeyCount, guidCount } = options;
-    const { buffer, offset } = options.memory ?? { buffer: new ArrayBuffer(portBytes(pkeyCount, guidCount)), offset: 0 };
+    this.#pkeyCount = pkeyCount;
+    this.gidCount = guidCount;
+    const { buffer, offset, doubles } = options.memory ?? slabs.take(portBytes(pkeyCount, guidCount));
     this.info = new DataView(buffer, offset, PortInfo.byteLength);
-    this.counters = new Float64Array(buffer, offset + COUNTERS_AT, PortCounter.names.length);
-    this.pkeys = pkeyCount === 0 ? NO_PKEYS : new Uint16Array(buffer, offset + PKEYS_AT, pkeyCount);
-    this.gids = guidCount === 0 ? NO_GIDS : new Uint8Array(buffer, offset + PKEYS_AT + pkeyCount * 2, guidCount * 16);
+    this.tally = doubles;
+    this.tallyAt = (offset + COUNTERS_AT) / Float64Array.BYTES_PER_ELEMENT;
     this.resetAttributes();
+  }
+
+  /** A view of its counters, made anew each time; slots of `PortCounter`. */
+  get counters(): Float64Array {
+    return this.tally.subarray(this.tallyAt, this.tallyAt + PortCounter.names.length);
+  }
+
+  get pkeys(): Uint16Array {
+    this.#pkeys ??= this.#pkeyCount === 0 ? NO_PKEYS : new Uint16Array(this.info.buffer, this.#tablesAt, this.#pkeyCount);
+    return this.#pkeys;
+  }
+
+  /** GID table, 16 bytes each: GID prefix and GUID; all zero where no GUID is set. */
+  get gids(): Uint8Array {
+    this.#gids ??= this.gidCount === 0 ? NO_GIDS : new Uint8Array(this.info.buffer, this.#gidsAt, this.gidCount * GID_BYTES);
+    return this.#gids;
+  }
+
+  /** Where P_Keys and then GIDs begin in the buffer. */
+  get #tablesAt(): number {
+    return this.info.byteOffset + PKEYS_AT;
+  }
+  get #gidsAt(): number {
+    return this.#tablesAt + this.#pkeyCount * 2;
   }
 
   /** Back to power-up values; counters stay. */
@@ -90,9 +122,8 @@ export class PortAttributes {
     PortInfo.gidPrefix.setBig(this.info, 0, this.kind === PortKind.SWITCH_EXTERNAL ? 0n : DEFAULT_GID_PREFIX);
     PortInfo.guidCap.set(this.info, 0, this.gidCount);
     writeAll(PortInfo, this.info, 0, this.#powerUp as Record<string, number | bigint>);
-    this.pkeys.fill(0);
-    if (this.pkeys.length > 0) this.pkeys[0] = DEFAULT_PKEY;
-    this.gids.fill(0);
+    const tables = new Uint8Array(this.info.buffer, this.#tablesAt, this.#pkeyCount * 2 + this.gidCount * GID_BYTES).fill(0);
+    if (this.#pkeyCount > 0) tables.set(DEFAULT_PKEY_BYTES);
     if (this.gidCount > 0) this.setGuid(0, this.guid);
     this.#slToVl = undefined;
     this.#vlArbitration = undefined;
@@ -179,7 +210,7 @@ export class PortAttributes {
   }
 
   get #gidView(): DataView {
-    return new DataView(this.gids.buffer, this.gids.byteOffset, this.gids.byteLength);
+    return new DataView(this.info.buffer, this.#gidsAt, this.gidCount * GID_BYTES);
   }
 
   /** Writes the current GID prefix into every GID that exists. */

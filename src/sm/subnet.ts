@@ -1,6 +1,8 @@
 // The subnet as the manager knows it: nodes, ports, links, and what it has programmed into them. Filled by discovery,
 // read by routing and by the subnet administration.
 
+import { Slabs } from "../base/slab.ts";
+import { bytesOf } from "../mad/mad.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { NodeType } from "../spec/mad/numbers.ts";
 import { NodeInfo, PortInfo, SwitchInfo } from "../spec/mad/sm-attributes.ts";
@@ -104,6 +106,9 @@ export class SwitchState {
   }
 }
 
+const NODE_INFO_PORTS_AT = NodeInfo.portCount.offset;
+const slabs = new Slabs();
+
 export class SubnetNode {
   readonly guid: bigint;
   readonly type: number;
@@ -119,18 +124,20 @@ export class SubnetNode {
 
   /** @param info 40 bytes of NodeInfo; copied. */
   constructor(info: Uint8Array) {
-    this.info = new DataView(info.slice().buffer);
+    const count = (info[NODE_INFO_PORTS_AT] ?? 0) + 1;
+    // NodeInfo and PortInfo of all ports in one piece: there may be hundreds of thousands
+    const { buffer, offset } = slabs.take(NodeInfo.byteLength + count * PortInfo.byteLength);
+    this.info = new DataView(buffer, offset, NodeInfo.byteLength);
+    bytesOf(this.info).set(info.subarray(0, NodeInfo.byteLength));
     this.guid = NodeInfo.nodeGuid.getBig(this.info, 0);
     this.type = NodeInfo.nodeType.get(this.info, 0);
     const isSwitch = this.type === NodeType.SWITCH;
     this.switch = isSwitch ? new SwitchState() : undefined;
-    const ports: (SubnetPort | undefined)[] = [];
-    const count = NodeInfo.portCount.get(this.info, 0) + 1;
-    // PortInfo of all ports in one piece: there may be hundreds of thousands
-    const infos = new ArrayBuffer(count * PortInfo.byteLength);
+    const ports = new Array<SubnetPort | undefined>(count).fill(undefined);
     for (let number = 0; number < count; number++) {
-      const portInfo = new DataView(infos, number * PortInfo.byteLength, PortInfo.byteLength);
-      ports.push(number === 0 && !isSwitch ? undefined : new SubnetPort(this, number, portInfo));
+      if (number === 0 && !isSwitch) continue;
+      const at = offset + NodeInfo.byteLength + number * PortInfo.byteLength;
+      ports[number] = new SubnetPort(this, number, new DataView(buffer, at, PortInfo.byteLength));
     }
     this.ports = ports;
     if (isSwitch && ports[0] !== undefined) ports[0].guid = NodeInfo.portGuid.getBig(this.info, 0);

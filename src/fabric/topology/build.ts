@@ -3,7 +3,7 @@
 import { LinkWidth } from "../../spec/mad/numbers.ts";
 import type { CaNode } from "../ca-node.ts";
 import type { Fabric } from "../fabric.ts";
-import { type Cable, EVERY_SPEED, EVERY_WIDTH, type Link } from "../link.ts";
+import { type Cable, EVERY_SPEED, EVERY_WIDTH, GOOD_CABLE, type Link } from "../link.ts";
 import type { FabricNode } from "../node.ts";
 import { PhantomHost } from "../phantom-host.ts";
 import type { Port } from "../port.ts";
@@ -92,6 +92,7 @@ interface CableBound {
 
 /** The cable with a bound: masks of all widths and speeds up to it. */
 export function cableOf({ width = "auto", speed = "auto" }: CableBound): Cable {
+  if (width === "auto" && speed === "auto") return GOOD_CABLE;
   return {
     widths:
       width === "auto" ? EVERY_WIDTH : WIDTHS[width] === LinkWidth.W2X ? LinkWidth.W2X | LinkWidth.W1X : upTo(WIDTHS[width]),
