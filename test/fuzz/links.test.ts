@@ -1,11 +1,12 @@
 // A fabric whose cables lose, corrupt and delay packets, are pulled and plugged in again at any moment, with its subnet manager: RC delivers
 // everything once, in order and whole, or fails with "retries exceeded"; UC and UD lose whole messages and nothing else; and when all
-// is mended, traffic takes the short path again. IBA vol 1, 9.7, 9.8.2.
+// is mended, traffic takes the short path again. The same with all data in virtual lanes: in the end all credits are back. IBA vol 1, 7.9, 9.7, 9.8.2.
 
 import assert from "node:assert/strict";
 import type { Random } from "../../src/base/random.ts";
 import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
+import { PortInfo } from "../../src/spec/mad/sm-attributes.ts";
 import { AdapterCounter } from "../../src/transport/counters.ts";
 import { CabledHosts } from "../in-process/cabled-hosts.ts";
 import { connect, datagramQp, type End } from "../in-process/pair.ts";
@@ -71,10 +72,55 @@ function checkReturn(world: CabledHosts, bed: Bed, flows: readonly Flow[]): void
   assert.equal(packetsSent(world.hosts), before, "the short path again");
 }
 
+/** Nothing is in the lanes any more: no buffer is occupied, no sender lacks credits, and a message of each that lives gets through. */
+function checkLanes(world: CabledHosts, bed: Bed, flows: readonly Flow[]): void {
+  const lanes = world.fabric.lanes!;
+  assert.equal(lanes.length, 0);
+  for (const link of world.fabric.links) {
+    for (const { lanes: port } of [link.a, link.b]) {
+      if (port === undefined) continue;
+      assert.ok(port.buffered.every((blocks) => blocks === 0));
+      assert.ok(port.credits.every((blocks) => blocks === lanes.bufferBlocks));
+      assert.deepEqual([port.queued, port.sending], [0, -1]);
+    }
+  }
+  const done = flows.map(({ sent }) => sent.length);
+  for (const flow of flows) {
+    const opcode = flow.qp.service === Service.UD ? SendOpcode.SEND_IMM : SendOpcode.RDMA_WRITE;
+    flow.post({ opcode, length: 700, slot: 0 });
+  }
+  world.elapse(1e6, 10);
+  collect(bed, flows);
+  for (const [i, flow] of flows.entries()) assert.equal(flow.sent.length, done[i]! + 1);
+}
+
+/** SLtoVL and VLArbitration of some port change, its queues' lifetime, or its HCA stands still for a while. */
+function disturbLanes(world: CabledHosts, random: Random): void {
+  const link = random.pick([...world.fabric.links]);
+  const port = random.chance(0.5) ? link.a : link.b;
+  port.setSlToVlFromAll(new Uint8Array(8).fill(random.pick([0, 0x11, 0x33, random.chance(0.2) ? 0xff : 0x22])));
+  const turns = Array.from({ length: 8 }, (_, i) => (i % 2 === 0 ? random.below(6) : random.below(256)));
+  port.setVlArbitration(random.pick([1, 3]), Uint8Array.from(turns));
+  PortInfo.vlHighLimit.set(port.info, 0, random.pick([0, 1, 255]));
+  PortInfo.hoqLife.set(port.info, 0, random.pick([3, 8, 12]));
+  port.node.attributesChanged();
+  for (const { port: host } of world.system.guests) host.setFrozen(random.chance(0.1));
+}
+
+function mendLanes(world: CabledHosts): void {
+  for (const { a, b } of world.fabric.links)
+    for (const port of [a, b]) {
+      port.setSlToVlFromAll(new Uint8Array(8));
+      port.node.attributesChanged();
+    }
+  for (const { port } of world.system.guests) port.setFrozen(false);
+}
+
 fuzz(
   "packets/links",
   (random, budget) => {
-    const world = new CabledHosts(RING, ["a", "b", "c"], random.u32(), 8 << 20);
+    const dataPath = random.pick(["auto", "lanes"] as const);
+    const world = new CabledHosts(RING, ["a", "b", "c"], random.u32(), 8 << 20, { dataPath });
     const [a, b, c] = world.hosts as [End, End, End];
     const bed: Bed = { guests: world.hosts, domain: world.system.domain, clock: world.clock };
     const [ab, ba] = connect(a, b, Service.RC, { ...RC, ackTimeout: 13, mtuCode: 1 + random.below(4) });
@@ -93,7 +139,9 @@ fuzz(
     const rate = random.pick([0.01, 0.05, 0.2]);
     run(bed, flows, random, budget, () => {
       if (random.chance(rate)) disturb(world, random);
+      if (dataPath === "lanes" && random.chance(rate)) disturbLanes(world, random);
     });
+    if (dataPath === "lanes") mendLanes(world);
     mend(world);
     collect(bed, flows);
     for (const { port } of world.system.guests) assert.ok(port.isActive);
@@ -106,13 +154,14 @@ fuzz(
     const isCutOff = ({ qp }: Flow): boolean => failed.some((other) => other.qp === qp || other.peer === qp);
     for (const flow of reliable) if (!isCutOff(flow)) flow.check();
     for (const flow of unreliable) flow.checkUnreliable();
-    checkReturn(
+    const check = dataPath === "lanes" ? checkLanes : checkReturn;
+    check(
       world,
       bed,
       flows.filter((flow) => !isCutOff(flow)),
     );
     const lost = [...world.fabric.links].reduce((sum, { counts }) => sum + counts.lost + counts.corrupted, 0);
-    budget.note(`${failed.length} ${Math.ceil(Math.log2(lost + 1))} ${unreliable.map(({ received }) => received.length)}`);
+    budget.note(`${dataPath} ${failed.length} ${Math.ceil(Math.log2(lost + 1))} ${unreliable.map(({ received }) => received.length)}`);
   },
   { steps: 60_000 },
 );
