@@ -7,7 +7,7 @@ import { UsageError } from "./output.ts";
 const TEXT =
   "how messages between HCAs of an engine go: auto, as packets where somebody captures them or a cable has faults, else from memory to memory; " +
   "packets, always as packets; short, never, whatever captures and faults then miss; lanes, hop by hop through virtual lanes with credits, at the " +
-  "rate of the cables";
+  "rate of the cables (what auto is where a topology says lanes:)";
 
 export const addDataPathOption = (command: Command): Command =>
   command.addOption(new Option("--data-path <which>", TEXT).choices(DATA_PATHS).default("auto"));

@@ -6,16 +6,16 @@ import type { DataPath, Network } from "../transport/network.ts";
 import type { EnginePlace } from "./engine-fabric.ts";
 
 export interface DataPathOptions {
-  /** "auto" if left out. */
+  /** "auto" if left out: then a topology may ask for lanes. */
   readonly dataPath?: DataPath | undefined;
   readonly topology?: Topology | undefined;
 }
 
 /** @throws if an engine of several is to have virtual lanes */
 export function setDataPath(network: Network, fabric: DomainFabric, place: EnginePlace, options: DataPathOptions): void {
-  const { dataPath = "auto" } = options;
+  const { dataPath = "auto", topology } = options;
   network.setPath(dataPath);
-  if (dataPath !== "lanes") return;
+  if (dataPath !== "lanes" && !(dataPath === "auto" && topology?.lanes !== undefined)) return;
   if (place.count > 1) throw new Error("the data path lanes: expected one engine; leave --engines out");
-  network.joinLanes(fabric.openLanes());
+  network.joinLanes(fabric.openLanes(topology?.lanes));
 }

@@ -65,7 +65,7 @@ function endOf(node: NodeView | undefined, number: number): LinkEndView | undefi
   if (node === undefined || port === undefined) return undefined;
   const { state, physState, counters } = port;
   const lid = node.ports.find((each) => each.number === 0)?.lid ?? 0;
-  return { node: node.name, guid: node.guid, port: number, lid, state, physState, counters };
+  return { node: node.name, guid: node.guid, port: number, lid, state, physState, counters, lanes: [] };
 }
 
 /** The engine that a port of engine `index`'s switch leads to. */

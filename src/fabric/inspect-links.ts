@@ -6,6 +6,7 @@ import { PhysState, PortState } from "../spec/ib/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import type { Fabric } from "./fabric.ts";
 import { labelOf, portCountersObject, speedName, WIDTH_NAMES } from "./inspect.ts";
+import { inspectLanes, type LaneView } from "./lanes/inspect.ts";
 import type { Link } from "./link.ts";
 import type { LinkCounts, LinkFaults } from "./link-faults.ts";
 import type { Port } from "./port.ts";
@@ -22,6 +23,8 @@ export interface LinkEndView {
   readonly physState: string;
   /** Counters that are not zero. */
   readonly counters: Record<string, number>;
+  /** Virtual lanes where packets of data are; none unless data go through lanes. */
+  readonly lanes: LaneView[];
 }
 
 export interface LinkView {
@@ -83,7 +86,7 @@ export function inspectLink(link: Link): LinkView {
 /** Signalling rate of a link in Gb/s. */
 export const gbpsOf = (width: string, speed: string): number => (LANES[width] ?? 0) * (GBPS_OF_A_LANE[speed] ?? 0);
 
-function inspectEnd(port: Port): LinkEndView {
+export function inspectEnd(port: Port): LinkEndView {
   const { node } = port;
   return {
     node: labelOf(node),
@@ -93,5 +96,6 @@ function inspectEnd(port: Port): LinkEndView {
     state: nameOf(PortState, port.state),
     physState: nameOf(PhysState, port.physState),
     counters: portCountersObject(port),
+    lanes: port.lanes === undefined ? [] : inspectLanes(port.lanes, node.fabric.lanes?.bufferBlocks ?? 0),
   };
 }

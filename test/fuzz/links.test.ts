@@ -120,7 +120,8 @@ fuzz(
   "packets/links",
   (random, budget) => {
     const dataPath = random.pick(["auto", "lanes"] as const);
-    const world = new CabledHosts(RING, ["a", "b", "c"], random.u32(), 8 << 20, { dataPath });
+    const lanes = dataPath === "lanes" ? `lanes: { buffer: ${random.pick([4352, 8192, 16384])} }\n` : "";
+    const world = new CabledHosts(RING + lanes, ["a", "b", "c"], random.u32(), 8 << 20);
     const [a, b, c] = world.hosts as [End, End, End];
     const bed: Bed = { guests: world.hosts, domain: world.system.domain, clock: world.clock };
     const [ab, ba] = connect(a, b, Service.RC, { ...RC, ackTimeout: 13, mtuCode: 1 + random.below(4) });
@@ -161,7 +162,9 @@ fuzz(
       flows.filter((flow) => !isCutOff(flow)),
     );
     const lost = [...world.fabric.links].reduce((sum, { counts }) => sum + counts.lost + counts.corrupted, 0);
-    budget.note(`${dataPath} ${failed.length} ${Math.ceil(Math.log2(lost + 1))} ${unreliable.map(({ received }) => received.length)}`);
+    budget.note(
+      `${dataPath} ${failed.length} ${Math.ceil(Math.log2(lost + 1))} ${unreliable.map(({ received }) => received.length)}`,
+    );
   },
   { steps: 60_000 },
 );

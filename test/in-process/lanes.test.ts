@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inspectEnd } from "../../src/fabric/inspect-links.ts";
 import type { Port } from "../../src/fabric/port.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
@@ -23,6 +24,7 @@ const MTU_2048 = 4;
 const RC = { retryCount: 7, rnrRetry: 7, ackTimeout: 18, mtuCode: MTU_2048 };
 const US = 1000;
 const MS = 1e6;
+const BUFFER_BYTES = 16 * 1024;
 /** A packet of 2 KiB with its headers, in the units of arbitration. */
 const PACKET_UNITS = 33;
 
@@ -168,17 +170,36 @@ test("a receiver that takes nothing holds all up that share its lane, as far bac
   const polled = b.cq.poll();
   assert.equal(polled.length, 2, "those of the other lane only");
   assert.ok(free.isVerified && !victim.isVerified && !frozen.isVerified);
-  world.fabric.lanes!.countWaits([world.port("s2", "c"), world.port("s1", "s2")]);
   for (const [from, to] of [
     ["s2", "c"],
     ["s1", "s2"],
-  ] as const)
-    assert.ok(counter(world.port(from, to), PortCounter.xmitWait) > 0, `${from} waits for ${to}`);
+  ] as const) {
+    const view = inspectEnd(world.port(from, to));
+    assert.ok(view.counters.xmitWait! > 0, `${from} waits for ${to}`);
+    const [lane, ...others] = view.lanes;
+    assert.deepEqual([lane?.vl, others.length], [0, 0]);
+    assert.ok(lane!.packets > 0 && lane!.queuedBytes > 0);
+    assert.ok(lane!.creditBytes < 64 * PACKET_UNITS, "not enough for one more");
+    assert.ok(inspectEnd(world.port(to, from)).lanes[0]!.bufferedBytes > BUFFER_BYTES - 64 * PACKET_UNITS);
+  }
   freeze(world, "c", false);
   world.elapse(50 * MS, 50);
   assert.ok(victim.isVerified && frozen.isVerified);
   assert.deepEqual([sentAgain(a), sentAgain(b)], [0, 0], "nothing was lost");
   assert.equal(world.fabric.lanes!.length, 0);
+});
+
+test("a topology says that it has lanes, and how much room they have", () => {
+  const world = new CabledHosts(`${TWO_SWITCHES}lanes: { buffer: 4352 }\n`, HOSTS);
+  const [a, , c] = world.hosts as [End, End, End, End];
+  const stream = new Stream(a, c, 1, 100_000);
+  world.elapse(200 * US, 2);
+  const port = world.port("s1", "a");
+  assert.ok(port.lanes!.buffered[0]! <= 68, "two packets of 33 blocks");
+  world.elapse(1 * MS, 10);
+  assert.ok(stream.isVerified);
+  const short = new CabledHosts(`${TWO_SWITCHES}lanes: true\n`, HOSTS, 1, 16 << 20, { dataPath: "short" });
+  assert.equal(short.fabric.lanes, undefined, "unless somebody wants another path");
 });
 
 test("a packet that is first in its queue for longer than HOQLife is discarded and counted", () => {

@@ -101,6 +101,13 @@ test("table and graph: ends, rates, states, error counters", () => {
   const lines = tableText(inspectLinks(fabric, 0, 10).items, false).split("\n");
   assert.match(lines[1]!, /^h:1 +- +a:1 +- +1X +DDR +5 Gb\/s +INIT +loss 1.5%, delay 5us +h:1 linkDowned 1 a:1 linkDowned 1$/);
   assert.match(lines[2]!, /^g:1 +- +a:2 +- +PULLED/);
+  const [link] = inspectLinks(fabric, 0, 1).items;
+  const waiting = { vl: 1, packets: 3, queuedBytes: 6336, creditBytes: 128, bufferedBytes: 0 };
+  const busy = {
+    ...link!,
+    a: { ...link!.a, counters: { xmitData: 5, xmitWait: 7 }, lanes: [waiting, { ...waiting, packets: 0 }] },
+  };
+  assert.match(tableText([busy], false), /h:1 xmitWait 7, VL 1: 3 wait, 128 B credits a:1 linkDowned 1$/);
   const dot = dotText(graph(), 'a "title"');
   assert.match(dot, /^graph "a \\"title\\"" \{/);
   assert.match(dot, /"g" -- "a" \[taillabel="1", headlabel="2", label="PULLED", color="red"/);

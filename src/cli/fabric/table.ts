@@ -6,7 +6,7 @@ import { endText } from "./graph.ts";
 import { countsText, faultsText, stateText } from "./states.ts";
 
 /** Counters that grow with good traffic. */
-const TRAFFIC = /^(xmitData|rcvData|(unicast|multicast)?(xmit|rcv|Xmit|Rcv)Packets)$/;
+const TRAFFIC = /^(xmitData(Sl\d+)?|rcvData(Sl\d+)?|(unicast|multicast)?(xmit|rcv|Xmit|Rcv)Packets)$/;
 
 /** @param all also counters of traffic */
 export function tableText(links: readonly LinkView[], all: boolean): string {
@@ -20,7 +20,7 @@ export function tableText(links: readonly LinkView[], all: boolean): string {
     link.gbps === 0 ? "" : `${link.gbps} Gb/s`,
     colouredState(link),
     faultsText(link.faults),
-    [countsText(link.counts), ...countersOf(link.a, all), ...countersOf(link.b, all)].filter((text) => text !== "").join(" "),
+    [countsText(link.counts), ...endCounts(link.a, all), ...endCounts(link.b, all)].filter((text) => text !== "").join(" "),
   ]);
   return table(["port", ">LID", "port", ">LID", ">width", "speed", ">rate", "state", "faults", "counters"], rows);
 }
@@ -33,8 +33,13 @@ function colouredState(link: LinkView): string {
   return link.state === "UP" ? yellow(text) : red(text);
 }
 
-/** `s1:3 linkDowned 2`. */
-function countersOf(end: LinkEndView, all: boolean): string[] {
-  const shown = Object.entries(end.counters).filter(([name]) => all || !TRAFFIC.test(name));
-  return shown.length === 0 ? [] : [`${endText(end)} ${shown.map(([name, value]) => `${name} ${value}`).join(", ")}`];
+/** `s1:3 linkDowned 2, VL 0: 7 wait, 640 B credits`. */
+function endCounts(end: LinkEndView, all: boolean): string[] {
+  const counters = Object.entries(end.counters).filter(([name]) => all || !TRAFFIC.test(name));
+  const waiting = end.lanes.filter(({ packets }) => packets > 0);
+  const shown = [
+    ...counters.map(([name, value]) => `${name} ${value}`),
+    ...waiting.map(({ vl, packets, creditBytes }) => `VL ${vl}: ${packets} wait, ${creditBytes} B credits`),
+  ];
+  return shown.length === 0 ? [] : [`${endText(end)} ${shown.join(", ")}`];
 }

@@ -5,13 +5,13 @@ import type { Memory } from "../../base/bytes.ts";
 import { ICRC_BYTES, VCRC_BYTES } from "../../spec/ib/headers.ts";
 import type { CaPort } from "../ca-port.ts";
 import { LANE_COUNT } from "./arbiter.ts";
+import { BLOCK_BYTES, HOST_QUEUE_BYTES } from "./limits.ts";
 import { NO_PACKET } from "./packet-pool.ts";
 import { laneOfLevel, type PortLanes } from "./port-lanes.ts";
 import type { VirtualLanes } from "./virtual-lanes.ts";
 
-const BLOCK_SHIFT = 6;
-/** 64 KiB of packets for each lane. */
-const QUEUE_BLOCKS = 1024;
+const BLOCK_SHIFT = Math.log2(BLOCK_BYTES);
+const QUEUE_BLOCKS = HOST_QUEUE_BYTES / BLOCK_BYTES;
 
 export class LaneOutlet {
   readonly port: CaPort;
@@ -71,4 +71,4 @@ export class LaneOutlet {
   }
 }
 
-const blocksOf = (bytes: number): number => (bytes + ICRC_BYTES + VCRC_BYTES + (1 << BLOCK_SHIFT) - 1) >> BLOCK_SHIFT;
+const blocksOf = (bytes: number): number => (bytes + ICRC_BYTES + VCRC_BYTES + BLOCK_BYTES - 1) >> BLOCK_SHIFT;

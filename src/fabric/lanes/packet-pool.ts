@@ -2,9 +2,8 @@
 // through `next`, so that nothing is allocated and no queue has a size of its own.
 
 import { type Memory, newMemory } from "../../base/bytes.ts";
+import { POOL_PACKETS } from "./limits.ts";
 
-/** Packets under way at a time. */
-export const POOL_PACKETS = 8192;
 /** The largest payload with all headers. */
 const SLOT_BYTES = 4096 + 128;
 export const NO_PACKET = -1;

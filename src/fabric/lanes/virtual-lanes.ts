@@ -18,6 +18,7 @@ import { outputPort } from "../trace.ts";
 import { Departures } from "./departures.ts";
 import { countLaneData } from "./lane-counts.ts";
 import { eventKind, eventPlace, type LaneCounts, LaneEvent, LaneState } from "./lane-state.ts";
+import { BLOCK_BYTES, DEFAULT_BUFFER_BYTES, EVENTS_PER_TURN, MAX_BUFFER_BYTES, MIN_BUFFER_BYTES } from "./limits.ts";
 import { LaneOutlet } from "./outlet.ts";
 import { AT_SENDER, NO_PACKET, type PacketPool } from "./packet-pool.ts";
 import type { PortLanes } from "./port-lanes.ts";
@@ -26,15 +27,6 @@ export interface LanesOptions {
   /** Receive buffer of a port for each lane, in bytes. */
   readonly bufferBytes?: number | undefined;
 }
-
-/** Seven packets of 2 KiB. */
-export const DEFAULT_BUFFER_BYTES = 16 * 1024;
-/** A packet of 4 KiB with all headers, and what 12 bits of credit limit can say (7.9.4.4). */
-export const MIN_BUFFER_BYTES = 4352;
-export const MAX_BUFFER_BYTES = 128 * 1024;
-const BLOCK_BYTES = 64;
-/** Events handled before others have a turn. */
-const EVENTS_PER_TURN = 1024;
 
 /** What `take` answers instead of an end port: nothing is due; or there is more to do, let others have their turn first. */
 const NOTHING_DUE = -1;

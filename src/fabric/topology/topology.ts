@@ -93,6 +93,12 @@ export interface TopologyQos {
   }[];
 }
 
+/** Virtual lanes with credits (fabric/lanes). */
+export interface TopologyLanes {
+  /** Receive buffer of a port for each lane. */
+  readonly bufferBytes?: number;
+}
+
 export interface Topology {
   /** Where it comes from: a file's name or a shape's. */
   readonly source: string;
@@ -100,6 +106,8 @@ export interface Topology {
   readonly links: readonly TopologyLink[];
   readonly partitions?: readonly TopologyPartition[];
   readonly qos?: TopologyQos;
+  /** Data go hop by hop through virtual lanes, unless somebody asks for another data path. */
+  readonly lanes?: TopologyLanes;
 }
 
 /** A topology that cannot be read or built: what is wrong, where, and how to mend it. */

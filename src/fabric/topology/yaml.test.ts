@@ -67,8 +67,8 @@ test("what is built: phantoms up at once, cables no faster than they are, some o
 
 test("each mistake is named with its line, what was expected and what was found", () => {
   for (const [text, message] of [
-    ["", /lab.yaml:1: expected switches:, hosts:, links:, partitions: and qos:/],
-    ["hello", /expected switches:, hosts:, links:, partitions: and qos:/],
+    ["", /lab.yaml:1: expected switches:, hosts:, links:, partitions:, qos: and lanes:/],
+    ["hello", /expected switches:, hosts:, links:, partitions:, qos: and lanes:/],
     ["{}", /there is no node in it/],
     ["switches:\n  s1: {ports: 4\n", /lab.yaml:\d: this is not YAML: /],
     ["switches:\n  s1:\n  s1:\n", /lab.yaml:\d: this is not YAML: Map keys must be unique/],
@@ -99,6 +99,8 @@ test("each mistake is named with its line, what was expected and what was found"
     ],
     ["hosts: {n: }\npartitions:\n  p: {pkey: 1}\n  q: {pkey: 1}\n", /lab.yaml:4: partition q: P_Key 0x1 is that of p/],
     ["hosts: {n: }\npartitions:\n  p: {pkey: 1, sl: 16}\n", /lab.yaml:3: partitions.p.sl: expected a service level, 0 to 15/],
+    ["hosts: {n: }\nlanes: 3\n", /lab.yaml:2: lanes: expected true, or \{ buffer: 8KiB \}, got 3/],
+    ["hosts: {n: }\nlanes: { buffer: 1KiB }\n", /lab.yaml:2: .*expected bytes of a buffer, 4352 to 131072, such as 8192 or 8KiB/],
     ["hosts: {n: }\nqos:\n  vl: [8]\n", /lab.yaml:3: qos.vl.0: expected a virtual lane, 0 to 7/],
     ["hosts: {n: }\nqos:\n  low: {9: 1}\n", /expected a virtual lane, 0 to 7/],
     ["hosts: {n: }\nqos:\n  levels: [{sl: 1, service: x}]\n", /expected a service ID such as/],
@@ -139,5 +141,13 @@ qos:
     ],
   });
   const plain = read("hosts: {n: }");
-  assert.deepEqual([plain.partitions, plain.qos], [undefined, undefined]);
+  assert.deepEqual([plain.partitions, plain.qos, plain.lanes], [undefined, undefined, undefined]);
+});
+
+test("lanes", () => {
+  const lanes = (text: string) => read(`hosts: {n: }\nlanes: ${text}\n`).lanes;
+  assert.deepEqual(lanes("true"), {});
+  assert.equal(lanes("false"), undefined);
+  assert.deepEqual(lanes("{ buffer: 8KiB }"), { bufferBytes: 8192 });
+  assert.deepEqual(lanes("{ buffer: 5000 }"), { bufferBytes: 5000 });
 });

@@ -13,9 +13,12 @@
 //     - { ends: [fat:2, spine:8], width: 1X, speed: SDR, loss: 0.01, corruption: 0.1%, delay: 5us }
 //   partitions:                                  and qos: (partitions.ts)
 //     blue: { pkey: 0x11, full: [n1], limited: ["m[1-16]"] }
+//   lanes: true                                  data go hop by hop, through virtual lanes with credits; or
+//   lanes: { buffer: 8KiB }                      with so much room for each lane of a port
 
 import { z } from "zod";
 import { MAX_LIDS } from "./check.ts";
+import { LanesSchema, readLanes } from "./lanes.ts";
 import { PartitionSchema, QosSchema, readPartition, readQos } from "./partitions.ts";
 import { PortAllocator } from "./port-allocator.ts";
 import {
@@ -58,8 +61,12 @@ const File = z.strictObject(
     links: z.array(Link).nullish(),
     partitions: z.record(z.string(), PartitionSchema).nullish(),
     qos: QosSchema.nullish(),
+    lanes: LanesSchema.nullish(),
   },
-  { error: (issue) => (issue.code === "invalid_type" ? "expected switches:, hosts:, links:, partitions: and qos:" : undefined) },
+  {
+    error: (issue) =>
+      issue.code === "invalid_type" ? "expected switches:, hosts:, links:, partitions:, qos: and lanes:" : undefined,
+  },
 );
 type File = z.output<typeof File>;
 
@@ -94,7 +101,7 @@ class Reader {
     this.#lineOf = lineOf;
   }
 
-  read({ switches, hosts, links, partitions, qos }: File): Topology {
+  read({ switches, hosts, links, partitions, qos, lanes }: File): Topology {
     for (const [key, value] of Object.entries(switches ?? {})) {
       const { ports = DEFAULT_SWITCH_PORTS, ...rest } = value ?? {};
       this.#addNodes("switch", key, ports, rest, this.#lineOf(["switches", key]));
@@ -114,7 +121,11 @@ class Reader {
       const both = [ports.resolve(a, line), ports.resolve(b, line)] as const;
       return { ends: both, ...rate, ...(line === undefined ? {} : { line }) };
     });
-    const extras = { partitions: this.#partitions(partitions ?? {}), qos: qos == null ? undefined : readQos(qos) };
+    const extras = {
+      partitions: this.#partitions(partitions ?? {}),
+      qos: qos == null ? undefined : readQos(qos),
+      lanes: lanes == null ? undefined : readLanes(lanes),
+    };
     return { source: this.#source, nodes: this.#nodes, links: cables, ...given(extras) };
   }
 

@@ -1,0 +1,16 @@
+// Bounds of the lanes, each with its reason.
+
+/** Receive buffer of a port for each lane: seven packets of 2 KiB. */
+export const DEFAULT_BUFFER_BYTES = 16 * 1024;
+/** A packet of 4 KiB with all headers. */
+export const MIN_BUFFER_BYTES = 4352;
+/** What the 12 bits of a credit limit can say (7.9.4.4). */
+export const MAX_BUFFER_BYTES = 128 * 1024;
+/** Credits are for blocks of so many bytes (7.9.4). */
+export const BLOCK_BYTES = 64;
+/** Packets under way in all, in a memory that is made once. */
+export const POOL_PACKETS = 8192;
+/** Queue of a host's port for each lane: four turns of a queue pair in packets. */
+export const HOST_QUEUE_BYTES = 64 * 1024;
+/** Events handled before others have a turn. */
+export const EVENTS_PER_TURN = 1024;
