@@ -154,7 +154,7 @@ export class DeviceDomain {
       topology === undefined
         ? newEngineFabric(this.#place, sm, random, manager)
         : newTopologyFabric(topology, sm, random, manager);
-    setDataPath(this.#network, this.#fabric, this.#place, options);
+    setDataPath(this.#network, this.#fabric, this.#place, { ...options, isMachineClock: true });
     this.#faults = new Faults(this.#faultTarget());
   }
 

@@ -34,6 +34,8 @@ export interface InProcessFabricOptions {
   routing?: RoutingOptions;
   /** How messages between HCAs of an engine go; "auto" if left out. */
   dataPath?: DataPath;
+  /** The clock goes on by itself. */
+  isMachineClock?: boolean;
 }
 
 /** A guest whose port a subnet manager can bring up. */

@@ -68,7 +68,14 @@ export class LocalFabric {
     const { clock = machineClock, seed = randomInt(2 ** 32), engines = 1, dataPath = "auto" } = options;
     this.#defaults = { clock, seed };
     const topology = options.topology === undefined ? {} : { topology: topologyOf(options.topology) };
-    this.#fabric = new InProcessFabric({ clock, random: new Random(seed), engines, dataPath, ...topology });
+    this.#fabric = new InProcessFabric({
+      clock,
+      random: new Random(seed),
+      engines,
+      dataPath,
+      isMachineClock: clock === machineClock,
+      ...topology,
+    });
     this.fabric = new FabricControl(this.#fabric);
     this.faults = new FaultControl(this.#fabric, clock);
   }

@@ -69,6 +69,11 @@ export class PortLanes {
   refresh(epoch: number): void {
     if (this.#epoch === epoch) return;
     this.#epoch = epoch;
+    this.#read();
+  }
+
+  // A function of its own: the closure in it would cost something even where it is not made.
+  #read(): void {
     const { port } = this;
     this.laneCount = dataLanes(port.info);
     this.bytesPerNs = bytesPerNs(port.info);

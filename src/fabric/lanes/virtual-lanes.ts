@@ -26,6 +26,11 @@ import type { PortLanes } from "./port-lanes.ts";
 export interface LanesOptions {
   /** Receive buffer of a port for each lane, in bytes. */
   readonly bufferBytes?: number | undefined;
+  /**
+   * How far events may lie behind the clock before the lanes' time stands still instead: for a clock that goes on while nobody has a turn, neither the
+   * engine nor the guests, who would find that their share of the time has passed without them. Never if left out.
+   */
+  readonly maxLagNs?: number | undefined;
 }
 
 /** What `take` answers instead of an end port: nothing is due; or there is more to do, let others have their turn first. */
@@ -41,13 +46,17 @@ export class VirtualLanes {
   /** The packet that `take` has found. */
   #current = NO_PACKET;
   #roomEpoch = 0;
+  readonly #maxLagNs: number;
+  /** What the time in the lanes is behind the clock. */
+  #skewNs = 0;
 
   /** @throws if the buffers are too small for a packet, or larger than credits can say */
-  constructor(fabric: Fabric, { bufferBytes = DEFAULT_BUFFER_BYTES }: LanesOptions = {}) {
+  constructor(fabric: Fabric, { bufferBytes = DEFAULT_BUFFER_BYTES, maxLagNs = Number.POSITIVE_INFINITY }: LanesOptions = {}) {
     if (!(bufferBytes >= MIN_BUFFER_BYTES && bufferBytes <= MAX_BUFFER_BYTES))
       throw new Error(
         `expected receive buffers of ${MIN_BUFFER_BYTES} to ${MAX_BUFFER_BYTES} bytes for each lane, got ${bufferBytes}`,
       );
+    this.#maxLagNs = maxLagNs;
     this.#state = new LaneState(fabric, Math.floor(bufferBytes / BLOCK_BYTES));
     this.#departures = new Departures(this.#state, (lanes, vl) => this.#outlets[lanes.port.index]?.noteRoom(lanes, vl));
   }
@@ -81,7 +90,7 @@ export class VirtualLanes {
   /** When `take` has something to do; Infinity if never. */
   nextDeadlineNs(): number {
     const { ready, timeNs, events } = this.#state;
-    return ready.length > 0 || this.#thawed.length > 0 ? timeNs : events.dueNs;
+    return this.#skewNs + (ready.length > 0 || this.#thawed.length > 0 ? timeNs : events.dueNs);
   }
 
   /** Where packets of the end port with number `index` leave. */
@@ -130,10 +139,13 @@ export class VirtualLanes {
 
   /**
    * Lets time pass until a packet arrives at an end port: its number; `memory`, `at` and `byteLength` say which packet, until `release`. Else
-   * NOTHING_DUE at `nowNs`, or MORE_TO_DO.
+   * NOTHING_DUE at `clockNs`, or MORE_TO_DO.
    */
-  take(nowNs: number): number {
+  take(clockNs: number): number {
     const state = this.#state;
+    const lateNs = clockNs - this.#skewNs - state.events.dueNs;
+    if (lateNs > this.#maxLagNs) this.#skewNs += lateNs - this.#maxLagNs;
+    const nowNs = clockNs - this.#skewNs;
     for (let i = 0; i < EVENTS_PER_TURN; i++) {
       const ready = state.ready.pop();
       if (ready !== undefined) {
