@@ -33,9 +33,16 @@ export class CaPort extends Port {
   /** Made when there is traffic: most hosts are phantoms. */
   #cache: ResolveCache | undefined = undefined;
   #usablePkeys: UsablePkeys | undefined = undefined;
+  #counters: Float64Array | undefined = undefined;
 
   constructor(node: FabricNode, options: PortOptions, index: number) {
     super(node, options, false, index);
+  }
+
+  /** The same view each time: data count into it. */
+  override get counters(): Float64Array {
+    this.#counters ??= super.counters;
+    return this.#counters;
   }
 
   get usablePkeys(): Uint16Array {

@@ -114,9 +114,13 @@ test("UD send: carried out without allocating", () => {
   assertStopsAllocating(bed, post, () => reap(near, far));
 });
 
-test("RC writes through virtual lanes of two switches, half of them held back: carried out without allocating", () => {
-  const hosts = "hosts: { a: { switch: s1 }, b: { switch: s2 } }";
-  const topology = `switches: { s1: { ports: 4 }, s2: { ports: 4 } }\n${hosts}\nlinks: [{ ends: [s1, s2], width: 1X }]\nlanes: true\n`;
+const TWO_SWITCHES = `
+switches: { s1: { ports: 4 }, s2: { ports: 4 } }
+hosts: { a: { switch: s1 }, b: { switch: s2 } }
+links: [{ ends: [s1, s2], width: 1X }]
+`;
+
+function assertCabledHostsDoNotAllocate(topology: string): CabledHosts {
   const world = new CabledHosts(topology, ["a", "b"]);
   const [a, b] = world.hosts as [End, End];
   const bed = { domain: world.system.domain, clock: world.clock };
@@ -138,6 +142,15 @@ test("RC writes through virtual lanes of two switches, half of them held back: c
     () => qp.postSend(request),
     () => reap(near, far),
   );
+  return world;
+}
+
+test("RC writes between two switches, from memory to memory: carried out without allocating", () => {
+  assertCabledHostsDoNotAllocate(TWO_SWITCHES);
+});
+
+test("the same through virtual lanes, half of them held back", () => {
+  const world = assertCabledHostsDoNotAllocate(`${TWO_SWITCHES}lanes: true\n`);
   assert.ok(world.port("a", "s1").counters[PortCounter.xmitWait]! > 0);
 });
 

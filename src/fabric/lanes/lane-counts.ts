@@ -3,20 +3,21 @@
 import { ICRC_BYTES } from "../../spec/ib/headers.ts";
 import { PortCounter, RCV_DATA_SL } from "../../spec/ib/port-counters.ts";
 import type { Port } from "../port.ts";
+import { count } from "../port-counts.ts";
 
 /** Counts a unicast packet of `bytes` without its CRCs. */
 export function countLaneData(port: Port, sl: number, bytes: number, direction: "xmit" | "rcv"): void {
-  const { counters, slData } = port;
+  const { slData } = port;
   const words = (bytes + ICRC_BYTES) >>> 2;
   if (direction === "xmit") {
-    counters[PortCounter.xmitData]! += words;
-    counters[PortCounter.xmitPackets]! += 1;
-    counters[PortCounter.unicastXmitPackets]! += 1;
+    count(port, PortCounter.xmitData, words);
+    count(port, PortCounter.xmitPackets);
+    count(port, PortCounter.unicastXmitPackets);
     slData[sl]! += words;
   } else {
-    counters[PortCounter.rcvData]! += words;
-    counters[PortCounter.rcvPackets]! += 1;
-    counters[PortCounter.unicastRcvPackets]! += 1;
+    count(port, PortCounter.rcvData, words);
+    count(port, PortCounter.rcvPackets);
+    count(port, PortCounter.unicastRcvPackets);
     slData[RCV_DATA_SL + sl]! += words;
   }
 }
