@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { LineSplitter } from "./line-splitter.ts";
 import { bytesText, table } from "./output.ts";
 import { planCommands } from "./run.ts";
+import { planMpi } from "./run-mpi.ts";
 import { measurements } from "./tour/measurements.ts";
 
 const main = fileURLToPath(new URL("main.ts", import.meta.url));
@@ -33,6 +34,17 @@ test("planCommands: --on pairs and a command for every node", () => {
   assert.throws(() => planCommands(["n1"], [], 2), /--on takes a node and a command/);
   assert.throws(() => planCommands(["n3", "x"], [], 2), /there are n1, n2/);
   assert.throws(() => planCommands([], [], 2), /nothing to run/);
+});
+
+test("planMpi: the current folder and a package with an MPI, unless others are named", () => {
+  const plan = (more: Partial<Parameters<typeof planMpi>[0]>): unknown[] => {
+    const { packages, mount } = planMpi({ mpi: true, on: [], packages: ["hpcc"], ...more }, ["hpcc"]);
+    return [packages, mount];
+  };
+  assert.deepEqual(plan({}), [["hpcc", "openmpi-bin"], process.cwd()]);
+  assert.deepEqual(plan({ mpi: "mpich", mount: "/x" }), [["hpcc", "mpich"], "/x"]);
+  assert.deepEqual(plan({ image: "mine" }), [["hpcc"], process.cwd()]);
+  assert.deepEqual(planMpi({ on: [], packages: [] }, []), { on: [], packages: [] });
 });
 
 test("LineSplitter: whole lines, split characters, a last line without end", () => {

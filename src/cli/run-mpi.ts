@@ -13,7 +13,8 @@ const FOLDER = "/mnt/host";
 const RANKS_MAX = 1024;
 
 export interface MpiOptions {
-  mpi?: MpiImplementation | "any";
+  /** True: the default one, or what the packages speak of. */
+  mpi?: MpiImplementation | true;
   ranks?: number;
   build?: string;
 }
@@ -30,16 +31,17 @@ export interface MpiReport {
 export function addMpiOptions(command: Command): void {
   command
     .addOption(
-      new Option("--mpi [implementation]", "start the command once, as an MPI program over all VMs: openmpi (default) or mpich")
-        .argParser(parseImplementation)
-        .preset("any"),
+      new Option(
+        "--mpi [implementation]",
+        "start the command once, as an MPI program over all VMs: openmpi (default) or mpich",
+      ).argParser(parseImplementation),
     )
     .option("--ranks <n>", "with --mpi: ranks in all, dealt out to the VMs in turn (default: one for each VM)", parseRanks)
     .option("--build <command>", "with --mpi: a command on n1 before, such as 'mpicc -o a.out a.c'");
 }
 
-function parseImplementation(text: string): MpiImplementation | "any" {
-  const found = (["any", ...MPI_IMPLEMENTATIONS] as const).find((each) => each === text);
+function parseImplementation(text: string): MpiImplementation {
+  const found = MPI_IMPLEMENTATIONS.find((each) => each === text);
   if (found !== undefined) return found;
   throw new InvalidArgumentError(`expected ${MPI_IMPLEMENTATIONS.join(" or ")}; the program comes after --: --mpi -- ./a.out`);
 }
