@@ -436,7 +436,7 @@ export class DeviceDomain {
   /** Whoever has just sent a MAD sends more, and waits for the answers. */
   #lookAtIbsim(server: IbsimServer, nowNs: number, isSure: boolean): number {
     if (!isSure && nowNs < this.#nextIbsimLookNs) return 0;
-    const work = server.poll(nowNs);
+    const work = server.poll(nowNs, isSure);
     if (work > 0) this.#lastIbsimNs = nowNs;
     this.#nextIbsimLookNs = nowNs < this.#lastIbsimNs + SOCKET_EAGER_NS ? nowNs : nowNs + SOCKET_LOOK_NS;
     return work;

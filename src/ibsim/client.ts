@@ -64,6 +64,8 @@ export class IbsimClient {
   readonly #traps = new Map<number, number>();
   #port: SharedPort | undefined;
   #nowNs = 0;
+  /** A moment ago there was nothing more: one look is spared, since the engine is likely to sleep now, and would be woken. */
+  #isDrained = false;
   isSm = false;
   /** Whether it has sent a MAD yet; one that has not is a server that waits. */
   hasSent = false;
@@ -104,16 +106,15 @@ export class IbsimClient {
     poller.add(this.socket.descriptor, this.#unread.length > 0 ? PollEvent.IN | PollEvent.OUT : PollEvent.IN);
   }
 
-  /** Takes what it has sent and does what is due; returns how much. Does not wait. */
-  poll(nowNs: number): number {
+  /**
+   * Takes what it has sent and does what is due; returns how much. Does not wait.
+   * @param isWoken a socket has become ready
+   */
+  poll(nowNs: number, isWoken = true): number {
     this.#nowNs = nowNs;
     let work = this.#sendUnread();
-    for (let i = 0; i < DATAGRAMS_AT_ONCE; i++) {
-      const length = this.socket.receive(this.#memory, IN, OUT);
-      if (length < 0) break;
-      work++;
-      this.#takeDatagram(length);
-    }
+    if (isWoken || !this.#isDrained) work += this.#takeSent();
+    else this.#isDrained = false;
     this.#requests.step(nowNs);
     this.#sendWaiting();
     return work;
@@ -147,6 +148,18 @@ export class IbsimClient {
   }
 
   // --- from the client
+
+  #takeSent(): number {
+    for (let taken = 0; taken < DATAGRAMS_AT_ONCE; taken++) {
+      const length = this.socket.receive(this.#memory, IN, OUT);
+      if (length < 0) {
+        this.#isDrained = taken > 0;
+        return taken;
+      }
+      this.#takeDatagram(length);
+    }
+    return DATAGRAMS_AT_ONCE;
+  }
 
   #takeDatagram(length: number): void {
     const { view } = this.#memory;

@@ -36,7 +36,7 @@ export interface IbsimServerOptions {
 }
 
 const ROOT = 0;
-/** While MADs come in, the control socket is looked at this often. */
+/** Where nothing says that it is ready, the control socket is looked at this often: a look is a system call. */
 const POLLS_PER_CONTROL = 16;
 /** Scratch memory: a control message, then what clients use. */
 const CONTROL = 1024;
@@ -69,11 +69,14 @@ export class IbsimServer {
     for (const client of this.#clients) client.watch(poller);
   }
 
-  /** Does what there is to do; returns how much. */
-  poll(nowNs: number): number {
+  /**
+   * Does what there is to do; returns how much.
+   * @param isWoken a socket has become ready: if it is no client's, it is the control socket
+   */
+  poll(nowNs: number, isWoken = true): number {
     let work = 0;
-    for (let i = 0; i < this.#clients.length; i++) work += this.#clients[i]?.poll(nowNs) ?? 0;
-    if (work === 0 || --this.#pollsToControl < 0) work += this.#pollControl(nowNs);
+    for (let i = 0; i < this.#clients.length; i++) work += this.#clients[i]?.poll(nowNs, isWoken) ?? 0;
+    if ((work === 0 && isWoken) || --this.#pollsToControl < 0) work += this.#pollControl(nowNs);
     if (nowNs >= this.#nextCheckNs) this.#check(nowNs);
     return work;
   }
