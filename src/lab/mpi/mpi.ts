@@ -50,6 +50,11 @@ export class Mpi {
     return `${MPI_FACTS[this.installed.implementation].title} ${this.installed.version}`;
   }
 
+  /** Of the image that all nodes run. */
+  get imageHash(): string {
+    return this.#lab.prepared.image.hash;
+  }
+
   /** A program with all defaults filled in: every node, one rank on each, over the HCA. @throws LabError for a node that is not there */
   job({ nodes, ranks, network = "hca", environment = {} }: Omit<MpiProgram, "command">): MpiJob {
     const names = (nodes ?? this.#lab.nodes.map(({ name }) => name)).map((name) => this.#lab.node(name).name);

@@ -5,7 +5,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { findNpb, npbRanks, parseNpb } from "./npb.ts";
+import { npbRanks, parseNpb } from "./npb.ts";
+import { findNpb } from "./npb-sources.ts";
 
 test("findNpb: the folder itself, or the newest NPB3.x-MPI in it", (t) => {
   const folder = mkdtempSync(join(tmpdir(), "vhca-npb-"));

@@ -1,12 +1,12 @@
 // The NAS Parallel Benchmarks (NPB 3.x, MPI) between guests: built on the first node from a folder of the user's, run on all, verified by themselves.
-// Build and counts of ranks: README.install of NPB3.3-MPI and NPB3.4-MPI; output: their common/print_results.
+// Counts of ranks: README.install of NPB3.3-MPI and NPB3.4-MPI; output: their common/print_results.
 
-import { spawn } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
 import { LabError, lastLines } from "../lab-error.ts";
 import type { ExecOptions, ExecResult } from "../vm/ssh.ts";
 import type { Mpi, MpiProgram } from "./mpi.ts";
+import { findNpb, makeDefinitions, packSources } from "./npb-sources.ts";
 
 export const NPB_KERNELS = ["IS", "EP", "CG", "MG", "FT", "LU", "BT", "SP"] as const;
 export type NpbKernel = (typeof NPB_KERNELS)[number];
@@ -40,23 +40,8 @@ export interface NpbResult {
 }
 
 const FOLDER = "/run/vhca/npb";
-const LEGACY = "-w -std=legacy -fallow-argument-mismatch -fallow-invalid-boz";
-
-/** The folder with the MPI sources: the one given, or NPB3.x-MPI in it. @throws LabError("usage") */
-export function findNpb(folder: string): string {
-  const isSource = (path: string): boolean => existsSync(join(path, "sys", "setparams.c")) && existsSync(join(path, "MPI_dummy"));
-  if (isSource(folder)) return folder;
-  const inside = existsSync(folder) ? readdirSync(folder).filter((name) => /^NPB[\d.]+-MPI$/.test(name)) : [];
-  const found = inside
-    .sort()
-    .map((name) => join(folder, name))
-    .filter(isSource)
-    .at(-1);
-  if (found !== undefined) return found;
-  throw new LabError("usage", `${folder} holds no sources of the NAS Parallel Benchmarks for MPI`, {
-    mend: "expected the folder NPB3.x-MPI of NPB 3.3 or 3.4, or the one around it",
-  });
-}
+/** Those that take longest to build first. */
+const BUILD_ORDER: readonly NpbKernel[] = ["SP", "BT", "LU", "MG", "FT", "CG", "EP", "IS"];
 
 /**
  * Ranks for a number of nodes: a square for BT and SP, a power of two for the others but EP, and at most one for each node; but four where
@@ -69,53 +54,106 @@ export function npbRanks(kernel: NpbKernel, nodes: number): number {
   return root === 1 && nodes > 1 ? 4 : root ** 2;
 }
 
+/** Programs built in this process, compressed and in base64, by all that they depend on: another lab with the same image need not build them. */
+const kept = new Map<string, string>();
+
 /** NPB sources in the guests of a lab. */
 export class Npb {
   readonly #mpi: Mpi;
   readonly #nodes: readonly string[];
+  readonly #sourceHash: string;
 
-  private constructor(mpi: Mpi, nodes: readonly string[]) {
+  private constructor(mpi: Mpi, nodes: readonly string[], sourceHash: string) {
     this.#mpi = mpi;
     this.#nodes = nodes;
+    this.#sourceHash = sourceHash;
   }
 
   /**
-   * Copies the sources to the first node and says how to compile them.
+   * Copies the sources to the nodes (all, if left out) and says how to compile them.
    * @throws LabError("usage") if there are none, or if the image lacks a compiler
    */
   static async unpack(mpi: Mpi, folder: string, nodes?: readonly string[]): Promise<Npb> {
-    const source = findNpb(folder);
-    const npb = new Npb(mpi, mpi.job({ nodes }).nodes);
-    const missing = await npb.#exec("for each in gfortran gcc make; do command -v $each >/dev/null || echo $each; done");
+    const sources = await packSources(findNpb(folder));
+    const npb = new Npb(mpi, mpi.job({ nodes }).nodes, createHash("sha256").update(sources).digest("hex"));
+    const missing = await npb.#exec(
+      npb.#first,
+      "for each in gfortran gcc make; do command -v $each >/dev/null || echo $each; done",
+    );
     if (missing.stdout !== "")
       throw new LabError("usage", `the guest image has no ${missing.stdout.trim().split("\n").join(", ")}`, {
         mend: `add --packages ${NPB_PACKAGES.join(",")}`,
       });
-    const tar = spawn("tar", ["-C", source, "--exclude=./bin/*", "--exclude=*.o", "--exclude=./config/make.def", "-c", "."], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    const unpacked = await npb.#exec(`rm -rf ${FOLDER}; mkdir -p ${FOLDER}/bin && tar -x -C ${FOLDER}`, { stdin: tar.stdout });
-    if (unpacked.status !== 0) throw new LabError("build", `NPB cannot be unpacked: ${unpacked.stderr.trim()}`);
-    await npb.#exec(`cat >${FOLDER}/config/make.def`, { stdin: makeDefinitions(mpi) });
+    await Promise.all(npb.#nodes.map((node) => npb.#unpackOn(node, sources)));
     return npb;
   }
 
-  /** Builds a benchmark on the first node and copies it to the others. @throws LabError("build") with the compiler's last lines */
-  async build(kernel: NpbKernel, problemClass: NpbClass = "S", exec: ExecOptions = {}): Promise<NpbProgram> {
+  async #unpackOn(node: string, sources: Buffer): Promise<void> {
+    const unpack = `rm -rf ${FOLDER}; mkdir -p ${FOLDER}/bin && tar -x -C ${FOLDER}`;
+    const { status, stderr } = await this.#exec(node, unpack, { stdin: Readable.from([sources]) });
+    if (status !== 0) throw new LabError("build", `NPB cannot be unpacked on ${node}: ${stderr.trim()}`);
+    await this.#exec(node, `cat >${FOLDER}/config/make.def`, { stdin: makeDefinitions(this.#mpi.installed.implementation) });
+  }
+
+  /**
+   * Builds benchmarks, on all nodes at the same time, and copies them to all. `say` hears what has been built.
+   * @returns them in the order of `kernels`
+   * @throws LabError("build") with the compiler's last lines
+   */
+  async buildAll(
+    kernels: readonly NpbKernel[],
+    problemClass: NpbClass = "S",
+    exec: ExecOptions = {},
+    say: (kernel: NpbKernel) => void = () => {},
+  ): Promise<NpbProgram[]> {
+    const built = new Map<NpbKernel, NpbProgram>();
+    const waiting = [...kernels].sort((a, b) => BUILD_ORDER.indexOf(a) - BUILD_ORDER.indexOf(b));
+    const work = async (node: string): Promise<void> => {
+      for (let kernel = waiting.shift(); kernel !== undefined; kernel = waiting.shift()) {
+        built.set(kernel, await this.build(kernel, problemClass, exec, node));
+        say(kernel);
+      }
+    };
+    const stopOthers = (error: unknown): never => {
+      waiting.length = 0;
+      throw error;
+    };
+    await Promise.all(this.#nodes.map((node) => work(node).catch(stopOthers)));
+    return kernels.map((kernel) => built.get(kernel)).filter((program) => program !== undefined);
+  }
+
+  /** Builds a benchmark on one node, the first if left out, and copies it to all. @throws LabError("build") with the compiler's last lines */
+  async build(
+    kernel: NpbKernel,
+    problemClass: NpbClass = "S",
+    exec: ExecOptions = {},
+    node: string = this.#first,
+  ): Promise<NpbProgram> {
     const ranks = npbRanks(kernel, this.#nodes.length);
     const name = `${kernel.toLowerCase()}.${problemClass}`;
     const path = `${FOLDER}/bin/${name}`;
+    const { implementation, version } = this.#mpi.installed;
+    const key = [this.#sourceHash, this.#mpi.imageHash, implementation, version, name, ranks].join(" ");
+    const program = kept.get(key) ?? (await this.#make(node, kernel, problemClass, exec));
+    kept.set(key, program);
+    const install = `base64 -d | gzip -d >${path} && chmod 755 ${path}`;
+    await Promise.all(this.#nodes.map((each) => this.#exec(each, install, { ...exec, stdin: program })));
+    return { kernel, problemClass, ranks, path };
+  }
+
+  /** The program, compressed and in base64. */
+  async #make(node: string, kernel: NpbKernel, problemClass: NpbClass, exec: ExecOptions): Promise<string> {
+    const ranks = npbRanks(kernel, this.#nodes.length);
+    const make = await this.#exec(node, `cd ${FOLDER} && make ${kernel} CLASS=${problemClass} NPROCS=${ranks} 2>&1`, exec);
+    const name = `${FOLDER}/bin/${kernel.toLowerCase()}.${problemClass}`;
     // 3.3 calls it cg.S.2, 3.4 cg.S.x
-    const take = `for each in ${ranks} x; do [ ! -e bin/${name}.$each ] || mv bin/${name}.$each bin/${name}; done; [ -e bin/${name} ]`;
-    const copies = this.#nodes
-      .slice(1)
-      .map((node) => `ssh ${node} mkdir -p ${FOLDER}/bin && scp -q bin/${name} ${node}:${FOLDER}/bin/`);
-    const make = `make ${kernel} CLASS=${problemClass} NPROCS=${ranks}`;
-    const result = await this.#exec([`cd ${FOLDER} && { ${make}; } 2>&1 && { ${take}; }`, ...copies].join(" && "), exec);
-    if (result.status === 0) return { kernel, problemClass, ranks, path };
-    throw new LabError("build", `NPB's ${kernel} cannot be built (status ${result.status})`, {
-      details: lastLines(result.stdout + result.stderr),
-    });
+    const read = await this.#exec(
+      node,
+      `gzip -c ${name}.${ranks} 2>/dev/null | base64; gzip -c ${name}.x 2>/dev/null | base64`,
+      exec,
+    );
+    if (make.status === 0 && read.stdout !== "") return read.stdout;
+    throw new LabError("build", `NPB's ${kernel} cannot be built (status ${make.status})`, { details: lastLines(make.stdout) });
   }
 
   /** Runs a benchmark. @throws LabError("build") if it fails; a result that it does not verify is no failure */
@@ -132,30 +170,13 @@ export class Npb {
     });
   }
 
-  #exec(command: string, options: ExecOptions = {}): Promise<ExecResult> {
-    return this.#mpi.node(this.#nodes[0] ?? "n1").exec(command, options);
+  get #first(): string {
+    return this.#nodes[0] ?? "n1";
   }
-}
 
-/**
- * config/make.def for 3.3 (MPIF77) and 3.4 (MPIFC). The sources are older than the rules that today's compilers enforce; -O1, since
- * an emulated guest compiles slowly.
- *
- * Without -fno-tree-pta, CG fails its verification over any network: gfortran takes a variable given to MPI_Irecv to be final when that
- * returns, as Fortran allows for one without ASYNCHRONOUS, and works with what was in it before the message came.
- */
-function makeDefinitions({ installed: { implementation } }: Mpi): string {
-  const fortran = `mpif90.${implementation}`;
-  const c = `mpicc.${implementation}`;
-  const definitions = {
-    ...{ MPIF77: fortran, MPIFC: fortran, FLINK: fortran, FMPI_LIB: "", FMPI_INC: "" },
-    ...{ FFLAGS: `-O1 -fno-tree-pta ${LEGACY}`, FLINKFLAGS: "-O1" },
-    ...{ MPICC: c, CLINK: c, CMPI_LIB: "-lm", CMPI_INC: "", CFLAGS: "-O1 -w -std=gnu89", CLINKFLAGS: "-O1" },
-    ...{ CC: "gcc", UCC: "gcc", BINDIR: "../bin", RAND: "randi8", CONVERTFLAG: "-DFORTRAN_REC_SIZE=1" },
-  };
-  return `${Object.entries(definitions)
-    .map(([name, value]) => `${name} = ${value}`)
-    .join("\n")}\n`;
+  #exec(node: string, command: string, options: ExecOptions = {}): Promise<ExecResult> {
+    return this.#mpi.node(node).exec(command, options);
+  }
 }
 
 /** Reads the lines `NAME = VALUE` after "… Benchmark Completed"; undefined if the run did not come that far. */

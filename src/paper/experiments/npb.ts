@@ -44,11 +44,8 @@ function buildOnce(context: StepContext, mpi: Mpi, source: NpbSource): Promise<B
 
 async function buildAll({ signal, say }: StepContext, mpi: Mpi, { folder, problemClass }: NpbSource): Promise<Built> {
   const npb = await Npb.unpack(mpi, folder);
-  const programs: NpbProgram[] = [];
-  for (const kernel of NPB_KERNELS) {
-    say(`building ${kernel} in the guests`);
-    programs.push(await npb.build(kernel, problemClass, { signal }));
-  }
+  say("building all of them in the guests");
+  const programs = await npb.buildAll(NPB_KERNELS, problemClass, { signal }, (kernel) => say(`${kernel} is built`));
   return { npb, programs };
 }
 
