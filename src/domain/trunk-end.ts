@@ -4,7 +4,7 @@
 import type { LabFabric } from "../fabric/lab-fabric.ts";
 import type { Trunk } from "../fabric/trunk.ts";
 import type { Network } from "../transport/network.ts";
-import { LANE_HOPS_SHIFT, LaneTag, packet } from "../transport/packets/packet.ts";
+import { LANE_HOPS_SHIFT, LaneTag, packet, packetWords } from "../transport/packets/packet.ts";
 import type { PacketInlet } from "../transport/packets/receive.ts";
 import type { PacketRing } from "../transport/packets/ring.ts";
 
@@ -54,7 +54,7 @@ export class TrunkEnd implements PacketInlet {
   }
 
   passFaults(): number {
-    return this.#trunk.passFaults(packet.dlid);
+    return this.#trunk.passFaults(packet.dlid, packet.sl, packetWords());
   }
 
   handle(tag: number, hops: number, bytes: Uint8Array): void {

@@ -14,6 +14,7 @@ import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import { MAX_PACKET_BYTES } from "./limits.ts";
 import type { FabricNode } from "./node.ts";
 import { UsablePkeys } from "./partition-enforcement.ts";
+import { PathTraffic } from "./path-traffic.ts";
 import { Port } from "./port.ts";
 import { ResolveCache } from "./resolve-cache.ts";
 import { passFaults } from "./trace.ts";
@@ -34,6 +35,7 @@ export class CaPort extends Port {
   #cache: ResolveCache | undefined = undefined;
   #usablePkeys: UsablePkeys | undefined = undefined;
   #counters: Float64Array | undefined = undefined;
+  #traffic: PathTraffic | undefined = undefined;
 
   constructor(node: FabricNode, options: PortOptions, index: number) {
     super(node, options, false, index);
@@ -80,8 +82,18 @@ export class CaPort extends Port {
     return this.#cache;
   }
 
-  passFaults(dlid: number): number {
-    return passFaults(this, dlid, this.node.fabric.random);
+  get countsHops(): boolean {
+    const { fabric } = this.node;
+    return fabric.hasFaults || fabric.lanes !== undefined;
+  }
+
+  countPath(dlid: number, sl: number, words: number, packets: number): void {
+    this.#traffic ??= new PathTraffic(this);
+    this.#traffic.add(dlid, sl, words, packets);
+  }
+
+  passFaults(dlid: number, sl: number, words: number): number {
+    return passFaults(this, dlid, this.node.fabric.random, sl, words);
   }
 
   passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number {

@@ -16,6 +16,7 @@ import { DEFAULT_BUDGET, MAX_QUEUED, MAX_QUEUED_DATA, MAX_QUEUED_VL15 } from "./
 import { type Cable, Link } from "./link.ts";
 import { crossCable, faultsProblem, isFaulty, type LinkCounts, type LinkFaults, LOST } from "./link-faults.ts";
 import type { FabricNode } from "./node.ts";
+import type { PathTraffic } from "./path-traffic.ts";
 import type { Port } from "./port.ts";
 import { count, countInactiveDiscard, countPacket } from "./port-counts.ts";
 import { DeliveryQueue, type PacketDelivery } from "./queue.ts";
@@ -61,6 +62,8 @@ export class Fabric {
   readonly multicastTracer: MulticastTracer = new MulticastTracer();
   /** Where data go hop by hop, if they do; elsewhere they ask `resolve` for the far port and move memory. */
   lanes: VirtualLanes | undefined = undefined;
+  /** What hosts have sent and no switch has counted. */
+  readonly #traffic: PathTraffic[] = [];
   readonly #nodes: Set<FabricNode> = new Set();
   readonly #byGuid: Map<bigint, FabricNode> = new Map();
   #random: Random;
@@ -116,6 +119,16 @@ export class Fabric {
   /** True if a link has faults: data has to ask its way for them. */
   get hasFaults(): boolean {
     return this.#faultyCount > 0;
+  }
+
+  /** Somebody has sent what switches have not counted yet. */
+  noteTraffic(traffic: PathTraffic): void {
+    this.#traffic.push(traffic);
+  }
+
+  /** Switches count what has gone from memory to memory: before anybody reads their counters, or before a way changes. */
+  settleTraffic(): void {
+    while (this.#traffic.length > 0) this.#traffic.pop()?.settle();
   }
 
   bumpEpoch(): void {

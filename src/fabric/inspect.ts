@@ -129,6 +129,7 @@ export const labelOf = (node: FabricNode): string => (node.label === "" ? node.n
 
 /** What a port has counted and is not zero: the numbers that its PMA gives. */
 export function portCountersObject(port: Port): Record<string, number> {
+  port.node.fabric.settleTraffic();
   port.node.fabric.lanes?.countWaits([port]);
   return {
     ...countersObject(PortCounter, port.counters, false),

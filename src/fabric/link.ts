@@ -115,6 +115,7 @@ export class Link {
   goDown(): void {
     const { a, b } = this;
     if (!a.isLinkUp && !b.isLinkUp) return;
+    a.node.fabric.settleTraffic();
     for (const port of [a, b]) {
       port.state = PortState.DOWN;
       port.physState = PortInfo.linkDownDefault.get(port.info, 0) === PhysState.SLEEP ? PhysState.SLEEP : PhysState.POLLING;

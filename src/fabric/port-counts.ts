@@ -70,3 +70,13 @@ export function countPacket(port: Port, view: DataView, direction: "xmit" | "rcv
   count(port, slots.packets);
   count(port, isMulticastLid(Lrh.dlid.get(view, 0)) ? slots.multicast : slots.unicast);
 }
+
+/** Counts unicast packets of data of one service level, `words` of 4 bytes from LRH to ICRC in all. */
+export function countData(port: Port, direction: "xmit" | "rcv", sl: number, words: number, packets: number): void {
+  const slots = COUNTERS[direction];
+  const { slData } = port;
+  count(port, slots.data, words);
+  count(port, slots.packets, packets);
+  count(port, slots.unicast, packets);
+  slData[slots.sl + sl] = (slData[slots.sl + sl] ?? 0) + words;
+}

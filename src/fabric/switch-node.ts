@@ -331,6 +331,7 @@ export class SwitchNode extends FabricNode implements ManagementPort {
       return;
     }
     const context = { port, ignoreMkey: false, nowNs: this.fabric.nowNs };
+    this.fabric.settleTraffic();
     if (!isSmp) this.fabric.lanes?.countWaits(this.ports);
     const verdict = isSmp ? processSmp(this, mad, context) : processGeneral(this, mad, this.fabric.nowNs);
     if (verdict !== Verdict.REPLY) return;

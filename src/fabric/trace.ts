@@ -10,6 +10,7 @@ import { MAX_HOPS } from "./limits.ts";
 import type { Link } from "./link.ts";
 import { crossCable, LOST } from "./link-faults.ts";
 import type { Port } from "./port.ts";
+import { countData } from "./port-counts.ts";
 
 /** Nothing there that could receive. */
 export const NOWHERE = -1;
@@ -20,7 +21,7 @@ export function outputPort(tables: SwitchAttributes, dlid: number): number {
 }
 
 /** What the walk that came last has met. */
-const walk = { hasFaults: false, delayNs: 0 };
+const walk = { hasFaults: false, delayNs: 0, sl: 0, words: 0 };
 
 /** The end port, or trunk to another engine, that a packet from `from` to unicast `dlid` reaches, as `Port.index`, or NOWHERE. */
 export const traceUnicast = (from: Port, dlid: number): number => walkUnicast(from, dlid, undefined);
@@ -31,8 +32,10 @@ export function crossesFaults(from: Port, dlid: number): boolean {
   return walk.hasFaults;
 }
 
-/** Sends a packet of data through the cables on that way: the nanoseconds that it takes, or LOST. Counted at each cable. */
-export function passFaults(from: Port, dlid: number, random: Random): number {
+/** Sends a packet of `words` of data through the cables on that way: the nanoseconds that it takes, or LOST. Counted at each cable and switch. */
+export function passFaults(from: Port, dlid: number, random: Random, sl: number, words: number): number {
+  walk.sl = sl;
+  walk.words = words;
   return walkUnicast(from, dlid, random) === NOWHERE ? LOST : walk.delayNs;
 }
 
@@ -46,7 +49,9 @@ function walkUnicast(from: Port, dlid: number, random: Random | undefined): numb
   for (let hops = 0; hops < MAX_HOPS; hops++) {
     const next: Port | undefined = port.peer;
     if (next === undefined || !port.isActive || !next.canReceiveData) return NOWHERE;
+    if (random !== undefined && port.kind === PortKind.SWITCH_EXTERNAL) countData(port, "xmit", walk.sl, walk.words, 1);
     if (port.link !== undefined && !step(port.link, next, random)) return NOWHERE;
+    if (random !== undefined && next.kind === PortKind.SWITCH_EXTERNAL) countData(next, "rcv", walk.sl, walk.words, 1);
     if (next.kind === PortKind.CA) return next.ownsLid(dlid) && !next.isFrozen ? next.index : NOWHERE;
     const tables = next.node.switch;
     // The cable leads to another engine: what it reaches there is for that one to say.

@@ -77,8 +77,8 @@ export class Trunk extends FabricNode {
   }
 
   /** Sends a packet of data that has come from the other end through the cables here: the nanoseconds that it takes, or LOST. */
-  passFaults(dlid: number): number {
-    return this.fabric.hasFaults ? passFaults(this.port, dlid, this.fabric.random) : 0;
+  passFaults(dlid: number, sl: number, words: number): number {
+    return this.fabric.hasFaults ? passFaults(this.port, dlid, this.fabric.random, sl, words) : 0;
   }
 
   /** The same for multicast: who gets it into `out`, and after what time; returns how many. */

@@ -88,8 +88,8 @@ export function completeReceiveError(qp: QueuePair, syndrome: number): void {
 /** Headers of one packet in 4-byte words: LRH, BTH and ICRC. Extension headers are left out of the estimate. */
 const HEADER_WORDS = 6;
 
-/** Counts a message of `bytes` in `packets` packets of service level `sl` at the sending and the receiving port (PMA, 16.1.3.5). */
-export function countTraffic(from: AdapterPort, to: AdapterPort, bytes: number, packets: number, sl: number): void {
+/** Counts a message to `dlid` of `bytes` in `packets` packets of service level `sl` at the sending and the receiving port, and between them (PMA, 16.1.3.5). */
+export function countTraffic(from: AdapterPort, to: AdapterPort, dlid: number, bytes: number, packets: number, sl: number): void {
   const words = ((bytes + 3) >>> 2) + packets * HEADER_WORDS;
   const sent = from.wire.counters;
   sent[PortCounter.xmitData]! += words;
@@ -101,4 +101,5 @@ export function countTraffic(from: AdapterPort, to: AdapterPort, bytes: number, 
   received[PortCounter.rcvPackets]! += packets;
   received[PortCounter.unicastRcvPackets]! += packets;
   to.wire.slData[RCV_DATA_SL + sl]! += words;
+  from.wire.countPath(dlid, sl, words, packets);
 }

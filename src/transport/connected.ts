@@ -167,8 +167,9 @@ function finish(qp: QueuePair, peer: QueuePair, byteCount: number): number {
   peer.messageCount = add24(peer.messageCount, 1);
   qp.retriesLeft = qp.attributes.retryCount;
   qp.rnrRetriesLeft = qp.attributes.rnrRetry;
-  if (qp.wqeOpcode === SendOpcode.RDMA_READ) countTraffic(peer.port, qp.port, total, packets, peer.attributes.sl);
-  else countTraffic(qp.port, peer.port, total, packets, qp.attributes.sl);
+  if (qp.wqeOpcode === SendOpcode.RDMA_READ)
+    countTraffic(peer.port, qp.port, peer.attributes.rlid, total, packets, peer.attributes.sl);
+  else countTraffic(qp.port, peer.port, qp.attributes.rlid, total, packets, qp.attributes.sl);
   qp.adapter.counters[AdapterCounter.bytes]! += total;
   completeSend(qp, byteCount);
   return Outcome.DONE;

@@ -136,7 +136,7 @@ function sendUnicast(qp: QueuePair): void {
     qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
     return;
   }
-  countTraffic(qp.port, port, datagram.length, 1, datagram.sl);
+  countTraffic(qp.port, port, datagram.dlid, datagram.length, 1, datagram.sl);
   const target = port.receiver(datagram.destQpn);
   if (target === undefined) port.adapter.counters[AdapterCounter.droppedNoQp]! += 1;
   else deliver(qp, port, target);
@@ -175,7 +175,7 @@ function sendPacket(qp: QueuePair, lane: PacketLane | undefined): void {
   isHeldBack = sent === DatagramSent.NO_ROOM;
   makesSendersWait = lane.makesSendersWait;
   isSourceMissing = sent === DatagramSent.SOURCE_FAULT;
-  if (sent === DatagramSent.OK) countSent(qp.port.wire, datagramPacketBytes(), isMulticastLid(datagram.dlid), datagram.sl);
+  if (sent === DatagramSent.OK) countSent(qp.port.wire, datagramPacketBytes(), datagram.dlid, datagram.sl);
 }
 
 /** One copy for all receivers that another engine serves; without room there it is lost, since others have theirs already. */

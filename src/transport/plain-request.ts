@@ -108,7 +108,7 @@ export function runPlainRequests(qp: QueuePair, limit: number): number {
   counters[AdapterCounter.rdmaWrites]! += messages - sends;
   counters[AdapterCounter.sends]! += sends;
   counters[AdapterCounter.bytes]! += bytes;
-  countTraffic(qp.port, peer.port, words * WORD_BYTES, packets, qp.attributes.sl);
+  countTraffic(qp.port, peer.port, qp.attributes.rlid, words * WORD_BYTES, packets, qp.attributes.sl);
   return work;
 }
 

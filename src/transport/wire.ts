@@ -38,8 +38,15 @@ export interface Wire {
   readonly hasFaultyFabric: boolean;
   /** Whether a cable on the way to unicast `dlid` loses, corrupts or delays packets. Must not allocate. */
   crossesFaults(dlid: number): boolean;
-  /** Sends a packet of data through the cables on that way: the nanoseconds that it takes, or -1 if it is lost or the way has gone. Must not allocate. */
-  passFaults(dlid: number): number;
+  /**
+   * Sends a packet of data of `words` of 4 bytes through the cables on that way: the nanoseconds that it takes, or -1 if it is lost or the way has
+   * gone. Must not allocate.
+   */
+  passFaults(dlid: number, sl: number, words: number): number;
+  /** True if switches count packets one by one: in lanes, and where some cable has faults. */
+  readonly countsHops: boolean;
+  /** Packets go to unicast `dlid` and nothing on the way can happen to them: switches are to count them. Must not allocate. */
+  countPath(dlid: number, sl: number, words: number, packets: number): void;
   /** As `resolveMulticast`, but only those that a packet reaches that is sent now, with the time that it takes to each. */
   passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number;
   /** Sends a management packet: LRH … payload, without ICRC and VCRC. The fabric keeps no reference to `packet`. */

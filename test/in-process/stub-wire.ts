@@ -58,6 +58,10 @@ export class StubWire implements Wire {
     return false;
   }
 
+  readonly countsHops = false;
+
+  countPath(): void {}
+
   passFaults(): number {
     return 0;
   }

@@ -2,6 +2,7 @@
 // ends a packet's stay somewhere gives some back. IBA vol 1, 7.9.4.
 
 import { LateQueue } from "../../base/late-queue.ts";
+import { ICRC_BYTES } from "../../spec/ib/headers.ts";
 import type { Fabric } from "../fabric.ts";
 import type { Port } from "../port.ts";
 import { AT_SENDER, PacketPool } from "./packet-pool.ts";
@@ -16,6 +17,9 @@ const maskOf = (bits: number): number => (1 << bits) - 1;
 
 export const eventKind = (event: number): number => event & maskOf(EVENT_BITS);
 export const eventPlace = (event: number): number => event >>> EVENT_BITS;
+
+/** Words of a packet of so many bytes without CRCs, as ports count them: with the ICRC (16.1.3.5). */
+export const wordsOf = (bytes: number): number => (bytes + ICRC_BYTES) >>> 2;
 
 /** What the lanes have done to packets of data. */
 export interface LaneCounts {

@@ -13,11 +13,10 @@ import type { Fabric } from "../fabric.ts";
 import { MAX_HOPS } from "../limits.ts";
 import { crossCable, LOST } from "../link-faults.ts";
 import type { Port } from "../port.ts";
-import { countRelayError } from "../port-counts.ts";
+import { countData, countRelayError } from "../port-counts.ts";
 import { outputPort } from "../trace.ts";
 import { Departures } from "./departures.ts";
-import { countLaneData } from "./lane-counts.ts";
-import { eventKind, eventPlace, type LaneCounts, LaneEvent, LaneState } from "./lane-state.ts";
+import { eventKind, eventPlace, type LaneCounts, LaneEvent, LaneState, wordsOf } from "./lane-state.ts";
 import { BLOCK_BYTES, DEFAULT_BUFFER_BYTES, EVENTS_PER_TURN, MAX_BUFFER_BYTES, MIN_BUFFER_BYTES } from "./limits.ts";
 import { LaneOutlet } from "./outlet.ts";
 import { AT_SENDER, NO_PACKET, type PacketPool } from "./packet-pool.ts";
@@ -252,7 +251,7 @@ export class VirtualLanes {
   #forward(port: Port, slot: number): void {
     const { node } = port;
     const { pool } = this;
-    countLaneData(port, this.#state.levelOf(slot), pool.length[slot]!, "rcv");
+    countData(port, "rcv", this.#state.levelOf(slot), wordsOf(pool.length[slot]!), 1);
     const dlid = pool.memory.view.getUint16(pool.at(slot) + 2, false);
     const out = node.switch !== undefined && isUnicastLid(dlid) ? outputPort(node.switch, dlid) : 0;
     const egress = node.ports[out];

@@ -2,7 +2,7 @@
 
 import { newMemory } from "../../base/bytes.ts";
 import type { Network } from "../network.ts";
-import { packet } from "./packet.ts";
+import { packet, packetWords } from "./packet.ts";
 import type { PacketInlet } from "./receive.ts";
 import { PacketRing, ringBytes } from "./ring.ts";
 
@@ -33,7 +33,7 @@ export class Loopback implements PacketInlet {
 
   passFaults(): number {
     const wire = this.#network.portAt(this.#network.findLid(packet.slid))?.wire;
-    return wire?.hasFaultyFabric === true ? wire.passFaults(packet.dlid) : 0;
+    return wire?.hasFaultyFabric === true ? wire.passFaults(packet.dlid, packet.sl, packetWords()) : 0;
   }
 
   handle(): void {}

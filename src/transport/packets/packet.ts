@@ -4,6 +4,7 @@
 import type { Memory } from "../../base/bytes.ts";
 import { AddressPath, PathMigration, PRIMARY_PATH_AT } from "../../spec/hca/contexts.ts";
 import { AtomicEth, Bth, Deth, GRH_NEXT_HEADER_BTH, Grh, ICRC_BYTES, Lrh, LrhNextHeader, Reth } from "../../spec/ib/headers.ts";
+import { isMulticastLid } from "../../spec/ib/numbers.ts";
 import { PortCounter } from "../../spec/ib/port-counters.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { nowhere } from "../scratch.ts";
@@ -65,7 +66,7 @@ export function beginPacket(
   view.setInt32(at, (opcode << 24) | flags | port.pkey(attributes.pkeyIndex), false);
   view.setInt32(at + 4, attributes.remoteQpn, false);
   view.setInt32(at + 8, (wantsAck ? ACK_REQUEST : 0) | psn, false);
-  countSent(port.wire, length, false, attributes.sl);
+  countSent(port.wire, length, attributes.rlid, attributes.sl);
   return at + BTH_BYTES;
 }
 
@@ -97,15 +98,21 @@ function writeGrh(view: DataView, at: number, qp: QueuePair, payloadLength: numb
   for (let i = 0; i < 16; i++) view.setUint8(at + Grh.dgid.offset + i, context.getUint8(path + AddressPath.rgid.offset + i));
 }
 
-/** Counts a packet as a port does (16.1.3.5): words from the LRH to the ICRC. */
-export function countSent(wire: Wire, length: number, isMulticast: boolean, sl: number): void {
+/** Counts a packet to `dlid` as a port does (16.1.3.5): words from the LRH to the ICRC. */
+export function countSent(wire: Wire, length: number, dlid: number, sl: number): void {
+  const isMulticast = isMulticastLid(dlid);
   const { counters } = wire;
   const words = (length + ICRC_BYTES) >>> 2;
   wire.slData[sl]! += words;
   counters[PortCounter.xmitData]! += words;
   counters[PortCounter.xmitPackets]! += 1;
   counters[isMulticast ? PortCounter.multicastXmitPackets : PortCounter.unicastXmitPackets]! += 1;
+  // Where packets go hop by hop or may be lost, the switches that it reaches count it.
+  if (!isMulticast && !wire.countsHops) wire.countPath(dlid, sl, words, 1);
 }
+
+/** Words of the packet in hand, as ports count them. */
+export const packetWords = (): number => (packet.end - packet.at + ICRC_BYTES) >>> 2;
 
 /** The packet in hand; one at a time in an engine. */
 export const packet = {

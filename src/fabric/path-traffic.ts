@@ -1,0 +1,90 @@
+// What the ports of switches count of messages that go from memory to memory. Such a message asks the forwarding tables once and crosses nothing;
+// a host's port adds up what it has sent to each destination, and the ports on the way count it when somebody looks, or before the way may
+// change. So a message pays for two sums, and not for its hops. IBA vol 1, 16.1.3.5.
+
+import { PortKind } from "../mad/attributes.ts";
+import { MAX_HOPS } from "./limits.ts";
+import type { Port } from "./port.ts";
+import { countData } from "./port-counts.ts";
+import { outputPort } from "./trace.ts";
+
+/** Destinations that are added up at a time; a power of two. */
+const SLOTS = 64;
+const SL_BITS = 4;
+const NO_KEY = -1;
+
+export class PathTraffic {
+  readonly #from: Port;
+  /** The destination of the last message, which is usually that of the next one: LID and service level. */
+  #key = NO_KEY;
+  #words = 0;
+  #packets = 0;
+  /** The others. */
+  readonly #keys = new Int32Array(SLOTS).fill(NO_KEY);
+  readonly #wordsTo = new Float64Array(SLOTS);
+  readonly #packetsTo = new Float64Array(SLOTS);
+  /** Is in the fabric's list of those that have something to settle. */
+  #isNoted = false;
+
+  constructor(from: Port) {
+    this.#from = from;
+  }
+
+  /** Adds packets to unicast `dlid`. */
+  add(dlid: number, sl: number, words: number, packets: number): void {
+    const key = (dlid << SL_BITS) | sl;
+    if (key !== this.#key) this.#turnTo(key);
+    this.#words += words;
+    this.#packets += packets;
+  }
+
+  /** The ports on the ways count what has been added. */
+  settle(): void {
+    this.#turnTo(NO_KEY);
+    for (let slot = 0; slot < SLOTS; slot++) this.#settle(slot);
+    this.#isNoted = false;
+  }
+
+  #turnTo(key: number): void {
+    this.#put();
+    this.#key = key;
+    if (this.#isNoted || key === NO_KEY) return;
+    this.#isNoted = true;
+    this.#from.node.fabric.noteTraffic(this);
+  }
+
+  /** Puts the last message's sums among the others. */
+  #put(): void {
+    if (this.#packets === 0) return;
+    const slot = ((this.#key >>> SL_BITS) + this.#key) & (SLOTS - 1);
+    if (this.#keys[slot] !== this.#key) this.#settle(slot);
+    this.#keys[slot] = this.#key;
+    this.#wordsTo[slot] = (this.#wordsTo[slot] ?? 0) + this.#words;
+    this.#packetsTo[slot] = (this.#packetsTo[slot] ?? 0) + this.#packets;
+    this.#words = 0;
+    this.#packets = 0;
+  }
+
+  #settle(slot: number): void {
+    const packets = this.#packetsTo[slot] ?? 0;
+    if (packets === 0) return;
+    const key = this.#keys[slot] ?? NO_KEY;
+    countAlong(this.#from, key >>> SL_BITS, key & ((1 << SL_BITS) - 1), this.#wordsTo[slot] ?? 0, packets);
+    this.#wordsTo[slot] = 0;
+    this.#packetsTo[slot] = 0;
+  }
+}
+
+/** Ports of switches on the way to unicast `dlid` count what crosses them; hosts have counted theirs. */
+function countAlong(from: Port, dlid: number, sl: number, words: number, packets: number): void {
+  if (from.ownsLid(dlid)) return;
+  let egress: Port | undefined = from;
+  for (let hops = 0; hops < MAX_HOPS && egress !== undefined; hops++) {
+    const arrival: Port | undefined = egress.peer;
+    if (egress.kind !== PortKind.CA) countData(egress, "xmit", sl, words, packets);
+    if (arrival?.node.switch === undefined) return;
+    countData(arrival, "rcv", sl, words, packets);
+    const out = outputPort(arrival.node.switch, dlid);
+    egress = out === 0 ? undefined : arrival.node.ports[out];
+  }
+}
