@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { silentLog } from "../../src/base/log.ts";
 import { DomainHandle } from "../../src/domain/domain-handle.ts";
+import { parseTopology } from "../../src/fabric/topology/parse.ts";
 import { shapeTopology } from "../../src/fabric/topology/shapes.ts";
 import { ALL_ACCESS, connectQp, openDevice } from "../../src/verbs/index.ts";
 
@@ -17,9 +18,9 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function open(name: string) {
-  const socketPath = join(folder, name);
-  await domain.addHca({ name, socketPath });
+async function open(name: string, home: DomainHandle = domain) {
+  const socketPath = join(folder, home === domain ? name : `other-${name}`);
+  await home.addHca({ name, socketPath });
   const context = await openDevice(socketPath, { memoryBytes: 16 << 20, mtts: 16384 });
   await context.portActive();
   const pd = context.allocPd();
@@ -61,6 +62,48 @@ test("two HCAs in different pods of a fat tree of phantoms: one subnet, data arr
   assert.equal(await domain.removeHca("n1"), true);
   assert.equal((await domain.describe()).fabric.linksUp, 48, "a phantom again");
   b.close();
+});
+
+const LANES = `
+switches: { s1: { ports: 4 }, s2: { ports: 4 } }
+hosts: { n1: { switch: s1 }, n2: { switch: s2 } }
+links: [{ ends: [s1, s2], width: 1X, speed: SDR }]
+lanes: true
+qos: { vl: [0, 1], low: { 0: 64, 1: 64 } }
+`;
+
+test("a topology with lanes: data go hop by hop in the engine's own time, and the ports between say so", async () => {
+  const other = new DomainHandle({ log: silentLog, topology: parseTopology(LANES, "lanes.yaml") });
+  try {
+    const a = await open("n1", other);
+    const b = await open("n2", other);
+    connectQp(a.qp, { lid: b.lid, qpNum: b.qp.qpNum, sl: 1 });
+    connectQp(b.qp, { lid: a.lid, qpNum: a.qp.qpNum, sl: 1 });
+    const { addr, lkey } = a.mr;
+    for (let i = 1; i <= 50; i++) {
+      a.memory.bytes.fill(i);
+      const sgList = [{ addr, length: 4096, lkey }];
+      const { status } = await a.qp.send({ opcode: "RDMA_WRITE", sgList, remoteAddr: b.mr.addr, rkey: b.mr.rkey });
+      assert.equal(status, "SUCCESS");
+      assert.ok(b.memory.bytes.every((byte) => byte === i));
+    }
+    const { items } = await other.fabric.links(0, 10);
+    const cable = items.find(({ width }) => width === "1X");
+    const words = (50 * 4096) / 4;
+    assert.ok((cable?.a.counters.xmitDataSl1 ?? 0) > words, JSON.stringify(cable));
+    assert.ok((cable?.b.counters.rcvDataSl1 ?? 0) > words);
+    const host = items.find(({ a: end }) => end.node === "n1");
+    assert.ok((host?.a.counters.xmitDataSl1 ?? 0) > words);
+    assert.deepEqual(
+      items.flatMap(({ a: one, b: two }) => [...one.lanes, ...two.lanes]),
+      [],
+      "nothing is under way",
+    );
+    a.close();
+    b.close();
+  } finally {
+    await other.stop();
+  }
 });
 
 test("what cannot be built is refused at once", () => {
