@@ -107,7 +107,7 @@ export class CaNode extends FabricNode {
   }
 
   receive(delivery: PacketDelivery): void {
-    this.ports[delivery.port.number]?.receive(delivery.packet);
+    this.ports[delivery.port.number]?.receive(delivery.packet, delivery.view);
   }
 
   linkChanged(port: Port, isUp: boolean): void {

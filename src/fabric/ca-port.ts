@@ -5,7 +5,7 @@ import { isForGeneralAgent, processGeneral } from "../mad/agents/general.ts";
 import { isForSma, processSmp } from "../mad/agents/sma.ts";
 import type { PortOptions } from "../mad/attributes.ts";
 import { bytesOf, isSmpClass, newMad, Verdict } from "../mad/mad.ts";
-import { hasSoundLrh, SMP_VL } from "../mad/packet.ts";
+import { hasSoundLrh, SMP_VL, viewOf } from "../mad/packet.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { isMulticastLid, Lid, PhysState } from "../spec/ib/numbers.ts";
 import { MadHeader } from "../spec/mad/headers.ts";
@@ -25,7 +25,8 @@ const scratchBytes = bytesOf(scratch);
 
 /** The HCA behind a port. */
 export interface CaClient {
-  receive(packet: Uint8Array): void;
+  /** @param view of the packet */
+  receive(packet: Uint8Array, view: DataView): void;
   portStateChanged(active: boolean): void;
 }
 
@@ -106,10 +107,9 @@ export class CaPort extends Port {
   }
 
   /** The same for a packet that is the fabric's from now on. */
-  transmitOwn(packet: Uint8Array): void {
+  transmitOwn(packet: Uint8Array, view: DataView = viewOf(packet)): void {
     const { fabric } = this.node;
     if (this.isFrozen) return;
-    const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
     if (!this.isEnabled || packet.length > MAX_PACKET_BYTES || !hasSoundLrh(view)) {
       fabric.counts.malformed++;
       return;
@@ -183,11 +183,10 @@ export class CaPort extends Port {
   }
 
   /** A packet has arrived over the link, or from this port itself. */
-  receive(packet: Uint8Array): void {
-    const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+  receive(packet: Uint8Array, view: DataView = viewOf(packet)): void {
     const dlid = Lrh.dlid.get(view, 0);
     const isMine = dlid === Lid.PERMISSIVE ? Lrh.vl.get(view, 0) === SMP_VL : isMulticastLid(dlid) || this.ownsLid(dlid);
-    if (isMine && this.#client !== undefined && !this.isFrozen) this.#client.receive(packet);
+    if (isMine && this.#client !== undefined && !this.isFrozen) this.#client.receive(packet, view);
     else this.node.fabric.counts.unclaimed++;
   }
 

@@ -5,7 +5,7 @@
 import { isForGeneralAgent } from "../mad/agents/general.ts";
 import { isForSma } from "../mad/agents/sma.ts";
 import { bytesOf, copyMad, isSmpClass } from "../mad/mad.ts";
-import { type MadPacket, madOf, parseMadPacket, turnRound } from "../mad/packet.ts";
+import { type MadPacket, madOf, parseMadPacket, turnRound, viewOf } from "../mad/packet.ts";
 import { routeSmp, type SmiNode, SmiRoute } from "../mad/smi.ts";
 import { isMulticastLid, Qpn } from "../spec/ib/numbers.ts";
 import { MadHeader, Smp } from "../spec/mad/headers.ts";
@@ -20,8 +20,8 @@ export class PhantomHost implements CaClient {
     port.attach(this);
   }
 
-  receive(packet: Uint8Array): void {
-    const parsed = parseMadPacket(packet);
+  receive(packet: Uint8Array, view: DataView = viewOf(packet)): void {
+    const parsed = parseMadPacket(packet, view);
     if (parsed === undefined) return;
     const isSmp = parsed.destQp === Qpn.SMI;
     const mgmtClass = MadHeader.mgmtClass.get(parsed.view, parsed.madAt);
@@ -37,8 +37,8 @@ export class PhantomHost implements CaClient {
   protected handOn(_packet: MadPacket): void {}
 
   /** Sends an answer of the agents. */
-  protected answer(packet: Uint8Array): void {
-    this.port.transmitOwn(packet);
+  protected answer(packet: Uint8Array, view: DataView = viewOf(packet)): void {
+    this.port.transmitOwn(packet, view);
   }
 
   #receiveDirected(packet: MadPacket): void {
@@ -63,6 +63,7 @@ export class PhantomHost implements CaClient {
       const route = routeSmp(this.#smiNode, mad, 0, 0);
       if (route !== this.port.number && route !== SmiRoute.MANAGER) return;
     }
-    this.answer(turnRound(packet, this.port, mad));
+    const reply = turnRound(packet, this.port, mad);
+    this.answer(reply, reply === packet.bytes ? packet.view : viewOf(reply));
   }
 }

@@ -243,7 +243,6 @@ export class IbsimClient {
     header: { dlid: number; slid: number; destQp: number; srcQp: number; status: number },
   ): void {
     const { view, bytes } = this.#memory;
-    bytes.fill(0, OUT, OUT + DATAGRAM_MAD_AT);
     MadDatagram.dlid.set(view, OUT, header.dlid);
     MadDatagram.slid.set(view, OUT, header.slid);
     MadDatagram.destQp.set(view, OUT, header.destQp);

@@ -77,12 +77,12 @@ export class HostUmadPort extends PhantomHost implements UmadPort {
     if (!this.#receiver(packet)) this.port.node.fabric.counts.unclaimed++;
   }
 
-  protected override answer(packet: Uint8Array): void {
+  protected override answer(packet: Uint8Array, view: DataView): void {
     if (!this.#isOwn) {
-      super.answer(packet);
+      super.answer(packet, view);
       return;
     }
-    const parsed = parseMadPacket(packet);
+    const parsed = parseMadPacket(packet, view);
     if (parsed !== undefined) this.handOn(parsed);
   }
 

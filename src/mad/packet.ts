@@ -85,8 +85,7 @@ function newPacket(length: number): Uint8Array {
 }
 
 /** Writes LRH, GRH, BTH and DETH into zero bytes; returns where the MAD begins. */
-function writeHeaders(packet: Uint8Array, address: MadAddress): number {
-  const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
+function writeHeaders(packet: Uint8Array, address: MadAddress, view: DataView = viewOf(packet)): number {
   const hasGrh = address.grh !== undefined;
   Lrh.vl.set(view, 0, address.destQp === Qpn.SMI ? SMP_VL : 0);
   Lrh.sl.set(view, 0, address.sl);
@@ -120,12 +119,14 @@ export const madOf = ({ view, madAt }: MadPacket): DataView => new DataView(view
  * The packet that answers `request` with `mad`, from `port`. It takes the request's own bytes if `mad` lies in them and the
  * headers are as long, so the request is gone.
  */
-export function turnRound(request: MadPacket, { lid, pkeys }: { lid: number; pkeys: Uint16Array }, mad: DataView): Uint8Array {
-  const { bytes, madAt } = request;
+export function turnRound(request: MadPacket, port: { lid: number; pkeys: Uint16Array }, mad: DataView): Uint8Array {
+  const { bytes, view, madAt } = request;
+  // nobody looks at the P_Key of a packet to QP0
+  const address = replyAddress(request, port.lid, request.destQp === Qpn.SMI ? undefined : port.pkeys);
   const isInPlace = mad.buffer === bytes.buffer && mad.byteOffset === bytes.byteOffset + madAt;
-  if (!isInPlace || bytes.length !== PACKET_BYTES) return buildMadPacket(replyAddress(request, lid, pkeys), mad);
+  if (!isInPlace || bytes.length !== PACKET_BYTES) return buildMadPacket(address, mad);
   bytes.fill(0, 0, madAt);
-  writeHeaders(bytes, replyAddress(request, lid, pkeys));
+  writeHeaders(bytes, address, view);
   return bytes;
 }
 
