@@ -75,6 +75,7 @@ export function newTopologyFabric(
       maySwitchBeBehind: (guid, port) => fabric.leadsToSwitch(guid, port),
       partitions: topology.partitions ?? [],
       qos: topology.qos,
+      headOfQueueLife: topology.lanes?.headOfQueueLife,
       // what partitions keep apart, a guest must not be able to join by writing to switches
       ...(topology.partitions === undefined ? {} : { mkeyOf: secretMkeys() }),
       hostBehind: (guid, port) => fabric.hostBehind(guid, port),

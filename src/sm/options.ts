@@ -53,11 +53,14 @@ export interface SubnetManagerOptions extends RoutingOptions {
   readonly mkeyOf?: (nodeGuid: bigint) => bigint;
   /** Virtual lanes and service levels; without it no SLtoVL or VLArbitration table is written. */
   readonly qos?: QosOptions | undefined;
+  /** PortInfo.HOQLife of switches' ports, 4.096 µs × 2^value; left as it is without it. */
+  readonly headOfQueueLife?: number | undefined;
   /** Name of the host behind port `number` of a switch, by which partitions have members; without an answer it is its NodeDescription. */
   readonly hostBehind?: (guid: bigint, number: number) => string | undefined;
 }
 
-export type Settings = Required<Omit<SubnetManagerOptions, "random" | "log" | "qos">> & Pick<SubnetManagerOptions, "qos">;
+export type Settings = Required<Omit<SubnetManagerOptions, "random" | "log" | "qos" | "headOfQueueLife">> &
+  Pick<SubnetManagerOptions, "qos" | "headOfQueueLife">;
 
 /** About one second: 4.096 µs × 2^18. */
 const SUBNET_TIMEOUT = 18;

@@ -23,6 +23,10 @@ export class PortSettings {
     this.#levels = levels;
   }
 
+  get #headLife(): number | undefined {
+    return this.#settings.headOfQueueLife;
+  }
+
   /** The manager's own LID. */
   get smLid(): number {
     const { root } = this.#subnet;
@@ -42,6 +46,7 @@ export class PortSettings {
     PortInfo.neighborMtu.set(info, 0, this.#linkMtu(port));
     PortInfo.operationalVls.set(info, 0, linkVls(port));
     if (this.#levels.isOn) PortInfo.vlHighLimit.set(info, 0, this.#levels.highLimit);
+    if (this.#headLife !== undefined && !port.isEndPort) PortInfo.hoqLife.set(info, 0, this.#headLife);
     if (this.#partitions.isOn) {
       const isEnforcing = this.#partitions.isEnforcedAt(port) ? 1 : 0;
       PortInfo.partitionEnforcementIn.set(info, 0, isEnforcing);
@@ -70,6 +75,7 @@ export class PortSettings {
     return (
       PortInfo.neighborMtu.get(port.info, 0) === this.#linkMtu(port) &&
       PortInfo.operationalVls.get(port.info, 0) === linkVls(port) &&
+      (this.#headLife === undefined || port.isEndPort || PortInfo.hoqLife.get(port.info, 0) === this.#headLife) &&
       (!this.#levels.isOn || PortInfo.vlHighLimit.get(port.info, 0) === this.#levels.highLimit) &&
       (!this.#partitions.isOn || isEnforced(port) === this.#partitions.isEnforcedAt(port))
     );

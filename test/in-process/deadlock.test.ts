@@ -25,8 +25,8 @@ const MESSAGE_BYTES = 1 << 20;
 const MS = 1e6;
 
 /** Every host writes to the one two on, all at the same time. */
-function ring(routing: RoutingName, ackTimeout: number): CabledHosts {
-  const world = new CabledHosts(RING, HOSTS, 1, 8 << 20, { dataPath: "lanes", routing: { routing } });
+function ring(routing: RoutingName, ackTimeout: number, lanes = ""): CabledHosts {
+  const world = new CabledHosts(RING + lanes, HOSTS, 1, 8 << 20, { dataPath: "lanes", routing: { routing } });
   for (const [i, a] of world.hosts.entries()) {
     const b = world.hosts[(i + HOPS) % COUNT] as End;
     const [qp] = connect(a, b, Service.RC, { retryCount: 7, rnrRetry: 7, ackTimeout, mtuCode: 4 });
@@ -70,11 +70,8 @@ test("the same ring with up/down routing: all is delivered and nothing is lost",
 });
 
 test("a short HOQLife breaks the circle again and again: RC gets through, more slowly", () => {
-  const world = ring("minhop", 10);
-  for (const port of around(world)) {
-    PortInfo.hoqLife.set(port.info, 0, 3);
-    port.node.attributesChanged();
-  }
+  const world = ring("minhop", 10, "lanes: { head-of-queue: 32us }\n");
+  for (const port of around(world)) assert.equal(PortInfo.hoqLife.get(port.info, 0), 3);
   let done = 0;
   let ms = 0;
   for (; ms < 20_000 && done < COUNT * MESSAGES; ms += 10) {

@@ -37,5 +37,9 @@ export function dataLanes(info: DataView): number {
   return code >= 5 ? 15 : 1 << Math.max(0, code - 1);
 }
 
+/** The shortest that is at least so long: HOQLife or LifeTimeValue. */
+export const lifeCode = (ns: number): number =>
+  Math.min(LAST_LIFE + 1, Math.max(0, Math.ceil(Math.log2(Math.max(1, ns) / LIFE_UNIT_NS))));
+
 /** What HOQLife or LifeTimeValue say: 4.096 µs × 2^value. */
 export const lifeNs = (value: number): number => (value > LAST_LIFE ? Number.POSITIVE_INFINITY : LIFE_UNIT_NS * 2 ** value);

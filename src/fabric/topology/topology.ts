@@ -97,6 +97,8 @@ export interface TopologyQos {
 export interface TopologyLanes {
   /** Receive buffer of a port for each lane. */
   readonly bufferBytes?: number;
+  /** PortInfo.HOQLife of switches' ports: 4.096 µs × 2^value, for ever above 19. */
+  readonly headOfQueueLife?: number;
 }
 
 export interface Topology {

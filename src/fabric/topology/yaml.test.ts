@@ -99,7 +99,7 @@ test("each mistake is named with its line, what was expected and what was found"
     ],
     ["hosts: {n: }\npartitions:\n  p: {pkey: 1}\n  q: {pkey: 1}\n", /lab.yaml:4: partition q: P_Key 0x1 is that of p/],
     ["hosts: {n: }\npartitions:\n  p: {pkey: 1, sl: 16}\n", /lab.yaml:3: partitions.p.sl: expected a service level, 0 to 15/],
-    ["hosts: {n: }\nlanes: 3\n", /lab.yaml:2: lanes: expected true, or \{ buffer: 8KiB \}, got 3/],
+    ["hosts: {n: }\nlanes: 3\n", /lab.yaml:2: lanes: expected true, or \{ buffer: 8KiB, head-of-queue: 100us \}, got 3/],
     ["hosts: {n: }\nlanes: { buffer: 1KiB }\n", /lab.yaml:2: .*expected bytes of a buffer, 4352 to 131072, such as 8192 or 8KiB/],
     ["hosts: {n: }\nqos:\n  vl: [8]\n", /lab.yaml:3: qos.vl.0: expected a virtual lane, 0 to 7/],
     ["hosts: {n: }\nqos:\n  low: {9: 1}\n", /expected a virtual lane, 0 to 7/],
@@ -150,4 +150,8 @@ test("lanes", () => {
   assert.equal(lanes("false"), undefined);
   assert.deepEqual(lanes("{ buffer: 8KiB }"), { bufferBytes: 8192 });
   assert.deepEqual(lanes("{ buffer: 5000 }"), { bufferBytes: 5000 });
+  assert.deepEqual(
+    ["1ns", "4096ns", "100us", "1s", "60s"].map((text) => lanes(`{ head-of-queue: ${text} }`)?.headOfQueueLife),
+    [0, 0, 5, 18, 20],
+  );
 });
