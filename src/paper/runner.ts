@@ -1,6 +1,7 @@
 // Carries out the plan, place by place, so that guests are booted once for all that runs in them; keeps the report up to date meanwhile.
 
 import { loadavg } from "node:os";
+import { LabError } from "../lab/lab-error.ts";
 import { claimsOf } from "./claims.ts";
 import { EFFORTS } from "./effort.ts";
 import { type Experiment, type Measured, type Pair, PLACES, type Place, type Step, type StepContext } from "./plan.ts";
@@ -126,11 +127,11 @@ class Runner {
       figure.seconds += seconds / figures.length;
       figure.series = figure.series.filter((series) => series.side !== side);
       figure.missing = figure.missing.filter((missing) => missing.side !== side);
-      if (outcome instanceof Error) figure.missing.push({ side, why: outcome.message });
+      if (outcome instanceof Error) figure.missing.push({ side, why: whyOf(outcome) });
       else figure.series.push(...outcome.filter((each) => each.figure === id).map(({ series }) => ({ side, ...series })));
       figure.series.sort((a, b) => SIDES.indexOf(a.side) - SIDES.indexOf(b.side));
     }
-    if (outcome instanceof Error) this.#options.onFailure(step, outcome.message);
+    if (outcome instanceof Error) this.#options.onFailure(step, whyOf(outcome));
   }
 
   /** The figure of the report, which gets its place there if it has none. */
@@ -160,3 +161,7 @@ class Runner {
 }
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
+
+/** With the last words of the program that failed. */
+const whyOf = (error: Error): string =>
+  error instanceof LabError && error.details !== "" ? `${error.message}:\n${error.details}` : error.message;

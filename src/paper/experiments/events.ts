@@ -77,7 +77,7 @@ const guestEvents = (side: "mapped" | "trapped"): Step => ({
   side,
   place: side,
   measure: async (context) => {
-    const test: Perftest = { figure: EVENTS.id, program: "ib_send_lat", kind: "latency" };
+    const test: Perftest = { figure: EVENTS.id, program: "ib_send_lat", kind: "latency", sizes: context.effort.slowSizes };
     return [
       await hcaSeries(context, { ...test, label: "polling" }),
       await hcaSeries(context, { ...test, label: "blocking", flags: "-e" }),

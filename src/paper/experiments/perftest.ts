@@ -27,6 +27,8 @@ export interface Perftest {
   /** `-e` */
   readonly flags?: string | undefined;
   readonly label?: string | undefined;
+  /** Instead of those that all tests have. */
+  readonly sizes?: readonly number[] | undefined;
 }
 
 /** One run at one size, or at all of them. */
@@ -65,7 +67,7 @@ export function hcaStep(test: Perftest, side: "mapped" | "trapped"): Step {
 export async function hcaSeries(context: StepContext, test: Perftest): Promise<Measured> {
   const { effort, pair } = context;
   const iterations = test.flags?.includes("-e") === true ? effort.events : effort[test.kind];
-  const sizes = effort.sizes ?? [undefined];
+  const sizes = test.sizes ?? effort.sizes ?? [undefined];
   const samples = await repeat(effort.runs, async () => {
     const all: Sample[] = [];
     for (const size of sizes) all.push(...(await runOnce(context, test, { device: HCA_DEVICE, size, iterations })));
