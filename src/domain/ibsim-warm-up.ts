@@ -73,6 +73,8 @@ export function* ibsimWarmUpSteps(clock: Clock, random: Random): Generator<void,
     for (let sweep = 0; sweep < SWEEPS && program.isAnswered; sweep++) {
       for (const _ of sweepOnce(program)) if (program.sent % REQUESTS_PER_STEP === 0) yield;
     }
+    last?.program.close();
+    last?.domain.close();
     last = { domain, program };
   }
   return last;
