@@ -2,11 +2,12 @@
 
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { ProgressLine } from "../../src/cli/progress.ts";
+import { load } from "../../src/paper/machine.ts";
 import { CTools } from "./c-tools.ts";
 import type { BenchContext, Group } from "./context.ts";
 import { type FigureRecord, recordOf } from "./figure.ts";
 import { GROUPS } from "./groups.ts";
-import { load, surroundings } from "./machine.ts";
+import { surroundings } from "./machine.ts";
 import { reportTable, writeReport } from "./report.ts";
 
 const USAGE = 2;

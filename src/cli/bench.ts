@@ -1,7 +1,5 @@
 // vhca bench paper: the evaluation of the paper, on this machine.
 
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { LabError } from "../lab/lab-error.ts";
 import { NPB_CLASSES, NPB_PACKAGES, type NpbClass } from "../lab/mpi/npb.ts";
@@ -20,6 +18,7 @@ import { summaryText } from "../paper/summary-text.ts";
 import { catchInterrupts } from "./interrupt.ts";
 import { bold, dim, ExitCode, green, printJson, printLine, red, UsageError, yellow } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
+import { resultsFolder } from "./results-folder.ts";
 import { warningLog } from "./run.ts";
 import { Session } from "./session.ts";
 import { VERSION } from "./version.ts";
@@ -106,7 +105,7 @@ async function paper(options: PaperOptions): Promise<number> {
   const { signal } = interrupt;
   try {
     const prepared = await prepare(options, signal, progress);
-    const folder = resultsFolder(options);
+    const folder = resultsFolder(options.results);
     const report = begin(options, folder, prepared, only);
     let file = "";
     await runPaper(report, {
@@ -189,10 +188,4 @@ async function finish(options: PaperOptions, report: Report, file: string): Prom
   if (options.json === true) return printJson(report);
   printLine(summaryText(report, { bold, dim, good: green, bad: red }).trimEnd());
   printLine(`\nFigures: ${page}\nData:    ${file}`);
-}
-
-/** bench/results of this checkout, or of the current folder if vhca is an installed package; unless told otherwise. */
-function resultsFolder(options: PaperOptions): string {
-  const isCheckout = import.meta.url.endsWith(".ts");
-  return options.results ?? join(isCheckout ? fileURLToPath(new URL("../..", import.meta.url)) : ".", "bench", "results");
 }

@@ -1,8 +1,6 @@
 // vhca tour (npm start): two fresh VMs, stock verbs programs between them, with doorbells mapped and trapped, one table.
 
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { Random } from "../base/random.ts";
 import { warmUp } from "../domain/warm-up.ts";
@@ -12,6 +10,7 @@ import { LabError } from "../lab/lab-error.ts";
 import { catchInterrupts } from "./interrupt.ts";
 import { bold, dim, ExitCode, printLine, yellow } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
+import { resultsFolder } from "./results-folder.ts";
 import { addLabOptions, warningLog } from "./run.ts";
 import { Session } from "./session.ts";
 import { measureInProcess } from "./tour/in-process.ts";
@@ -68,7 +67,7 @@ async function tourOnVms(options: TourOptions, signal: AbortSignal): Promise<num
     trapped: trapped.figures,
   };
   printReport(result);
-  printLine(dim(`Figures written to ${writeResults(resultsFolder(options), result)}`));
+  printLine(dim(`Figures written to ${writeResults(resultsFolder(options.results), result)}`));
   printLine(
     `\nNext: ${bold("npx vhca run -- ibv_devinfo")}, ${bold("npx vhca run --help")}, ${bold("npx vhca up")} for your own VMs.`,
   );
@@ -169,12 +168,6 @@ function tourInProcess(options: TourOptions): number {
   const result: TourResult = { accelerator: "in process, no VM", bootSeconds: undefined, store: undefined, mapped, trapped };
   printReport(result);
   printLine(yellow("These are the costs of function calls in one process; they say nothing about a VM."));
-  printLine(dim(`Figures written to ${writeResults(resultsFolder(options), result)}`));
+  printLine(dim(`Figures written to ${writeResults(resultsFolder(options.results), result)}`));
   return ExitCode.OK;
-}
-
-/** bench/results of this checkout, or of the current folder if vhca is an installed package; unless told otherwise. */
-function resultsFolder(options: TourOptions): string {
-  const isCheckout = import.meta.url.endsWith(".ts");
-  return options.results ?? join(isCheckout ? fileURLToPath(new URL("../..", import.meta.url)) : ".", "bench", "results");
 }

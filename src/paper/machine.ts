@@ -1,10 +1,9 @@
 // Where a report's figures were measured.
 
 import { spawnSync } from "node:child_process";
-import { availableParallelism, cpus, hostname, release } from "node:os";
+import { availableParallelism, cpus, hostname, loadavg, release } from "node:os";
 import type { Prepared } from "../lab/prepare.ts";
 import type { Machine } from "./report.ts";
-import { load } from "./runner.ts";
 
 /** @param prepared undefined where VMs cannot run */
 export function describeMachine(prepared: Prepared | undefined, version: string): Machine {
@@ -23,10 +22,13 @@ export function describeMachine(prepared: Prepared | undefined, version: string)
   };
 }
 
-/** "none" outside a repository; "+" behind it if something has been changed since. */
-function commit(): string {
+/** The commit of this checkout; "none" outside a repository, "+" behind it if something has been changed since. */
+export function commit(): string {
   const git = (...args: string[]): string => spawnSync("git", args, { encoding: "utf8", cwd: import.meta.dirname }).stdout ?? "";
   const hash = git("rev-parse", "--short", "HEAD").trim();
   if (hash === "") return "none";
   return git("status", "--porcelain", "--untracked-files=no").trim() === "" ? hash : `${hash}+`;
 }
+
+/** Processes that wanted to run during the last minute. */
+export const load = (): number => Math.round((loadavg()[0] ?? 0) * 100) / 100;

@@ -1,9 +1,9 @@
 // Carries out the plan, place by place, so that guests are booted once for all that runs in them; keeps the report up to date meanwhile.
 
-import { loadavg } from "node:os";
 import { LabError } from "../lab/lab-error.ts";
 import { claimsOf } from "./claims.ts";
 import { EFFORTS } from "./effort.ts";
+import { load } from "./machine.ts";
 import { type Experiment, type Measured, type Pair, PLACES, type Place, type Step, type StepContext } from "./plan.ts";
 import { type Figure, type Report, SIDES } from "./report.ts";
 
@@ -37,9 +37,6 @@ export interface RunnerOptions {
 export async function runPaper(report: Report, options: RunnerOptions): Promise<void> {
   await new Runner(report, options).run();
 }
-
-/** Processes that wanted to run during the last minute. */
-export const load = (): number => Math.round((loadavg()[0] ?? 0) * 100) / 100;
 
 class Runner {
   readonly #report: Report;

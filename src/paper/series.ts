@@ -26,6 +26,19 @@ function middle(sorted: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[half - 1] ?? upper) + upper) / 2;
 }
 
+/** Measures at each of `sizes`, and all of that `runs` times, so that what disturbs a while does not disturb one size alone. */
+export function sweep<Size>(
+  runs: number,
+  sizes: readonly Size[],
+  once: (size: Size) => Promise<readonly Sample[]>,
+): Promise<Sample[]> {
+  return repeat(runs, async () => {
+    const all: Sample[] = [];
+    for (const size of sizes) all.push(...(await once(size)));
+    return all;
+  });
+}
+
 /** Calls `once` `runs` times and gathers what it gives. */
 export async function repeat<T>(runs: number, once: () => Promise<readonly T[]>): Promise<T[]> {
   const all: T[] = [];

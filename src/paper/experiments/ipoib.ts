@@ -3,7 +3,7 @@
 import { countPerOperation, hcaTally, type TakeTally } from "../counting.ts";
 import type { Experiment, FigureSpec, Step, StepContext } from "../plan.ts";
 import type { Side } from "../report.ts";
-import { pointsOf, repeat, type Sample } from "../series.ts";
+import { pointsOf, sweep } from "../series.ts";
 import {
   roundTripCommand,
   runTransactions,
@@ -33,25 +33,16 @@ const ROUND_TRIPS: FigureSpec = {
 /** The packets of a stream are not counted: how many there are is TCP's choice. */
 const COUNTED = { short: 100, long: 300 };
 
-async function atAllSizes(context: StepContext, once: (bytes: number) => Promise<Sample>): Promise<Sample[]> {
-  const { runs, slowSizes } = context.effort;
-  return repeat(runs, async () => {
-    const all: Sample[] = [];
-    for (const bytes of slowSizes) all.push(await once(bytes));
-    return all;
-  });
-}
-
 function step(side: Side, place: "mapped" | "trapped", target: Target, tallyOf: (context: StepContext) => TakeTally): Step {
   return {
     figures: [STREAM.id, ROUND_TRIPS.id],
     side,
     place,
     measure: async (context) => {
-      const { slowSizes, seconds, transactions } = context.effort;
+      const { runs, slowSizes, seconds, transactions } = context.effort;
       const first = slowSizes[0] ?? 1;
-      const stream = await atAllSizes(context, (bytes) => streamRate(context, target, bytes));
-      const rates = await atAllSizes(context, (bytes) => transactionRate(context, target, bytes));
+      const stream = await sweep(runs, slowSizes, (bytes) => streamRate(context, target, bytes));
+      const rates = await sweep(runs, slowSizes, (bytes) => transactionRate(context, target, bytes));
       const run = (count: number): Promise<void> => runTransactions(context, target, count);
       const counts = await countPerOperation(tallyOf(context), run, COUNTED);
       return [

@@ -2,7 +2,7 @@
 
 import { countPerOperation } from "../counting.ts";
 import type { Experiment, FigureSpec, Step } from "../plan.ts";
-import { pointsOf, repeat } from "../series.ts";
+import { pointsOf, sweep } from "../series.ts";
 import { nativeStep } from "./native.ts";
 import { oneWay, roundTripCommand, runTransactions, streamCommand, streamRate, virtioTally } from "./netperf.ts";
 import { hcaStep, type Perftest, rxeStep } from "./perftest.ts";
@@ -41,11 +41,7 @@ const tcpLatency: Step = {
   place: "mapped",
   measure: async (context) => {
     const { runs, slowSizes, transactions } = context.effort;
-    const samples = await repeat(runs, async () => {
-      const all = [];
-      for (const bytes of slowSizes) all.push(await oneWay(context, "n1", bytes));
-      return all;
-    });
+    const samples = await sweep(runs, slowSizes, (bytes) => oneWay(context, "n1", bytes));
     // A transaction is two messages, as an iteration of perftest is.
     const run = (messages: number): Promise<void> => runTransactions(context, "n1", messages / 2);
     const counts = await countPerOperation(virtioTally(context), run, COUNTED);
@@ -60,11 +56,7 @@ const tcpBandwidth: Step = {
   place: "mapped",
   measure: async (context) => {
     const { runs, slowSizes, seconds } = context.effort;
-    const samples = await repeat(runs, async () => {
-      const all = [];
-      for (const bytes of slowSizes) all.push(await streamRate(context, "n1", bytes));
-      return all;
-    });
+    const samples = await sweep(runs, slowSizes, (bytes) => streamRate(context, "n1", bytes));
     return [
       {
         figure: "bandwidth-send",

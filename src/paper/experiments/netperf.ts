@@ -34,15 +34,15 @@ export const roundTripCommand = (target: Target, size: number, transactions: num
   `netperf -H ${target} -t TCP_RR -l -${transactions} -P 0 -- -r ${size},${size} -o P50_LATENCY,THROUGHPUT`;
 
 /** One way of a message in µs: half the median time from a request to its answer. */
-export async function oneWay(context: StepContext, target: Target, size: number): Promise<Sample> {
+export async function oneWay(context: StepContext, target: Target, size: number): Promise<Sample[]> {
   const [median = Number.NaN] = await netperf(context, roundTripCommand(target, size, context.effort.transactions));
-  return { x: size, y: median / 2 };
+  return [{ x: size, y: median / 2 }];
 }
 
 /** Transactions per second. */
-export async function transactionRate(context: StepContext, target: Target, size: number): Promise<Sample> {
+export async function transactionRate(context: StepContext, target: Target, size: number): Promise<Sample[]> {
   const [, rate = Number.NaN] = await netperf(context, roundTripCommand(target, size, context.effort.transactions));
-  return { x: size, y: rate };
+  return [{ x: size, y: rate }];
 }
 
 /** Writes of `size` bytes one after another: the command. */
@@ -52,9 +52,9 @@ export const streamCommand = (target: Target, size: number, seconds: number): st
 const BYTES_PER_KIB = 1024;
 
 /** MB/s that arrive. */
-export async function streamRate(context: StepContext, target: Target, size: number): Promise<Sample> {
+export async function streamRate(context: StepContext, target: Target, size: number): Promise<Sample[]> {
   const [kib = Number.NaN] = await netperf(context, streamCommand(target, size, context.effort.seconds));
-  return { x: size, y: (kib * BYTES_PER_KIB) / 1e6 };
+  return [{ x: size, y: (kib * BYTES_PER_KIB) / 1e6 }];
 }
 
 /** Runs exactly `transactions` round trips of 8 bytes, to be counted. */

@@ -66,7 +66,7 @@ export const npbStep = (source: NpbSource, side: Side, place: "mapped" | "trappe
       }
       return all;
     });
-    const command = `mpirun -n 2 is.${source.problemClass}, and so on`;
+    const command = `mpirun -n 2 is.${source.problemClass}, and so on; bt and sp with -n 4`;
     return [{ figure: "npb", series: { points: pointsOf(samples), command } }];
   },
 });

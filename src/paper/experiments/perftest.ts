@@ -2,10 +2,10 @@
 
 import { perftestRows } from "../../lab/perftest.ts";
 import { lastWords, runPerftest } from "../../lab/two-sides.ts";
-import { countPerOperation, ethernetTally, hcaTally } from "../counting.ts";
+import { countPerOperation, ethernetTally, hcaTally, type TakeTally } from "../counting.ts";
 import type { Measured, Step, StepContext } from "../plan.ts";
 import type { Counts } from "../report.ts";
-import { pointsOf, repeat, type Sample } from "../series.ts";
+import { pointsOf, type Sample, sweep } from "../series.ts";
 import { RXE_DEVICE, withRxe } from "./rxe.ts";
 
 const HCA_DEVICE = "mthca0";
@@ -68,11 +68,7 @@ export async function hcaSeries(context: StepContext, test: Perftest): Promise<M
   const { effort, pair } = context;
   const iterations = test.flags?.includes("-e") === true ? effort.events : effort[test.kind];
   const sizes = test.sizes ?? effort.sizes ?? [undefined];
-  const samples = await repeat(effort.runs, async () => {
-    const all: Sample[] = [];
-    for (const size of sizes) all.push(...(await runOnce(context, test, { device: HCA_DEVICE, size, iterations })));
-    return all;
-  });
+  const samples = await sweep(effort.runs, sizes, (size) => runOnce(context, test, { device: HCA_DEVICE, size, iterations }));
   const counts = await count(context, test, HCA_DEVICE, hcaTally(pair), iterations);
   return measured(test, samples, counts, { device: HCA_DEVICE, size: sizes[0], iterations });
 }
@@ -89,17 +85,10 @@ export function rxeStep(test: Perftest): Step {
 
 async function measureRxe(context: StepContext, test: Perftest): Promise<Measured[]> {
   const { effort, pair } = context;
-  const iterations = (size: number): number => slowIterations(context, test, size);
-  const once = async (): Promise<Sample[]> => {
-    const samples: Sample[] = [];
-    for (const size of effort.slowSizes)
-      samples.push(...(await runOnce(context, test, { device: RXE_DEVICE, size, iterations: iterations(size) })));
-    return samples;
-  };
-  const samples = await repeat(effort.runs, once);
+  const runAt = (size: number): Run => ({ device: RXE_DEVICE, size, iterations: slowIterations(context, test, size) });
+  const samples = await sweep(effort.runs, effort.slowSizes, (size) => runOnce(context, test, runAt(size)));
   const counts = await count(context, test, RXE_DEVICE, ethernetTally(pair.lab), effort.slowLatency);
-  const run = { device: RXE_DEVICE, size: effort.slowSizes[0], iterations: iterations(effort.slowSizes[0] ?? 1) };
-  return [measured(test, samples, counts, run)];
+  return [measured(test, samples, counts, runAt(effort.slowSizes[0] ?? 1))];
 }
 
 /** perftest wants at least five iterations. */
@@ -110,13 +99,7 @@ function slowIterations({ effort }: StepContext, { kind }: Perftest, size: numbe
   return Math.min(byBytes, kind === "latency" ? effort.slowLatency : effort.bandwidth);
 }
 
-function count(
-  context: StepContext,
-  test: Perftest,
-  device: string,
-  tally: ReturnType<typeof hcaTally>,
-  iterations: number,
-): Promise<Counts> {
+function count(context: StepContext, test: Perftest, device: string, tally: TakeTally, iterations: number): Promise<Counts> {
   const each = messagesPerIteration(test);
   const run = async (operations: number): Promise<void> => {
     await runOnce(context, test, { device, size: COUNTED_BYTES, iterations: operations / each });

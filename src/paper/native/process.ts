@@ -19,56 +19,42 @@ const WARM_UP_BYTES = 64;
 const BYTES_MAX = 2 ** 30;
 const ITERATIONS_MIN = 20;
 
-/** One message there and one back. */
-type RoundTrip = (near: End, far: End, bytes: number, round: number) => void;
+/** One message from an end to the other. */
+type OneWay = (from: End, to: End, bytes: number, round: number) => void;
 
-const sendRoundTrip: RoundTrip = (near, far, bytes) => {
-  for (const [from, to] of [
-    [near, far],
-    [far, near],
-  ] as const) {
-    postReceive(to, bytes);
-    send(from, bytes);
-    take(to.recvCq);
-    take(from.sendCq);
-  }
+const sendOnce: OneWay = (from, to, bytes) => {
+  postReceive(to, bytes);
+  send(from, bytes);
+  take(to.recvCq);
+  take(from.sendCq);
 };
 
-const writeRoundTrip: RoundTrip = (near, far, bytes, round) => {
+const writeOnce: OneWay = (from, to, bytes, round) => {
   const value = (round & 0x7f) + 1;
-  for (const [from, to] of [
-    [near, far],
-    [far, near],
-  ] as const) {
-    from.mr.bytes[bytes - 1] = value;
-    write(from, bytes, to.mr);
-    awaitByte(to, bytes, value);
-    take(from.sendCq);
-    to.mr.bytes[bytes - 1] = 0;
-  }
+  from.mr.bytes[bytes - 1] = value;
+  write(from, bytes, to.mr);
+  awaitByte(to, bytes, value);
+  take(from.sendCq);
+  to.mr.bytes[bytes - 1] = 0;
 };
 
 /** The receiver sleeps until the HCA tells it of the message. */
-const eventRoundTrip: RoundTrip = (near, far, bytes) => {
-  for (const [from, to] of [
-    [near, far],
-    [far, near],
-  ] as const) {
-    postReceive(to, bytes);
-    to.recvCq.reqNotify();
-    send(from, bytes);
-    to.channel.getEventSync();
-    take(to.recvCq);
-    take(from.sendCq);
-  }
+const sendWithEvent: OneWay = (from, to, bytes) => {
+  postReceive(to, bytes);
+  to.recvCq.reqNotify();
+  send(from, bytes);
+  to.channel.getEventSync();
+  take(to.recvCq);
+  take(from.sendCq);
 };
 
-/** Median of µs one way. */
-function latency(near: End, far: End, bytes: number, once: RoundTrip, iterations: number): number {
+/** Median of µs one way: half of a message there and one back. */
+function latency(near: End, far: End, bytes: number, once: OneWay, iterations: number): number {
   const samples = new Float64Array(iterations);
   for (let round = 0; round < iterations; round++) {
     const start = performance.now();
     once(near, far, bytes, round);
+    once(far, near, bytes, round);
     samples[round] = ((performance.now() - start) * US_PER_MS) / 2;
   }
   return medianOf(samples);
@@ -123,7 +109,7 @@ function measure(near: Context, far: Context, test: NativeTest): NativeResult {
     of(a, b, WARM_UP_BYTES, WARM_UP);
     return sizes.map((x) => ({ x, y: of(a, b, x, iterations) }));
   }
-  const once = kind === "events" ? eventRoundTrip : operation === "send" ? sendRoundTrip : writeRoundTrip;
+  const once = kind === "events" ? sendWithEvent : operation === "send" ? sendOnce : writeOnce;
   latency(a, b, WARM_UP_BYTES, once, kind === "events" ? WARM_UP / 10 : WARM_UP);
   return sizes.map((x) => ({ x, y: latency(a, b, x, once, iterations) }));
 }

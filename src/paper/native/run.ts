@@ -1,5 +1,6 @@
 // Runs a native process on a device domain of its own: the domain is this process's engine thread, the program another process.
 
+import { fileURLToPath } from "node:url";
 import { silentLog } from "../../base/log.ts";
 import { hcaSocketPath } from "../../control/socket-paths.ts";
 import { DomainHandle } from "../../domain/domain-handle.ts";
@@ -23,14 +24,20 @@ export class NativePair implements AsyncDisposable {
 
   static async start(doorbells: "mapped" | "trapped" = "mapped"): Promise<NativePair> {
     const pair = new NativePair(new DomainHandle({ log: silentLog }), RunFolder.create());
-    for (const name of NAMES) await pair.#domain.addHca({ name, socketPath: hcaSocketPath(pair.#folder.path, name), doorbells });
-    return pair;
+    try {
+      for (const name of NAMES)
+        await pair.#domain.addHca({ name, socketPath: hcaSocketPath(pair.#folder.path, name), doorbells });
+      return pair;
+    } catch (error) {
+      await pair[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** Runs the program once. @throws Error with what it said if it fails */
   async run(test: NativeTest, signal: AbortSignal): Promise<NativeResult> {
     const sockets = NAMES.map((name) => hcaSocketPath(this.#folder.path, name));
-    const program = new URL(`./process${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url).pathname;
+    const program = fileURLToPath(new URL(`./process${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url));
     const args = [program, ...sockets, JSON.stringify(test)];
     const { status, stdout, stderr } = await runCommand(process.execPath, args, { signal, timeoutMs: TIMEOUT_MS });
     signal.throwIfAborted();
