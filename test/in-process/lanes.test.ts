@@ -3,8 +3,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setRoute } from "../../src/fabric/hand-made-subnet.ts";
 import { inspectEnd } from "../../src/fabric/inspect-links.ts";
+import { MAX_HOPS } from "../../src/fabric/limits.ts";
 import type { Port } from "../../src/fabric/port.ts";
+import type { SwitchNode } from "../../src/fabric/switch-node.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
 import { PortCounter, RCV_DATA_SL } from "../../src/spec/ib/port-counters.ts";
@@ -243,6 +246,27 @@ test("a service level that a port maps to VL 15, or to a lane that its link lack
     port.setSlToVlFromAll(own);
   }
   assert.equal(world.fabric.lanes!.counts.withoutLane, 6);
+});
+
+test("forwarding tables that lead round in a circle: a packet ends after so many switches, and the lanes are empty", () => {
+  const ring = `
+switches: { s1: { ports: 8 }, s2: { ports: 8 }, s3: { ports: 8 } }
+hosts: { a: { switch: s1 }, c: { switch: s2 } }
+links: [{ ends: [s1, s2] }, { ends: [s2, s3] }, { ends: [s3, s1] }]
+`;
+  const world = lanesWorld(ring, ["a", "c"]);
+  const [a, c] = world.hosts as [End, End];
+  const circle = [world.port("s1", "s2"), world.port("s2", "s3"), world.port("s3", "s1")];
+  for (const { node, number } of circle) setRoute(node as SwitchNode, c.wire.lid, number);
+  const crossed = (): number => circle.reduce((sum, port) => sum + counter(port, PortCounter.unicastXmitPackets), 0);
+  const before = crossed();
+  const [qp] = connect(a, c, Service.RC, { ...RC, ackTimeout: 10, retryCount: 0 });
+  qp.postSend({ opcode: SendOpcode.RDMA_WRITE, sges: [new Buffer64(a, 8).sge()], ...new Buffer64(c, 8).remote() });
+  world.elapse(20 * MS, 20);
+  assert.notEqual(a.cq.poll()[0]?.syndrome, 0);
+  assert.equal(world.fabric.lanes!.counts.unroutable, 1);
+  assert.equal(world.fabric.lanes!.length, 0);
+  assert.equal(crossed() - before, MAX_HOPS);
 });
 
 test("a cable that is pulled under load: what waits there is lost and counted, credits begin anew", () => {
