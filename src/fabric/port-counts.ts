@@ -71,12 +71,19 @@ export function countPacket(port: Port, view: DataView, direction: "xmit" | "rcv
   count(port, isMulticastLid(Lrh.dlid.get(view, 0)) ? slots.multicast : slots.unicast);
 }
 
-/** Counts unicast packets of data of one service level, `words` of 4 bytes from LRH to ICRC in all. */
-export function countData(port: Port, direction: "xmit" | "rcv", sl: number, words: number, packets: number): void {
+/** Counts packets of data of one service level, `words` of 4 bytes from LRH to ICRC in all; of unicast unless said otherwise. */
+export function countData(
+  port: Port,
+  direction: "xmit" | "rcv",
+  sl: number,
+  words: number,
+  packets: number,
+  isMulticast = false,
+): void {
   const slots = COUNTERS[direction];
   const { slData } = port;
   count(port, slots.data, words);
   count(port, slots.packets, packets);
-  count(port, slots.unicast, packets);
+  count(port, isMulticast ? slots.multicast : slots.unicast, packets);
   slData[slots.sl + sl] = (slData[slots.sl + sl] ?? 0) + words;
 }

@@ -185,7 +185,8 @@ export class Doorbells {
   #look(qp: QueuePair): boolean {
     if (qp.isActive || (qp.waitingIndex >= 0 && qp.waitsFor !== Waiting.ACK)) return false;
     if (qp.state !== QpState.RTS && qp.state !== QpState.SQE) return false;
-    if (!qp.refreshPosted()) return false;
+    // One that found no room has its turn when there is some.
+    if (!qp.refreshPosted() || qp.isHeldBack) return false;
     this.#adapter.activate(qp);
     return true;
   }

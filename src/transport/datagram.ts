@@ -150,7 +150,7 @@ function sendMulticast(qp: QueuePair): void {
   }
   if (qp.adapter.network.usesLoopback || (qp.port.wire.hasFaultyFabric && qp.adapter.network.path === "auto")) {
     // One packet for all receivers but those of this port itself.
-    sendPacket(qp, qp.port.tapped(qp.adapter.network.loopback));
+    sendPacket(qp, qp.port.multicastLane);
     if (!isHeldBack && !isSourceMissing) deliverToMembers(qp, qp.port);
     return;
   }

@@ -80,6 +80,12 @@ export class AdapterPort {
     return this.tapped(network.laneAt(answer) ?? (answer >= 0 ? network.loopback : undefined));
   }
 
+  /** Where packets to multicast LIDs leave. */
+  get multicastLane(): PacketLane | undefined {
+    const { network } = this.adapter;
+    return this.tapped(network.path === "lanes" ? network.outlet(this.wire.index) : network.loopback);
+  }
+
   /** The lane as this port sees it: what it sends is seen by its tap, if it has one. */
   tapped(lane: PacketLane | undefined): PacketLane | undefined {
     return lane === undefined || this.tap === undefined ? lane : this.tap.before(lane);

@@ -48,11 +48,19 @@ export class Flow {
   #posted = 0;
   #receivesPosted = 0;
 
-  constructor(random: Random, [from, to]: [End, End], [qp, peer]: QueuePairs, opcodes: number[], longest = SHORT) {
+  /** @param address of datagrams; their receiver's own if left out */
+  constructor(
+    random: Random,
+    [from, to]: [End, End],
+    [qp, peer]: QueuePairs,
+    opcodes: number[],
+    longest = SHORT,
+    address: object = { address: { dlid: to.wire.lid }, remoteQpn: peer.number },
+  ) {
     [this.from, this.to, this.qp, this.peer] = [from, to, qp, peer];
     this.#isDatagram = qp.service === Service.UD;
     this.#slot = (longest + 63) & ~63;
-    this.#address = this.#isDatagram ? { address: { dlid: to.wire.lid }, remoteQpn: peer.number, qkey: QKEY } : {};
+    this.#address = this.#isDatagram ? { ...address, qkey: QKEY } : {};
     this.messages = Array.from({ length: MESSAGES }, (_, slot) => ({
       opcode: random.pick(opcodes),
       length: random.pick([0, 1, random.below(300), random.below(9000) % longest, random.below(longest)]),

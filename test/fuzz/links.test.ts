@@ -1,11 +1,14 @@
 // A fabric whose cables lose, corrupt and delay packets, are pulled and plugged in again at any moment, with its subnet manager: RC delivers
-// everything once, in order and whole, or fails with "retries exceeded"; UC and UD lose whole messages and nothing else; and when all
-// is mended, traffic takes the short path again. The same with all data in virtual lanes: in the end all credits are back. IBA vol 1, 7.9, 9.7, 9.8.2.
+// everything once, in order and whole, or fails with "retries exceeded"; UC and UD, to one or to a group, lose whole messages and nothing else, and get
+// none twice though the group's tables lead round in a circle; and when all is mended, traffic takes the short path again. The same with all data in virtual
+// lanes: in the end all credits are back. IBA vol 1, 7.9, 9.7, 9.8.2.
 
 import assert from "node:assert/strict";
 import type { Random } from "../../src/base/random.ts";
+import { setMulticastRoute } from "../../src/fabric/hand-made-subnet.ts";
+import { SwitchNode } from "../../src/fabric/switch-node.ts";
 import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
-import { Service } from "../../src/spec/ib/numbers.ts";
+import { Qpn, Service } from "../../src/spec/ib/numbers.ts";
 import { PortInfo } from "../../src/spec/mad/sm-attributes.ts";
 import { AdapterCounter } from "../../src/transport/counters.ts";
 import { CabledHosts } from "../in-process/cabled-hosts.ts";
@@ -29,6 +32,10 @@ const CABLES = [
 ] as const;
 /** Between switches: one of them may be pulled at a time. */
 const PULLABLE = 3;
+/** A group that every switch sends to all its ports. */
+const MLID = 0xc050;
+const MGID = Uint8Array.from([0xff, 0x12, ...new Array(13).fill(0), 7]);
+const TO_GROUP = { address: { dlid: MLID, dgid: MGID }, remoteQpn: Qpn.MULTICAST };
 const MENDED_NS = 3e9;
 const MENDED_STEPS = 600;
 
@@ -50,12 +57,18 @@ function disturb(world: CabledHosts, random: Random): void {
   else random.pick(pullable).setPlugged(false);
 }
 
+/** The subnet manager, who knows nothing of this group, may have written its tables anew. */
+function flood(world: CabledHosts): void {
+  for (const node of world.fabric.nodes) if (node instanceof SwitchNode) setMulticastRoute(node, MLID, [1, 2, 3, 4]);
+}
+
 function mend(world: CabledHosts): void {
   for (const [a, b] of CABLES) {
     world.setFaults(a, b, undefined);
     if (!world.link(a, b).isPlugged) world.link(a, b).setPlugged(true);
   }
   world.elapse(MENDED_NS, MENDED_STEPS);
+  flood(world);
 }
 
 /** Nothing is wrong any more: another message of each that lives takes the short path. */
@@ -132,14 +145,21 @@ fuzz(
       new Flow(random, [b, a], [ba, ab], OPCODES),
       new Flow(random, [c, b], [cb, bc], OPCODES),
     ];
+    const members: QueuePairs = [datagramQp(a, QKEY), datagramQp(b, QKEY)];
+    const listener = datagramQp(c, QKEY);
+    b.device.multicast.attach(MGID, members[1].number);
+    c.device.multicast.attach(MGID, listener.number);
+    flood(world);
     const unreliable = [
       new Flow(random, [a, c], connect(a, c, Service.UC), [SendOpcode.SEND_IMM]),
       new Flow(random, [a, c], datagrams, [SendOpcode.SEND_IMM], 2000),
+      new Flow(random, [a, b], members, [SendOpcode.SEND_IMM], 2000, TO_GROUP),
     ];
     const flows = [...reliable, ...unreliable];
     const rate = random.pick([0.01, 0.05, 0.2]);
     run(bed, flows, random, budget, () => {
       if (random.chance(rate)) disturb(world, random);
+      if (random.chance(0.1)) flood(world);
       if (dataPath === "lanes" && random.chance(rate)) disturbLanes(world, random);
     });
     if (dataPath === "lanes") mendLanes(world);

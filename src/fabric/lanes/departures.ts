@@ -5,9 +5,9 @@ import { PortKind } from "../../mad/attributes.ts";
 import { ICRC_BYTES, VCRC_BYTES } from "../../spec/ib/headers.ts";
 import { PortCounter } from "../../spec/ib/port-counters.ts";
 import type { Port } from "../port.ts";
-import { count, countData, countInactiveDiscard } from "../port-counts.ts";
+import { count, countInactiveDiscard } from "../port-counts.ts";
 import { LANE_COUNT } from "./arbiter.ts";
-import { LaneEvent, type LaneState, wordsOf } from "./lane-state.ts";
+import { LaneEvent, type LaneState } from "./lane-state.ts";
 import { NO_PACKET } from "./packet-pool.ts";
 import { laneOfLevel, type PortLanes } from "./port-lanes.ts";
 
@@ -76,7 +76,7 @@ export class Departures {
     pool.generation[slot] = lanes.generation;
     this.#state.plan(endNs, LaneEvent.SENT, lanes.index);
     if (lanes.port.kind === PortKind.CA) this.#onHostSent(lanes, vl);
-    else countData(lanes.port, "xmit", this.#state.levelOf(slot), wordsOf(pool.length[slot]!), 1);
+    else this.#state.countPacket(lanes.port, "xmit", slot);
   }
 
   /** There is something to send, and nothing may go: looked at again when credits come, or when a packet is too old. */

@@ -2,14 +2,17 @@
 // ends a packet's stay somewhere gives some back. IBA vol 1, 7.9.4.
 
 import { LateQueue } from "../../base/late-queue.ts";
-import { ICRC_BYTES } from "../../spec/ib/headers.ts";
+import { ICRC_BYTES, Lrh } from "../../spec/ib/headers.ts";
+import { isMulticastLid } from "../../spec/ib/numbers.ts";
 import type { Fabric } from "../fabric.ts";
 import type { Port } from "../port.ts";
-import { AT_SENDER, PacketPool } from "./packet-pool.ts";
+import { countData } from "../port-counts.ts";
+import { AT_SENDER, NO_PACKET, PacketPool } from "./packet-pool.ts";
 import { PortLanes } from "./port-lanes.ts";
 
 /** What happens at a time; the rest of an event's number says where. */
 export const LaneEvent = { SENT: 0, ARRIVED: 1, CREDIT: 2, TIMER: 3 } as const;
+const DLID_AT = Lrh.dlid.offset;
 const EVENT_BITS = 2;
 const VL_BITS = 4;
 const BLOCK_BITS = 7;
@@ -29,12 +32,14 @@ export interface LaneCounts {
   withoutLane: number;
   /** No way, or a way that has gone. */
   unroutable: number;
+  /** Copies of multicast packets for which the fabric had no room. */
+  copiesLost: number;
 }
 
 export class LaneState {
   readonly fabric: Fabric;
   readonly pool = new PacketPool();
-  readonly counts: LaneCounts = { tooOld: 0, withoutLane: 0, unroutable: 0 };
+  readonly counts: LaneCounts = { tooOld: 0, withoutLane: 0, unroutable: 0, copiesLost: 0 };
   /** Receive buffer of a port for each lane. */
   readonly bufferBlocks: number;
   readonly events = new LateQueue<number>();
@@ -80,6 +85,16 @@ export class LaneState {
     return this.pool.memory.bytes[this.pool.at(slot) + 1]! >> 4;
   }
 
+  /** DLID of a packet. */
+  dlidOf(slot: number): number {
+    return this.pool.memory.view.getUint16(this.pool.at(slot) + DLID_AT, false);
+  }
+
+  /** A port has sent or received a packet (16.1.3.5). */
+  countPacket(port: Port, direction: "xmit" | "rcv", slot: number): void {
+    countData(port, direction, this.levelOf(slot), wordsOf(this.pool.length[slot]!), 1, isMulticastLid(this.dlidOf(slot)));
+  }
+
   /** The packet goes no further. */
   drop(slot: number): void {
     this.leaveBuffer(slot);
@@ -90,7 +105,10 @@ export class LaneState {
   leaveBuffer(slot: number): void {
     const { pool } = this;
     const held = pool.heldBy[slot]!;
-    if (held === AT_SENDER) return;
+    if (held === AT_SENDER) {
+      this.#leaveOriginal(slot);
+      return;
+    }
     pool.heldBy[slot] = AT_SENDER;
     const lanes = this.portAt(held);
     const vl = pool.heldVl[slot]!;
@@ -105,6 +123,22 @@ export class LaneState {
       const where = (((sender.index << BLOCK_BITS) | blocks) << VL_BITS) | vl;
       this.plan(this.timeNs + delayNs, LaneEvent.CREDIT, where);
     }
+  }
+
+  /** A copy has left the node where it was made, or is lost: the buffer is free when it was the last. */
+  #leaveOriginal(slot: number): void {
+    const { copyOf } = this.pool;
+    const original = copyOf[slot]!;
+    if (original === NO_PACKET) return;
+    copyOf[slot] = NO_PACKET;
+    this.endCopy(original);
+  }
+
+  /** One copy less of the packet in `slot`. */
+  endCopy(slot: number): void {
+    const { copies } = this.pool;
+    copies[slot]! -= 1;
+    if (copies[slot] === 0) this.drop(slot);
   }
 
   /** Credits arrive that `leaveBuffer` has sent. */

@@ -12,5 +12,7 @@ export const BLOCK_BYTES = 64;
 export const POOL_PACKETS = 8192;
 /** Queue of a host's port for each lane: four turns of a queue pair in packets. */
 export const HOST_QUEUE_BYTES = 64 * 1024;
-/** Events handled before others have a turn. */
+/** Multicast packets that a switch remembers as handed on, a power of two: more than are under way for as long as it takes to go round in a circle. */
+export const MULTICAST_REMEMBERED = 1024;
+/** Events handled, and copies made, before others have a turn. */
 export const EVENTS_PER_TURN = 1024;

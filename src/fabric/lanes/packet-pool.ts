@@ -21,6 +21,11 @@ export class PacketPool {
   /** Port whose receive buffer it is in, as `PortLanes.index`, and the lane of that buffer. */
   readonly heldBy = new Int32Array(POOL_PACKETS);
   readonly heldVl = new Uint8Array(POOL_PACKETS);
+  /** Packet that this one is a copy of, which occupies the receive buffer for it, or NO_PACKET; of that one, the copies that have not left. */
+  readonly copyOf = new Int32Array(POOL_PACKETS).fill(NO_PACKET);
+  readonly copies = new Uint16Array(POOL_PACKETS);
+  /** What all copies of one multicast packet have in common. */
+  readonly multicastNumber = new Int32Array(POOL_PACKETS);
   /** When it came to the node that it is in. */
   readonly arrivedNs = new Float64Array(POOL_PACKETS);
   /** Life of the link that it is on (`PortLanes.generation`). */
@@ -59,6 +64,19 @@ export class PacketPool {
     if (!this.#isStarved || this.#used > POOL_PACKETS / 2) return;
     this.#isStarved = false;
     this.roomEpoch++;
+  }
+
+  /** Makes `to` a copy of `from`, which waits for it from now on. */
+  copy(from: number, to: number): void {
+    const at = this.at(from);
+    this.memory.bytes.copyWithin(this.at(to), at, at + this.length[from]!);
+    this.length[to] = this.length[from]!;
+    this.blocks[to] = this.blocks[from]!;
+    this.hops[to] = this.hops[from]!;
+    this.multicastNumber[to] = this.multicastNumber[from]!;
+    this.heldBy[to] = AT_SENDER;
+    this.copyOf[to] = from;
+    this.copies[from]! += 1;
   }
 
   /** Where the packet begins in `memory`. */

@@ -7,20 +7,21 @@
 // packet waits longer than the lifetimes that the subnet manager has set.
 
 import { PortKind } from "../../mad/attributes.ts";
-import { isUnicastLid } from "../../spec/ib/numbers.ts";
+import { isMulticastLid, isUnicastLid } from "../../spec/ib/numbers.ts";
 import type { CaPort } from "../ca-port.ts";
 import type { Fabric } from "../fabric.ts";
 import { MAX_HOPS } from "../limits.ts";
 import { crossCable, LOST } from "../link-faults.ts";
 import type { Port } from "../port.ts";
-import { countData, countRelayError } from "../port-counts.ts";
+import { countRelayError } from "../port-counts.ts";
 import { outputPort } from "../trace.ts";
 import { Departures } from "./departures.ts";
-import { eventKind, eventPlace, type LaneCounts, LaneEvent, LaneState, wordsOf } from "./lane-state.ts";
+import { eventKind, eventPlace, type LaneCounts, LaneEvent, LaneState } from "./lane-state.ts";
 import { BLOCK_BYTES, DEFAULT_BUFFER_BYTES, EVENTS_PER_TURN, MAX_BUFFER_BYTES, MIN_BUFFER_BYTES } from "./limits.ts";
 import { LaneOutlet } from "./outlet.ts";
 import { AT_SENDER, NO_PACKET, type PacketPool } from "./packet-pool.ts";
 import type { PortLanes } from "./port-lanes.ts";
+import { Replication } from "./replication.ts";
 
 export interface LanesOptions {
   /** Receive buffer of a port for each lane, in bytes. */
@@ -39,6 +40,7 @@ const MORE_TO_DO = -2;
 export class VirtualLanes {
   readonly #state: LaneState;
   readonly #departures: Departures;
+  readonly #replication: Replication;
   readonly #outlets: (LaneOutlet | undefined)[] = [];
   /** End ports whose HCA takes again what it had left lying. */
   readonly #thawed: PortLanes[] = [];
@@ -58,6 +60,7 @@ export class VirtualLanes {
     this.#maxLagNs = maxLagNs;
     this.#state = new LaneState(fabric, Math.floor(bufferBytes / BLOCK_BYTES));
     this.#departures = new Departures(this.#state, (lanes, vl) => this.#outlets[lanes.port.index]?.noteRoom(lanes, vl));
+    this.#replication = new Replication(this.#state, this.#departures);
   }
 
   get counts(): LaneCounts {
@@ -111,6 +114,7 @@ export class VirtualLanes {
   sendFromHost(port: CaPort, slot: number): void {
     this.pool.heldBy[slot] = AT_SENDER;
     this.pool.hops[slot] = 0;
+    if (isMulticastLid(this.#state.dlidOf(slot))) this.#replication.number(slot);
     this.#departures.enqueue(port, 0, slot);
   }
 
@@ -145,7 +149,7 @@ export class VirtualLanes {
     const lateNs = clockNs - this.#skewNs - state.events.dueNs;
     if (lateNs > this.#maxLagNs) this.#skewNs += lateNs - this.#maxLagNs;
     const nowNs = clockNs - this.#skewNs;
-    for (let i = 0; i < EVENTS_PER_TURN; i++) {
+    for (let work = 0; work < EVENTS_PER_TURN; work += 1 + this.#replication.takeMade()) {
       const ready = state.ready.pop();
       if (ready !== undefined) {
         ready.isReady = false;
@@ -251,8 +255,12 @@ export class VirtualLanes {
   #forward(port: Port, slot: number): void {
     const { node } = port;
     const { pool } = this;
-    countData(port, "rcv", this.#state.levelOf(slot), wordsOf(pool.length[slot]!), 1);
-    const dlid = pool.memory.view.getUint16(pool.at(slot) + 2, false);
+    this.#state.countPacket(port, "rcv", slot);
+    const dlid = this.#state.dlidOf(slot);
+    if (node.switch !== undefined && isMulticastLid(dlid)) {
+      this.#replication.replicate(port, node.switch, slot, dlid);
+      return;
+    }
     const out = node.switch !== undefined && isUnicastLid(dlid) ? outputPort(node.switch, dlid) : 0;
     const egress = node.ports[out];
     const hops = pool.hops[slot]! + 1;

@@ -127,7 +127,9 @@ export function receiveFromLanes(network: Network, net: LaneNet, nowNs: number):
     if (target < 0) return target === NOTHING_DUE ? work : work + PACKET_COST_BYTES;
     work += PACKET_COST_BYTES + net.byteLength;
     const port = parsePacket(net.memory, net.at, net.byteLength) ? network.portAt(target) : undefined;
-    if (port?.ownsLid(packet.dlid) === true) deliver(port, nowNs);
+    if (port === undefined) network.counts.unroutable++;
+    else if (isMulticastLid(packet.dlid)) deliverToMembers(port);
+    else if (port.ownsLid(packet.dlid)) deliver(port, nowNs);
     else network.counts.unroutable++;
     net.release();
   }
@@ -252,10 +254,11 @@ function receiveMulticast(network: Network, inlet: PacketInlet, hops: number, no
 function deliverToMembers(port: AdapterPort): void {
   const { adapter } = port;
   if (port.tap !== undefined && port.isActive) port.tap.sink.keep(packet.memory, packet.at, packet.end - packet.at, false);
-  if (!port.isActive || adapter.multicast.isEmpty || !packet.hasGrh || packet.destQpn !== Qpn.MULTICAST) return;
+  if (!port.isActive) return;
+  countReceived(port, true);
+  if (adapter.multicast.isEmpty || !packet.hasGrh || packet.destQpn !== Qpn.MULTICAST) return;
   const payloadAt = readDatagram();
   if (payloadAt < 0) return;
-  countReceived(port, true);
   const count = adapter.multicast.members(packet.memory.view, packet.grhAt + Grh.dgid.offset, qpns);
   if (count < 0) adapter.counters[AdapterCounter.multicastChainErrors]! += 1;
   for (let i = 0; i < count; i++) {
