@@ -3,15 +3,14 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Log } from "../base/log.ts";
 import type { Quota } from "../hca/limits.ts";
-import type { RoutingOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
 import { addDataPathOption, assertDataPath } from "./data-path.ts";
 import { addEnginesOption } from "./engines.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
+import { addManagerOptions, type ManagerFlags, managerOf } from "./manager.ts";
 import { dim, ExitCode, printJson, UsageError } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
 import { addQuotaOption } from "./quota.ts";
-import { addRoutingOptions, routingOf } from "./routing.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
 import { addMpiOptions, type MpiOptions, type MpiReport, planMpi, runMpi } from "./run-mpi.ts";
 import { Session, type SessionOptions } from "./session.ts";
@@ -22,7 +21,7 @@ const NODES_MAX = 64;
 /** The longest time a timer of Node takes. */
 const SECONDS_MAX = 2_147_483;
 
-interface RunOptions extends RoutingOptions, MpiOptions {
+interface RunOptions extends ManagerFlags, MpiOptions {
   nodes: number;
   on: string[];
   image?: string;
@@ -62,7 +61,7 @@ export function addRun(program: Command): void {
   addQuotaOption(command);
   addEnginesOption(command);
   addTopologyOption(command);
-  addRoutingOptions(command);
+  addManagerOptions(command);
   addDataPathOption(command);
   command
     .option("--timeout <seconds>", "end everything after this time, with status 124", parseSeconds)
@@ -228,7 +227,7 @@ function sessionOptions(options: RunOptions, progress: ProgressLine, signal: Abo
     accel: options.accel,
     doorbells: options.doorbells,
     sm: options.sm,
-    routing: routingOf(options),
+    manager: managerOf(options),
     mount: options.mount,
     start: options.cold === true ? "cold" : "warm",
     quota: options.quota,

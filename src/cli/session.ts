@@ -9,7 +9,7 @@ import type { Topology } from "../fabric/topology/topology.ts";
 import type { Quota } from "../hca/limits.ts";
 import { type Lab, type LabOptions, startLab } from "../lab/lab.ts";
 import { RunFolder } from "../lab/run-folder.ts";
-import type { RoutingOptions } from "../sm/options.ts";
+import type { ChosenOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
 import { CONTROL_SOCKET } from "./domains.ts";
 import { VERSION } from "./version.ts";
@@ -18,7 +18,7 @@ export interface SessionOptions extends Omit<LabOptions, "hcaSocket" | "waitForI
   readonly doorbells?: "mapped" | "trapped" | undefined;
   readonly sm?: "builtin" | "none" | undefined;
   /** Of the built-in subnet manager. */
-  readonly routing?: RoutingOptions | undefined;
+  readonly manager?: ChosenOptions | undefined;
   /** Engine threads; 1 if left out. */
   readonly engines?: number | undefined;
   /** Shape of the fabric; one switch if left out. */
@@ -49,7 +49,7 @@ export class Session {
     const folder = RunFolder.create();
     const domain = new DomainHandle({
       sm: options.sm ?? "builtin",
-      routing: options.routing,
+      manager: options.manager,
       engines: options.engines ?? 1,
       topology: options.topology,
       dataPath: options.dataPath,

@@ -16,16 +16,15 @@ import { collectGarbage } from "../host/thrift.ts";
 import { LabError, lastLines } from "../lab/lab-error.ts";
 import { makePrivateFolder, runRoot } from "../lab/paths.ts";
 import { RunFolder } from "../lab/run-folder.ts";
-import type { RoutingOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
 import { addDataPathOption, assertDataPath } from "./data-path.ts";
 import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
 import { addEnginesOption } from "./engines.ts";
 import { addIbsimOption, ibsimArguments, ibsimText, serveIbsim } from "./ibsim.ts";
+import { addManagerOptions, type ManagerFlags, managerArguments, managerOf } from "./manager.ts";
 import { printJson, printLine, UsageError } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
 import { addQuotaOption, quotaText } from "./quota.ts";
-import { addRoutingOptions, routingArguments, routingOf } from "./routing.ts";
 import { addTopologyOption, loadTopology, topologyText } from "./topology.ts";
 import { VERSION } from "./version.ts";
 
@@ -36,7 +35,7 @@ const LOG_FILE = "domain.log";
 /** Set for the background process, which has nobody to talk to. */
 const QUIET_VARIABLE = "VHCA_UP_QUIET";
 
-interface UpOptions extends RoutingOptions {
+interface UpOptions extends ManagerFlags {
   hca: string[];
   doorbells: "mapped" | "trapped";
   sm: "builtin" | "none";
@@ -50,7 +49,7 @@ interface UpOptions extends RoutingOptions {
 }
 
 export function addUp(program: Command): void {
-  addIbsimOption(addDataPathOption(addRoutingOptions(addTopologyOption(addEnginesOption(addQuotaOption(program.command("up")))))))
+  addIbsimOption(addDataPathOption(addManagerOptions(addTopologyOption(addEnginesOption(addQuotaOption(program.command("up")))))))
     .summary("start a device domain that stays")
     .description(
       "Starts a device domain with one switch, or a topology, and HCAs in it, for VMs of your own; they connect by socket path.",
@@ -94,7 +93,7 @@ async function serve(options: UpOptions): Promise<void> {
   const folder = RunFolder.create();
   const domain = new DomainHandle({
     sm: options.sm,
-    routing: routingOf(options),
+    manager: managerOf(options),
     log: stderrLog,
     engines: options.engines,
     topology,
@@ -148,7 +147,7 @@ async function startDetached(options: UpOptions): Promise<void> {
   const logPath = join(runRoot(), LOG_FILE);
   const logFile = openSync(logPath, "w", 0o600);
   const args = ["up", "--foreground", "--hca", options.hca.join(","), "--doorbells", options.doorbells, "--sm", options.sm];
-  args.push("--engines", String(options.engines), ...routingArguments(options), "--data-path", options.dataPath);
+  args.push("--engines", String(options.engines), ...managerArguments(options), "--data-path", options.dataPath);
   args.push(...ibsimArguments(options.ibsim));
   if (options.topology !== undefined) args.push("--topology", options.topology);
   if (options.quota !== undefined) args.push("--quota", quotaText(options.quota));

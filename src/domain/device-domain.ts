@@ -20,7 +20,7 @@ import { SystemState } from "../hca/system-state.ts";
 import { Poller } from "../host/poller.ts";
 import { SharedMemoryRegistry } from "../host/shared-memory.ts";
 import { IbsimServer } from "../ibsim/server.ts";
-import type { RoutingOptions } from "../sm/options.ts";
+import type { ChosenOptions } from "../sm/options.ts";
 import { AdapterCounter } from "../transport/counters.ts";
 import { Engine } from "../transport/engine.ts";
 import { type DataPath, Network } from "../transport/network.ts";
@@ -103,7 +103,7 @@ export interface DeviceDomainOptions {
   random: Random;
   /** "builtin", or "none" to leave the fabric to a subnet manager in a guest. */
   sm: "builtin" | "none";
-  routing?: RoutingOptions | undefined;
+  manager?: ChosenOptions | undefined;
   /** One engine of several; then there is no topology. */
   place?: EnginePlace;
   /** Without it, one switch that every HCA is plugged into. */
@@ -149,7 +149,7 @@ export class DeviceDomain {
     this.#log = options.log;
     this.#place = options.place ?? ONLY_ENGINE;
     const { topology, sm, random, log } = options;
-    const manager = { ...options.routing, log };
+    const manager = { ...options.manager, log };
     this.#fabric =
       topology === undefined
         ? newEngineFabric(this.#place, sm, random, manager)

@@ -7,7 +7,7 @@ import { guidText } from "../base/names.ts";
 import { checkHasSwitch, checkTopology } from "../fabric/topology/check.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { ListKind, ObjectDetails, ObjectKind, ObjectViews } from "../hca/inspect.ts";
-import type { RoutingOptions } from "../sm/options.ts";
+import type { ChosenOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
 import { Capture } from "./capture.ts";
 import type { HcaView } from "./device-domain.ts";
@@ -23,7 +23,7 @@ import { TrunkMemory } from "./trunk-memory.ts";
 export interface DomainOptions {
   sm?: "builtin" | "none";
   /** Of the built-in subnet manager. */
-  routing?: RoutingOptions | undefined;
+  manager?: ChosenOptions | undefined;
   log: Log;
   /** Cores the engines may count on; all of the machine's by default. */
   cores?: number;
@@ -65,7 +65,7 @@ export class DomainHandle {
     const count = options.engines ?? 1;
     if (!Number.isInteger(count) || count < 1 || count > ENGINES_MAX)
       throw new Error(`engines: expected 1 to ${ENGINES_MAX}, got ${count}`);
-    const { sm = "builtin", routing, topology, dataPath } = options;
+    const { sm = "builtin", manager, topology, dataPath } = options;
     if (topology !== undefined) assertBuildable(topology, sm, count);
     const bells = Array.from({ length: count }, newBell);
     const trunks = new TrunkMemory(count);
@@ -79,7 +79,7 @@ export class DomainHandle {
           : [{ peer, bell: other, outgoing: trunks.descriptor(index, peer), incoming: trunks.descriptor(peer, index) }],
       );
       const place = { index, count };
-      return new EngineHandle({ sm, routing, topology, dataPath, cores, bell, place, trunks: others, sleepers }, options.log);
+      return new EngineHandle({ sm, manager, topology, dataPath, cores, bell, place, trunks: others, sleepers }, options.log);
     });
     this.fabric = new FabricHandle(this.#engines);
     this.faults = new FaultsHandle(this.#engines, this.fabric);

@@ -9,7 +9,7 @@ import { DEFAULT_SWITCH_PORTS, LabFabric } from "../fabric/lab-fabric.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import { TopologyFabric } from "../fabric/topology-fabric.ts";
 import type { EndpointFactory } from "../mad/endpoint.ts";
-import type { RoutingOptions, SubnetManagerOptions } from "../sm/options.ts";
+import type { ChosenOptions, SubnetManagerOptions } from "../sm/options.ts";
 import { subnetManager } from "../sm/subnet-manager.ts";
 import type { Network } from "../transport/network.ts";
 import type { PacketRing } from "../transport/packets/ring.ts";
@@ -33,7 +33,7 @@ export interface EnginePlace {
 export const ONLY_ENGINE: EnginePlace = { index: 0, count: 1 };
 
 /** What the subnet manager is told, beside what the fabric knows. */
-export type ManagerOptions = RoutingOptions & Pick<SubnetManagerOptions, "log">;
+export type ManagerOptions = ChosenOptions & Pick<SubnetManagerOptions, "log">;
 
 export function newEngineFabric(
   { index, count }: EnginePlace,

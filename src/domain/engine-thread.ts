@@ -43,7 +43,7 @@ const domain = new DeviceDomain({
   log,
   random,
   sm: options.sm,
-  routing: options.routing,
+  manager: options.manager,
   place,
   topology: options.topology,
   dataPath: options.dataPath,

@@ -10,7 +10,7 @@ import type { CaPort } from "../fabric/ca-port.ts";
 import type { DomainFabric } from "../fabric/domain-fabric.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
-import type { RoutingOptions } from "../sm/options.ts";
+import type { ChosenOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
 import { PacketRing, ringBytes } from "../transport/packets/ring.ts";
 import { setDataPath } from "./data-path.ts";
@@ -31,7 +31,7 @@ export interface InProcessFabricOptions {
   /** Switches, hosts and cables; without it, one switch for each engine. The n-th HCA is its n-th host. Not with several engines. */
   topology?: Topology;
   /** What the subnet manager of a topology is told. */
-  routing?: RoutingOptions;
+  manager?: ChosenOptions;
   /** How messages between HCAs of an engine go; "auto" if left out. */
   dataPath?: DataPath;
   /** The clock goes on by itself. */
@@ -61,7 +61,7 @@ function newEngine(place: EnginePlace, options: InProcessFabricOptions): InProce
   const fabric =
     topology === undefined
       ? newEngineFabric(place, "builtin", random)
-      : newTopologyFabric(topology, "builtin", random, options.routing);
+      : newTopologyFabric(topology, "builtin", random, options.manager);
   const hcas: InProcessEngine["hcas"] = new Map();
   const domain: InProcessDomain = new InProcessDomain({
     clock: options.clock,

@@ -4,7 +4,7 @@
 import type { FabricView } from "../fabric/inspect.ts";
 import type { FabricOperation } from "../fabric/operations.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
-import type { RoutingOptions } from "../sm/options.ts";
+import type { ChosenOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
 import type { CaptureOptions } from "./capture-buffer.ts";
 import type { HcaOptions, HcaView } from "./device-domain.ts";
@@ -32,7 +32,7 @@ export interface TrunkOptions {
 
 export interface EngineOptions {
   sm: "builtin" | "none";
-  routing?: RoutingOptions | undefined;
+  manager?: ChosenOptions | undefined;
   /** Of the one engine; without it, one switch. */
   topology?: Topology | undefined;
   dataPath?: DataPath | undefined;

@@ -76,6 +76,11 @@ test("MAD_IFC works before the port is enabled, knows SMA and PMA and nothing el
   assert.ok(ask(newRequest(MgmtClass.PERF, Method.GET, PmAttribute.CLASS_PORT_INFO)));
   assert.equal(ask(newRequest(MgmtClass.SUBN_ADM, Method.GET, 0x35)), false);
   assert.equal(ask(newRequest(MgmtClass.SUBN_LID_ROUTED, Method.GET, SmAttribute.SM_INFO)), false);
+  assert.equal(
+    ask(newRequest(MgmtClass.SUBN_LID_ROUTED, Method.TRAP_REPRESS, SmAttribute.NOTICE)),
+    false,
+    "for the guest's own manager",
+  );
   assert.equal(port.processMad(new Uint8Array(8), bytesOf(response), { slid: 0, ignoreMkey: true }), false);
 });
 

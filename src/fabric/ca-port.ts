@@ -9,7 +9,7 @@ import { hasSoundLrh, SMP_VL, viewOf } from "../mad/packet.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { isMulticastLid, Lid, PhysState } from "../spec/ib/numbers.ts";
 import { MadHeader } from "../spec/mad/headers.ts";
-import { MAD_BYTES } from "../spec/mad/numbers.ts";
+import { MAD_BYTES, Method } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import { MAX_PACKET_BYTES } from "./limits.ts";
 import type { FabricNode } from "./node.ts";
@@ -175,6 +175,9 @@ export class CaPort extends Port {
 
   #execute(mad: DataView, ignoreMkey: boolean): number {
     const mgmtClass = MadHeader.mgmtClass.get(mad, 0);
+    // A host's port issues no traps. The one that is repressed is that of a manager in its guest, whose kernel waits for it: ib_mthca would
+    // keep it if this port had taken it.
+    if (MadHeader.method.get(mad, 0) === Method.TRAP_REPRESS) return Verdict.DROP;
     if (isSmpClass(mgmtClass) && isForSma(mad)) {
       return processSmp(this.node, mad, { port: this.number, ignoreMkey, nowNs: this.node.fabric.nowNs });
     }

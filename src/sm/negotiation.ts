@@ -1,8 +1,8 @@
 // Several subnet managers on one subnet: who is the master. IBA vol 1, 14.4.1 (states), 14.2.5.13 (SMInfo, and what a Set of it means). The one with
 // the higher priority is, among equals the one with the lower GUID; the others stand by and look now and then whether the master still lives.
 //
-//   MASTER ── a better master is there ──► Set(SMInfo, HANDOVER) to it ── it acknowledges ──► STANDBY
-//   STANDBY ── the master hands over, or is silent ──► MASTER
+//   MASTER ── a better one is there ──► Set(SMInfo, HANDOVER) to it ── it answers, or acknowledges ──► STANDBY
+//   STANDBY ── the master hands over, is silent, or is no master any more ──► MASTER
 
 import { bytesOf } from "../mad/mad.ts";
 import { MadStatus, PortCapability, SmAttribute, SmControl, SmState } from "../spec/mad/numbers.ts";
@@ -13,6 +13,9 @@ import type { Subnet, SubnetPort } from "./subnet.ts";
 
 /** Questions in a row that the master does not answer before a standby takes its place; each is asked several times. */
 const SILENCES = 2;
+
+/** States of another manager in which it takes the subnet when it is offered: OpenSM waits for that as a standby. */
+const READY: ReadonlySet<number> = new Set([SmState.MASTER, SmState.STANDBY]);
 
 export interface NegotiationCounts {
   /** Times the subnet was given to another manager, and taken from one. */
@@ -68,15 +71,20 @@ export class Negotiation {
     return info;
   }
 
-  /** Asks all other managers there are who they are; a master does so whenever the subnet has changed. */
+  /** Asks all other managers there are who they are; a master does so whenever the subnet has changed, and now and then. */
   look(nowNs: number): void {
     if (!this.#host.settings.yields) return;
+    this.#nextPollNs = nowNs + this.#host.settings.sweepIntervalNs;
     for (const port of this.#host.subnet.byGuid.values()) if (this.#isOther(port)) this.#ask(port, nowNs);
   }
 
-  /** A standby asks its master whether it is there. */
+  /** A standby asks its master whether it is there, a master whether a better one is there. */
   step(nowNs: number): void {
     if (nowNs < this.#nextPollNs) return;
+    if (this.isMaster) {
+      this.look(nowNs);
+      return;
+    }
     this.#nextPollNs = nowNs + this.#host.settings.sweepIntervalNs;
     if (this.#master === undefined) this.#takeOver(nowNs);
     else this.#ask(this.#master, nowNs);
@@ -96,12 +104,14 @@ export class Negotiation {
     const { settings, smps } = this.#host;
     if (!settings.yields || sender === undefined || !this.#isOther(sender)) return MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE;
     if (control === SmControl.HANDOVER) {
-      const info = (): Uint8Array => bytesOf(this.#host.smInfo());
+      const info = this.#host.smInfo();
+      // it is a standby that acknowledges (14.2.5.13), and OpenSM takes it from nobody else
+      SmInfo.state.set(info, 0, SmState.STANDBY);
       if (!this.isMaster) this.#takeOver(nowNs);
-      smps.set(sender, SmpGroup.TABLES, SmAttribute.SM_INFO, SmControl.ACKNOWLEDGE, info, nowNs, () => {});
+      smps.set(sender, SmpGroup.TABLES, SmAttribute.SM_INFO, SmControl.ACKNOWLEDGE, bytesOf(info), nowNs, () => {});
       return MadStatus.OK;
     }
-    if (control === SmControl.ACKNOWLEDGE && this.#master === sender && this.isMaster) {
+    if (control === SmControl.ACKNOWLEDGE && this.#master === sender) {
       this.#standBy(nowNs);
       return MadStatus.OK;
     }
@@ -113,14 +123,18 @@ export class Negotiation {
   }
 
   #ask(port: SubnetPort, nowNs: number): void {
-    this.#host.smps.get(port, SmpGroup.TABLES, SmAttribute.SM_INFO, 0, nowNs, (data, now) => {
-      if (this.isMaster) {
-        if (data !== undefined && SmInfo.state.get(data, 0) === SmState.MASTER && this.#isBetter(data)) this.#handOver(port, now);
-        return;
-      }
-      this.#silences = data !== undefined && SmInfo.state.get(data, 0) === SmState.MASTER ? 0 : this.#silences + 1;
-      if (this.#silences >= SILENCES) this.#takeOver(now);
+    this.#host.smps.get(port, SmpGroup.TABLES, SmAttribute.SM_INFO, 0, nowNs, (data, now, isRefused) => {
+      if (!this.isMaster) this.#masterAnswered(port, data, isRefused === true, now);
+      else if (data !== undefined && READY.has(SmInfo.state.get(data, 0)) && this.#isBetter(data)) this.#handOver(port, now);
     });
+  }
+
+  /** @param isRefused the port answers, but there is no manager */
+  #masterAnswered(port: SubnetPort, data: DataView | undefined, isRefused: boolean, nowNs: number): void {
+    if (port !== this.#master) return;
+    const isAlive = data !== undefined && SmInfo.state.get(data, 0) === SmState.MASTER;
+    this.#silences = isAlive ? 0 : this.#silences + 1;
+    if (isRefused || this.#silences >= SILENCES) this.#takeOver(nowNs);
   }
 
   #isBetter(other: DataView): boolean {
@@ -130,14 +144,17 @@ export class Negotiation {
     return SmInfo.guid.getBig(other, 0) < guid;
   }
 
-  /** Offers the subnet to a better manager; this one goes on until that has acknowledged. */
+  /** Offers the subnet to a better manager; this one goes on until that has it. OpenSM only answers and never acknowledges. */
   #handOver(port: SubnetPort, nowNs: number): void {
     this.#master = port;
     const info = (): Uint8Array => bytesOf(this.#host.smInfo());
-    this.#host.smps.set(port, SmpGroup.TABLES, SmAttribute.SM_INFO, SmControl.HANDOVER, info, nowNs, () => {});
+    this.#host.smps.set(port, SmpGroup.TABLES, SmAttribute.SM_INFO, SmControl.HANDOVER, info, nowNs, (answer, now) => {
+      if (answer !== undefined && this.#master === port) this.#standBy(now);
+    });
   }
 
   #standBy(nowNs: number): void {
+    if (!this.isMaster) return;
     this.counts.handovers++;
     this.#state = SmState.STANDBY;
     this.#silences = 0;

@@ -17,9 +17,8 @@ export interface RoutingOptions {
   readonly lmc?: number;
 }
 
-export interface SubnetManagerOptions extends RoutingOptions {
-  readonly random: Random;
-  readonly log?: Log;
+/** What the command line says of the manager: the above, and its `--sm-priority` and `--sm-yields`. */
+export interface ChosenOptions extends RoutingOptions {
   /** SMInfo.Priority 0..15; an OpenSM with its default 0 stays standby. */
   readonly priority?: number;
   /**
@@ -27,6 +26,11 @@ export interface SubnetManagerOptions extends RoutingOptions {
    * whoever is the master of a subnet can do anything to it.
    */
   readonly yields?: boolean;
+}
+
+export interface SubnetManagerOptions extends ChosenOptions {
+  readonly random: Random;
+  readonly log?: Log;
   /** SA requests that carry it may see and change what belongs to others; OpenSM's default is 1. */
   readonly smKey?: bigint;
   readonly gidPrefix?: bigint;

@@ -9,8 +9,8 @@ import { MadStatus, Method } from "../spec/mad/numbers.ts";
 /** Groups of requests, to know when a stage is through but for slow nodes. */
 export const SmpGroup = { DISCOVERY: 0, TABLES: 1, PORTS: 2 } as const;
 
-/** The attribute of a response (64 bytes, valid during the call), or undefined: no answer, or an error status. */
-export type SmpDone = (data: DataView | undefined, nowNs: number) => void;
+/** The attribute of a response (64 bytes, valid during the call), or undefined: no answer, or an error status (`isRefused`). */
+export type SmpDone = (data: DataView | undefined, nowNs: number, isRefused?: boolean) => void;
 
 /** Where an SMP goes: nodes and ports of the subnet are such. */
 export interface SmpTarget {
@@ -86,7 +86,10 @@ export class SmpClient {
       if (bytes !== undefined) this.#smpBytes.set(bytes.subarray(0, SMP_DATA_BYTES), SMP_DATA_AT);
       return this.#smp;
     };
-    const onDone = (reply: MadPacket | undefined, now: number): void => done(this.#dataOf(reply), now);
+    const onDone = (reply: MadPacket | undefined, now: number): void => {
+      const answer = this.#dataOf(reply);
+      done(answer, now, reply !== undefined && answer === undefined);
+    };
     this.#transactions.submit({ mad, address: DIRECTED_ROUTE, group, onDone }, nowNs);
   }
 

@@ -193,6 +193,7 @@ export class SubnetManager implements ManagementEndpoint {
     return Math.min(
       this.#nextSweepNs,
       this.#doubts.dueNs,
+      this.negotiation.nextDeadlineNs(),
       this.transactions.nextDeadlineNs(),
       this.discovery.nextDeadlineNs(),
       this.administrator.nextDeadlineNs(),
@@ -249,7 +250,7 @@ export class SubnetManager implements ManagementEndpoint {
     const { view, madAt } = packet;
     const method = MadHeader.method.get(view, madAt);
     if (method === Method.GET_RESP) this.transactions.receive(packet, nowNs);
-    else if (method === Method.TRAP && this.negotiation.isMaster) this.#trapped(packet, nowNs);
+    else if (method === Method.TRAP) this.#trapped(packet, nowNs);
     else if (MadHeader.attributeId.get(view, madAt) === SmAttribute.SM_INFO) this.#answerSmInfo(packet, nowNs);
     else this.counts.ignored++;
   }
@@ -276,7 +277,7 @@ export class SubnetManager implements ManagementEndpoint {
     return this.negotiation.smInfo(sweeps + lightSweeps + reconciliations);
   }
 
-  /** Represses the trap and acts on it (13.4.9, 14.4.5). */
+  /** Represses the trap and acts on it (13.4.9, 14.4.5); a standby, too, is told what was on its way when it gave the subnet away, and only represses it. */
   #trapped(packet: MadPacket, nowNs: number): void {
     this.counts.traps++;
     const { view, madAt } = packet;
@@ -284,6 +285,7 @@ export class SubnetManager implements ManagementEndpoint {
     if (MadHeader.attributeId.get(view, madAt) !== SmAttribute.NOTICE || sender === undefined) return;
     const repress = repressOf(packet, this.settings.mkeyOf(sender.node.guid));
     this.#port.send(buildMadPacket(replyAddress(packet, this.lid), repress));
+    if (!this.negotiation.isMaster) return;
     const at = madAt + SMP_DATA_AT;
     const number = Notice.trapNumber.get(view, at);
     // whoever issues a trap in another's name is not passed on

@@ -33,7 +33,7 @@ export class CabledHosts {
     names: readonly string[],
     seed = 1,
     memoryBytes = 16 << 20,
-    options: Pick<InProcessFabricOptions, "dataPath" | "routing"> = {},
+    options: Pick<InProcessFabricOptions, "dataPath" | "manager"> = {},
   ) {
     const topology = parseTopology(yaml, "test");
     this.system = new InProcessFabric({ clock: this.clock, random: new Random(seed), topology, ...options });

@@ -26,7 +26,7 @@ const MS = 1e6;
 
 /** Every host writes to the one two on, all at the same time. */
 function ring(routing: RoutingName, ackTimeout: number, lanes = ""): CabledHosts {
-  const world = new CabledHosts(RING + lanes, HOSTS, 1, 8 << 20, { dataPath: "lanes", routing: { routing } });
+  const world = new CabledHosts(RING + lanes, HOSTS, 1, 8 << 20, { dataPath: "lanes", manager: { routing } });
   for (const [i, a] of world.hosts.entries()) {
     const b = world.hosts[(i + HOPS) % COUNT] as End;
     const [qp] = connect(a, b, Service.RC, { retryCount: 7, rnrRetry: 7, ackTimeout, mtuCode: 4 });

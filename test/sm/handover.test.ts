@@ -8,7 +8,7 @@ import { bytesOf, copyMad, makeResponse, newDirectedSmp } from "../../src/mad/ma
 import { buildMadPacket, DIRECTED_ROUTE, type MadPacket } from "../../src/mad/packet.ts";
 import { type SubnetManager, subnetManager } from "../../src/sm/subnet-manager.ts";
 import { MadHeader, SMP_DATA_AT, Smp } from "../../src/spec/mad/headers.ts";
-import { Method, PortCapability, SaAttribute, SmAttribute, SmControl, SmState } from "../../src/spec/mad/numbers.ts";
+import { MadStatus, Method, PortCapability, SaAttribute, SmAttribute, SmControl, SmState } from "../../src/spec/mad/numbers.ts";
 import { PortInfo, SmInfo } from "../../src/spec/mad/sm-attributes.ts";
 import { request, running, S } from "./administrator-kit.ts";
 
@@ -20,6 +20,10 @@ class OtherManager {
   readonly priority: number;
   state: number = SmState.MASTER;
   isAlive = true;
+  /** OpenSM does not. */
+  acknowledges = true;
+  /** The host is there, the manager on it is gone. */
+  refuses = false;
   readonly controls: number[] = [];
   asked = 0;
 
@@ -52,11 +56,11 @@ class OtherManager {
     else this.asked++;
     const control = MadHeader.attributeModifier.get(mad, 0);
     this.#info(mad);
-    makeResponse(mad, 0);
+    makeResponse(mad, this.refuses ? MadStatus.UNSUPPORTED_METHOD_ATTRIBUTE : MadStatus.OK);
     Smp.direction.set(mad, 0, 1);
     Smp.hopPointer.set(mad, 0, Smp.hopPointer.get(mad, 0) - 1);
     this.subnet.port(0).transmit(buildMadPacket(DIRECTED_ROUTE, mad));
-    if (control === SmControl.HANDOVER) this.control(SmControl.ACKNOWLEDGE);
+    if (control === SmControl.HANDOVER && this.acknowledges) this.control(SmControl.ACKNOWLEDGE);
   }
 
   /** Set(SMInfo) to ours; returns the status of its answer. */
@@ -113,9 +117,31 @@ test("a better manager is given the subnet, and it is taken back when that one i
   for (const { port } of subnet.hosts) for (const { port: far } of subnet.hosts) assert.equal(port.resolve(far.lid), far.index);
 });
 
+test("a better manager that has come as a standby is found, need not acknowledge, and is replaced at once when its host says that it is gone", () => {
+  const { subnet, manager } = running({ hosts: 4, switches: 2 }, { yields: true, priority: 5 });
+  const other = new OtherManager(subnet, 6);
+  other.state = SmState.DISCOVERING;
+  other.acknowledges = false;
+  manager.discovery.refresh(manager.subnet.findPort(subnet.port(0).guid)!, subnet.clock.nowNs());
+  other.run(5 * S);
+  assert.ok(other.asked > 0);
+  assert.deepEqual(other.controls, [], "it is not ready yet");
+  other.state = SmState.STANDBY;
+  other.run(10 * S);
+  assert.deepEqual([...new Set(other.controls)], [SmControl.HANDOVER]);
+  assert.equal(manager.negotiation.state, SmState.STANDBY);
+  other.state = SmState.MASTER;
+  other.run(25 * S);
+  assert.equal(manager.negotiation.state, SmState.STANDBY);
+  other.refuses = true;
+  other.run(10 * S);
+  assert.equal(manager.negotiation.state, SmState.MASTER);
+  assert.deepEqual(manager.negotiation.counts, { handovers: 1, takeovers: 1 });
+});
+
 test("a standby takes over when the master says so", () => {
   const { manager, other } = twoManagers(9);
-  other.state = SmState.STANDBY;
+  other.state = SmState.NOT_ACTIVE;
   assert.equal(other.control(SmControl.HANDOVER), 0);
   assert.equal(manager.negotiation.state, SmState.MASTER);
   other.run(100 * MS);

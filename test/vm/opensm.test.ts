@@ -22,6 +22,8 @@ function startOpensm(session: Session, options: string, until: string): Promise<
   return execLong(session, `rm -f /tmp/osm.log; opensm -B -d2 -f /tmp/osm.log ${options} >/dev/null; ${wait}`);
 }
 
+const BUILT_IN_IS_MASTER = /sm lid 1 .*priority 5 state 3 SMINFO_MASTER/;
+
 async function stopOpensm(session: Session): Promise<void> {
   await run(session, "n1", "pkill -x opensm; while pgrep -x opensm >/dev/null; do sleep 0.1; done");
 }
@@ -64,10 +66,25 @@ test(`OpenSM in a guest manages a fat tree of ${HOSTS} hosts, two of them VMs`, 
 test("OpenSM beside the built-in subnet manager, which yields to nobody, stands by, whatever its priority", async (t) => {
   const session = await startSession(t, { nodes: 2 });
   if (session === undefined) return;
-  for (const priority of [0, 15]) {
-    const log = await startOpensm(session, `-p ${priority}`, "Entering STANDBY state");
-    assert.deepEqual(complaints(log), []);
-    assert.match(await run(session, "n2", "sminfo"), /sm lid 1 .*priority 5 state 3 SMINFO_MASTER/);
-    await stopOpensm(session);
-  }
+  const log = await startOpensm(session, "-p 15", "Entering STANDBY state");
+  assert.deepEqual(complaints(log), []);
+  assert.match(await run(session, "n2", "sminfo"), BUILT_IN_IS_MASTER);
+});
+
+test("OpenSM beside one that yields: the better one is the master, and the built-in one again when OpenSM is gone", async (t) => {
+  const session = await startSession(t, { nodes: 2, manager: { yields: true } });
+  if (session === undefined) return;
+  await startOpensm(session, "-p 4", "Entering STANDBY state");
+  assert.match(await run(session, "n2", "sminfo"), BUILT_IN_IS_MASTER);
+  await stopOpensm(session);
+  const log = await startOpensm(session, "-p 6", "SUBNET UP");
+  assert.deepEqual(complaints(log), []);
+  assert.match(await run(session, "n2", "sminfo"), /sm lid [23] .*priority 6 state 3 SMINFO_MASTER/);
+  assert.match(await run(session, "n2", "sminfo 1"), /priority 5 state 2 SMINFO_STANDBY/);
+  const pings = "until ping -c 1 -W 1 n1-ib >/dev/null; do sleep 0.2; done; ping -c 3 -i 0.2 n1-ib";
+  assert.match(await run(session, "n2", pings), / 0% packet loss/);
+  await run(session, "n1", "pkill -9 -x opensm");
+  await run(session, "n2", "until sminfo 1 | grep 'state 3 SMINFO_MASTER'; do sleep 0.5; done");
+  assert.match(await run(session, "n2", "until sminfo | grep 'sm lid 1 '; do sleep 0.2; done"), BUILT_IN_IS_MASTER);
+  assert.match(await run(session, "n2", `ip neigh flush dev ib0; ${pings}`), / 0% packet loss/);
 });
