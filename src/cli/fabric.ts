@@ -20,6 +20,7 @@ Examples:
   vhca fabric show                              switches, hosts and cables as a tree
   vhca fabric path n1 n2                        the hops of a packet
   vhca fabric link down leaf1:3                 pull a cable; up plugs it in again
+  vhca fabric node leaf1                        its ports, and their virtual lanes
   vhca fabric node add host n17 --at leaf1`,
     );
   addShow(fabric);

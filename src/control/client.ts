@@ -6,6 +6,7 @@ import type { HcaView } from "../domain/device-domain.ts";
 import type { Fault, FaultPlan, FaultsView } from "../domain/faults/operations.ts";
 import type { NodeView } from "../fabric/inspect.ts";
 import type { LinkView } from "../fabric/inspect-links.ts";
+import type { NodeDetails } from "../fabric/inspect-node.ts";
 import type { PathView } from "../fabric/path.ts";
 import type { AddHca, ApiError, HcaTree, ObjectDetails, ObjectKind, Status } from "./api.ts";
 import { type AddCable, type AddNode, type ChangeLink, FABRIC_PAGE_MAX } from "./fabric-api.ts";
@@ -46,6 +47,11 @@ export class ControlClient {
   /** Every node of the fabric; asked for in parts. */
   fabricNodes(): Promise<NodeView[]> {
     return this.#pages("nodes");
+  }
+
+  /** One node with the virtual lanes of its ports. @throws NotFoundError */
+  fabricNode(name: string): Promise<NodeDetails> {
+    return this.#call("GET", `/v1/fabric/nodes/${encodeURIComponent(name)}`);
   }
 
   /** Every link of the fabric; asked for in parts. */

@@ -2,6 +2,7 @@
 //
 //   GET    /v1/fabric/nodes?from=N&limit=M      → Page<NodeView>: at most M (256) nodes from number N; `next` is where the rest begins
 //   GET    /v1/fabric/links?from=N&limit=M      → Page<LinkView>, likewise
+//   GET    /v1/fabric/nodes/NAME                → NodeDetails, with the virtual lanes of its ports
 //   POST   /v1/fabric/nodes                     AddNode → NodeView
 //   DELETE /v1/fabric/nodes/NAME                → NodeView, as it was
 //   POST   /v1/fabric/links                     AddCable → LinkView

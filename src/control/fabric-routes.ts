@@ -17,6 +17,7 @@ export function addFabricRoutes(app: FastifyInstance, fabric: FabricHandle): voi
     const { from, to, offset } = PathQuery.parse(request.query);
     return fabric.path(from, to, offset);
   });
+  app.get<{ Params: { name: string } }>("/v1/fabric/nodes/:name", ({ params }) => fabric.node(params.name));
   app.post("/v1/fabric/nodes", (request) => fabric.addNode(AddNode.parse(request.body)));
   app.delete<{ Params: { name: string } }>("/v1/fabric/nodes/:name", ({ params }) => fabric.removeNode(params.name));
   app.post("/v1/fabric/links", (request) => {

@@ -6,6 +6,7 @@ import type { CableRate, LinkChange } from "../fabric/changes.ts";
 import { noNodeText, parseEnd } from "../fabric/find.ts";
 import type { NodeView } from "../fabric/inspect.ts";
 import type { LinkEndView, LinkView } from "../fabric/inspect-links.ts";
+import { type NodeDetails, withoutLanes } from "../fabric/inspect-node.ts";
 import type { FabricAnswers, FabricOperation } from "../fabric/operations.ts";
 import type { PathView } from "../fabric/path.ts";
 import type { EngineHandle } from "./engine-handle.ts";
@@ -72,6 +73,16 @@ export class FabricHandle {
         `${node.at?.[0]} is on engine ${this.#numberOf(engine)}; switches can be added to engine 1, where the subnet manager is`,
       );
     return operate(engine, { op: "addNode", node });
+  }
+
+  /** One node, with the lanes of its ports. @throws NotFoundError */
+  async node(name: string): Promise<NodeDetails> {
+    if (this.#only !== undefined) return operate(this.#only, { op: "node", name });
+    // Several engines have no lanes, but cables to each other.
+    const { guid } = await operate(await this.engineOf(name), { op: "node", name });
+    const view = (await this.#parts()).flat().find((node) => node.guid === guid);
+    if (view === undefined) throw new NotFoundError(noNodeText(name, []));
+    return withoutLanes(view);
   }
 
   /** Takes a node and its cables away; returns what it was. @throws NotFoundError, or if it cannot go */

@@ -10,6 +10,7 @@ import { addCable, addNode, type CableRate, changeLink, type LinkChange, removeC
 import { getNode, noNodeText, parseEnd } from "../fabric/find.ts";
 import { inspectNodes, type NodeView } from "../fabric/inspect.ts";
 import { inspectLinks, type LinkView } from "../fabric/inspect-links.ts";
+import { inspectNodeNamed, type NodeDetails } from "../fabric/inspect-node.ts";
 import { findPath, getLid, type PathView } from "../fabric/path.ts";
 import type { Fault, FaultPlan, FaultsView } from "./faults/operations.ts";
 import { parseSchedule, planOf } from "./faults/schedule.ts";
@@ -28,6 +29,11 @@ export class FabricControl {
 
   nodes(): NodeView[] {
     return this.#system.engines.flatMap(({ fabric }) => inspectNodes(fabric.fabric, 0, ALL).items);
+  }
+
+  /** One node with the virtual lanes of its ports, NAME. @throws NotFoundError */
+  node(name: string): NodeDetails {
+    return inspectNodeNamed(this.#fabricOf(name).fabric, name);
   }
 
   /** Links, without the cables between engines. */

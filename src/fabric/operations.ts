@@ -5,6 +5,7 @@ import { addCable, addNode, type CableRate, changeLink, type LinkChange, removeC
 import type { DomainFabric } from "./domain-fabric.ts";
 import type { NodeView } from "./inspect.ts";
 import type { LinkView } from "./inspect-links.ts";
+import { inspectNodeNamed, type NodeDetails } from "./inspect-node.ts";
 import { findPath, getLid, type PathStart, type PathView } from "./path.ts";
 
 /** Ends are written NODE:PORT. */
@@ -14,6 +15,7 @@ export type FabricOperation =
   | { readonly op: "removeCable"; readonly end: string }
   | { readonly op: "addNode"; readonly node: AddedNode }
   | { readonly op: "removeNode"; readonly name: string }
+  | { readonly op: "node"; readonly name: string }
   | { readonly op: "lid"; readonly end: string }
   | { readonly op: "path"; readonly start: PathStart; readonly dlid: number };
 
@@ -24,6 +26,7 @@ export interface FabricAnswers {
   removeCable: LinkView;
   addNode: NodeView;
   removeNode: NodeView;
+  node: NodeDetails;
   lid: number;
   path: PathView;
 }
@@ -41,6 +44,8 @@ export function operateFabric(domain: DomainFabric, operation: FabricOperation):
       return addNode(domain, operation.node);
     case "removeNode":
       return removeNode(domain, operation.name);
+    case "node":
+      return inspectNodeNamed(domain.fabric, operation.name);
     case "lid":
       return getLid(domain.fabric, operation.end);
     case "path":

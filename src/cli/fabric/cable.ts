@@ -12,6 +12,7 @@ import {
   printLinks,
   settled,
 } from "./common.ts";
+import { addNodeShow } from "./node.ts";
 
 interface RateOptions extends CommonOptions {
   width?: "1X" | "4X";
@@ -46,7 +47,8 @@ export function addCable(fabric: Command): void {
 }
 
 export function addNode(fabric: Command): void {
-  const node = fabric.command("node").summary("add or remove switches and phantom hosts");
+  const node = fabric.command("node").summary("show one node; add or remove switches and phantom hosts");
+  addNodeShow(node);
   const add = node.command("add").addArgument(new Argument("<kind>", "what it is").choices(["host", "switch"]));
   addRateOptions(addCommonOptions(add.argument("<name>")), false)
     .description("Adds a switch, or a phantom host, which an HCA may take the place of: vhca hca add NAME.")

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { LinkView } from "../../fabric/inspect-links.ts";
+import type { NodeDetails } from "../../fabric/inspect-node.ts";
 import type { PathView } from "../../fabric/path.ts";
 
 const main = fileURLToPath(new URL("../main.ts", import.meta.url));
@@ -73,6 +74,10 @@ test("vhca fabric changes a fat tree that runs", async (t) => {
     assert.match(await output("fabric cable add n2 leaf"), /n2:1 ── leaf:3 {2}4X DDR ACTIVE/);
     assert.match(await output("fabric path n17 n16"), /arrives/);
     assert.match(await output("hca add n17"), /n17.sock/);
+    assert.match(await output("fabric node n17"), /^n17 {2}host, .*\nport .*\n +1 {2}leaf:2 .* (?:ACTIVE|INIT|ARMED|DOWN)/);
+    const leaf = JSON.parse(await output("fabric node show leaf --json")) as NodeDetails;
+    assert.deepEqual([leaf.type, leaf.hasLanes, leaf.ports.map(({ number }) => number)], ["SWITCH", false, [0, 1, 2, 3]]);
+    assert.match(await output("fabric node leav", 2), /no node leav; did you mean leaf/);
     assert.match(await output("fabric node rm n17", 2), /n17 is an HCA; unplug it first: vhca hca rm n17/);
     await output("hca rm n17");
     assert.match(await output("fabric node rm n17 leaf"), /n17 {2}gone, with 1 cable\nleaf {2}gone, with 2 cables/);

@@ -39,7 +39,7 @@ export class Departures {
     if (vl >= lanes.laneCount) {
       // VL 15 is for management, and the link has no others.
       counts.withoutLane++;
-      this.#discard(lanes, slot);
+      this.#discard(lanes, slot, vl);
       return;
     }
     lanes.append(pool, slot, vl, timeNs);
@@ -70,6 +70,7 @@ export class Departures {
     if (waitedNs > 0) lanes.port.vlXmitWait[vl]! += Math.round((waitedNs * lanes.bytesPerNs) / TICK_BYTES);
     lanes.shift(pool, vl, endNs);
     lanes.charge(bytes);
+    lanes.sent[vl]! += 1;
     lanes.credits[vl]! -= pool.blocks[slot]!;
     lanes.sending = slot;
     lanes.busyUntilNs = endNs;
@@ -116,6 +117,7 @@ export class Departures {
   }
 
   discardInactive(lanes: PortLanes, slot: number): void {
+    lanes.discarded[this.#state.pool.vl[slot]!]! += 1;
     countInactiveDiscard(lanes.port);
     this.#state.drop(slot);
   }
@@ -125,12 +127,13 @@ export class Departures {
     for (let vl = 0; vl < lanes.laneCount; vl++) {
       while (lanes.deadlineNs(pool, vl) <= timeNs) {
         counts.tooOld++;
-        this.#discard(lanes, lanes.shift(pool, vl, timeNs));
+        this.#discard(lanes, lanes.shift(pool, vl, timeNs), vl);
       }
     }
   }
 
-  #discard(lanes: PortLanes, slot: number): void {
+  #discard(lanes: PortLanes, slot: number, vl: number): void {
+    lanes.discarded[vl]! += 1;
     count(lanes.port, PortCounter.xmitDiscards);
     this.#state.drop(slot);
   }

@@ -25,6 +25,9 @@ export class PortLanes {
   readonly blocks = new Int32Array(LANE_COUNT);
   /** Blocks that the other end has room for. */
   readonly credits: Int32Array;
+  /** Packets of each lane that have left, and that were discarded instead. */
+  readonly sent = new Float64Array(LANE_COUNT);
+  readonly discarded = new Float64Array(LANE_COUNT);
   readonly headSinceNs = new Float64Array(LANE_COUNT);
   readonly #eligible = new Uint8Array(LANE_COUNT);
   readonly #arbiter = new Arbiter();
