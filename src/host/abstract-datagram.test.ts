@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { AbstractDatagramSocket, MAX_ABSTRACT_NAME_BYTES } from "./abstract-datagram.ts";
+import { DatagramBatch } from "./datagram-batch.ts";
 import { allocateNative } from "./mapping.ts";
 import { Errno, SystemError } from "./system-error.ts";
 
@@ -32,6 +33,31 @@ test("a datagram, its sender's name and credentials, and the reply to it", () =>
   assert.equal(server.reply(memory, 200, 6), 6);
   assert.equal(client.receive(memory, 300, 100), 6);
   assert.equal(memory.bytes.toString("latin1", 300, 306), "answer");
+});
+
+test("several datagrams in one call, each with its length, cut to its room; no more than fit", () => {
+  const reader = open("reader");
+  const writer = open("writer");
+  const batch = new DatagramBatch(2, 4);
+  assert.equal(reader.receiveMany(batch), -Errno.EAGAIN);
+  assert.equal(writer.connect(`${base}-reader`), 0);
+  memory.bytes.write("onethreefour", 0);
+  for (const [at, length] of [
+    [0, 3],
+    [3, 5],
+    [8, 4],
+  ] as const)
+    assert.equal(writer.send(memory, at, length), length);
+  const take = (): [number, string][] =>
+    Array.from({ length: reader.receiveMany(batch) }, (_, index) => {
+      const at = batch.offsetOf(index);
+      return [batch.lengthOf(index), batch.memory.bytes.toString("latin1", at, at + 4)];
+    });
+  assert.deepEqual(take(), [
+    [3, "one\0"],
+    [5, "thre"],
+  ]);
+  assert.deepEqual(take(), [[4, "four"]]);
 });
 
 test("a name that is taken, too long, or nobody's", () => {

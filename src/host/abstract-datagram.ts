@@ -1,6 +1,7 @@
 // UNIX datagram sockets with abstract names (unix(7)): no file, gone with the process, seen by everybody in the network namespace. Never
 // waiting. Names are written as C programs do that count the NUL after the text in: another length is another name.
 
+import type { DatagramBatch } from "./datagram-batch.ts";
 import {
   bind,
   check,
@@ -8,6 +9,7 @@ import {
   connect,
   lastErrno,
   OpenFlag,
+  recvmmsg,
   recvmsg,
   SocketConstant,
   sendmsg,
@@ -91,6 +93,16 @@ export class AbstractDatagramSocket {
     setWord64(view, MSG_CONTROLLEN, CREDENTIALS_BYTES);
     const { MSG_DONTWAIT, MSG_TRUNC, MSG_CMSG_CLOEXEC } = SocketConstant;
     const count = recvmsg(this.descriptor, message, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    return count < 0 ? -lastErrno() : count;
+  }
+
+  /**
+   * Receives what is there to `batch`, as many datagrams as it holds at most; what is longer than its room is cut. Allocates nothing.
+   * @returns how many, or a negative errno (-EAGAIN: nothing there)
+   */
+  receiveMany(batch: DatagramBatch): number {
+    const { MSG_DONTWAIT, MSG_TRUNC, MSG_CMSG_CLOEXEC } = SocketConstant;
+    const count = recvmmsg(this.descriptor, batch.headers, batch.capacity, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC, 0);
     return count < 0 ? -lastErrno() : count;
   }
 

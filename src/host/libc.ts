@@ -55,6 +55,9 @@ export const connect = declare<[fd: number, address: number, length: number]>(
 );
 export const sendmsg = declare<[fd: number, message: number, flags: number]>("int sendmsg(int fd, uintptr_t message, int flags)");
 export const recvmsg = declare<[fd: number, message: number, flags: number]>("int recvmsg(int fd, uintptr_t message, int flags)");
+export const recvmmsg = declare<[fd: number, messages: Address, count: number, flags: number, timeout: number]>(
+  "int recvmmsg(int fd, uintptr_t messages, unsigned int count, int flags, uintptr_t timeout)",
+);
 export const ppoll = declare<[fds: Address, count: number, timeout: Address, signals: Address]>(
   "int ppoll(uintptr_t fds, size_t count, uintptr_t timeout, uintptr_t signals)",
 );

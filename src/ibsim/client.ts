@@ -2,6 +2,7 @@
 // it come out. One datagram is one MAD.
 
 import { AbstractDatagramSocket } from "../host/abstract-datagram.ts";
+import type { DatagramBatch } from "../host/datagram-batch.ts";
 import type { NativeMemory } from "../host/mapping.ts";
 import { PollEvent, type Poller } from "../host/poller.ts";
 import { Errno } from "../host/system-error.ts";
@@ -16,9 +17,6 @@ import { Fifo } from "./fifo.ts";
 import { DATAGRAMS_AT_ONCE, MAX_OUTSTANDING, MAX_TRAPS, MAX_UNREAD, MAX_WAITING } from "./limits.ts";
 import { type Request, Requests } from "./requests.ts";
 import type { SharedPort } from "./shared-port.ts";
-
-const IN = 0;
-const OUT = 512;
 
 /** Methods that somebody answers. */
 const ASKING: ReadonlySet<number> = new Set([
@@ -42,8 +40,11 @@ export interface ClientOptions {
   /** Name of its control socket: nobody else may speak for it. */
   readonly controlName: string;
   readonly counts: IbsimCounts;
-  /** Scratch memory of at least 1 KiB. */
+  /** Where its MADs arrive, and scratch memory for one that goes to it; all clients may share them. */
+  readonly inbox: DatagramBatch;
   readonly memory: NativeMemory;
+  /** Carries what is in the fabric, within bounds. */
+  readonly carry: () => void;
 }
 
 export class IbsimClient {
@@ -53,7 +54,9 @@ export class IbsimClient {
   readonly socket: AbstractDatagramSocket;
   /** The other end's name. */
   readonly #peerName: string;
+  readonly #inbox: DatagramBatch;
   readonly #memory: NativeMemory;
+  readonly #carry: () => void;
   readonly #counts: IbsimCounts;
   readonly #requests: Requests;
   /** MADs of requests that are over, for the next ones. */
@@ -64,8 +67,6 @@ export class IbsimClient {
   readonly #traps = new Map<number, number>();
   #port: SharedPort | undefined;
   #nowNs = 0;
-  /** A moment ago there was nothing more: one look is spared, since the engine is likely to sleep now, and would be woken. */
-  #isDrained = false;
   isSm = false;
   /** Whether it has sent a MAD yet; one that has not is a server that waits. */
   hasSent = false;
@@ -80,7 +81,9 @@ export class IbsimClient {
     this.id = options.id;
     this.controlName = options.controlName;
     this.#counts = options.counts;
+    this.#inbox = options.inbox;
     this.#memory = options.memory;
+    this.#carry = options.carry;
     this.#peerName = SocketName.clientData(options.baseName, options.id);
     this.socket = new AbstractDatagramSocket(SocketName.data(options.baseName, options.slot));
     this.#requests = new Requests(options.slot, {
@@ -106,15 +109,10 @@ export class IbsimClient {
     poller.add(this.socket.descriptor, this.#unread.length > 0 ? PollEvent.IN | PollEvent.OUT : PollEvent.IN);
   }
 
-  /**
-   * Takes what it has sent and does what is due; returns how much. Does not wait.
-   * @param isWoken a socket has become ready
-   */
-  poll(nowNs: number, isWoken = true): number {
+  /** Takes what it has sent and does what is due; returns how much. Does not wait. */
+  poll(nowNs: number): number {
     this.#nowNs = nowNs;
-    let work = this.#sendUnread();
-    if (isWoken || !this.#isDrained) work += this.#takeSent();
-    else this.#isDrained = false;
+    const work = this.#sendUnread() + this.#takeSent();
     this.#requests.step(nowNs);
     this.#sendWaiting();
     return work;
@@ -149,21 +147,19 @@ export class IbsimClient {
 
   // --- from the client
 
+  /** One after the other, each answered before the next if that can be: the program works on the answer meanwhile. */
   #takeSent(): number {
-    for (let taken = 0; taken < DATAGRAMS_AT_ONCE; taken++) {
-      const length = this.socket.receive(this.#memory, IN, OUT);
-      if (length < 0) {
-        this.#isDrained = taken > 0;
-        return taken;
-      }
-      this.#takeDatagram(length);
+    const count = this.socket.receiveMany(this.#inbox);
+    for (let i = 0; i < count; i++) {
+      this.#takeDatagram(this.#inbox.offsetOf(i), this.#inbox.lengthOf(i));
+      this.#carry();
     }
-    return DATAGRAMS_AT_ONCE;
+    return Math.max(0, count);
   }
 
-  #takeDatagram(length: number): void {
-    const { view } = this.#memory;
-    const dlid = MadDatagram.dlid.get(view, IN);
+  /** @param at where it begins in the inbox */
+  #takeDatagram(at: number, length: number): void {
+    const { view, bytes } = this.#inbox.memory;
     if (length !== MadDatagram.byteLength) {
       this.#counts.badMads++;
       return;
@@ -173,13 +169,13 @@ export class IbsimClient {
     const mad = this.#spare.pop() ?? newMad();
     // The library sends what lay on its stack behind a shorter MAD.
     const { hi, lo } = MadDatagram.length;
-    const meant = hi.get(view, IN) > 0 ? MAD_BYTES : Math.min(lo.get(view, IN), MAD_BYTES);
-    const from = IN + DATAGRAM_MAD_AT;
-    const bytes = bytesOf(mad);
-    bytes.set(this.#memory.bytes.subarray(from, from + meant));
-    if (meant < MAD_BYTES) bytes.fill(0, meant);
+    const meant = hi.get(view, at) > 0 ? MAD_BYTES : Math.min(lo.get(view, at), MAD_BYTES);
+    const from = at + DATAGRAM_MAD_AT;
+    const own = bytesOf(mad);
+    own.set(bytes.subarray(from, from + meant));
+    if (meant < MAD_BYTES) own.fill(0, meant);
     const tidHi = MadHeader.tid.hi.get(mad, 0);
-    this.#take({ mad, dlid, destQp: MadDatagram.destQp.get(view, IN) & 0xffffff, tidHi });
+    this.#take({ mad, dlid: MadDatagram.dlid.get(view, at), destQp: MadDatagram.destQp.get(view, at) & 0xffffff, tidHi });
   }
 
   #take(request: Request): void {
@@ -243,21 +239,21 @@ export class IbsimClient {
     header: { dlid: number; slid: number; destQp: number; srcQp: number; status: number },
   ): void {
     const { view, bytes } = this.#memory;
-    MadDatagram.dlid.set(view, OUT, header.dlid);
-    MadDatagram.slid.set(view, OUT, header.slid);
-    MadDatagram.destQp.set(view, OUT, header.destQp);
-    MadDatagram.srcQp.set(view, OUT, header.srcQp);
-    MadDatagram.status.set(view, OUT, header.status);
-    MadDatagram.length.lo.set(view, OUT, MAD_BYTES);
-    bytes.set(mad, OUT + DATAGRAM_MAD_AT);
-    MadHeader.tid.hi.set(view, OUT + DATAGRAM_MAD_AT, tidHi);
+    MadDatagram.dlid.set(view, 0, header.dlid);
+    MadDatagram.slid.set(view, 0, header.slid);
+    MadDatagram.destQp.set(view, 0, header.destQp);
+    MadDatagram.srcQp.set(view, 0, header.srcQp);
+    MadDatagram.status.set(view, 0, header.status);
+    MadDatagram.length.lo.set(view, 0, MAD_BYTES);
+    bytes.set(mad, DATAGRAM_MAD_AT);
+    MadHeader.tid.hi.set(view, DATAGRAM_MAD_AT, tidHi);
     if (this.#unread.length === 0 && this.#send() !== -Errno.EAGAIN) return;
-    const copy = Uint8Array.from(bytes.subarray(OUT, OUT + MadDatagram.byteLength));
+    const copy = Uint8Array.from(bytes.subarray(0, MadDatagram.byteLength));
     if (!this.#unread.push(copy)) this.#counts.unread++;
   }
 
   #send(): number {
-    const result = this.socket.send(this.#memory, OUT, MadDatagram.byteLength);
+    const result = this.socket.send(this.#memory, 0, MadDatagram.byteLength);
     if (result > 0) this.#counts.madsTo++;
     // Nobody there: the next look finds that out.
     else if (result !== -Errno.EAGAIN) this.#counts.unread++;
@@ -267,7 +263,7 @@ export class IbsimClient {
   #sendUnread(): number {
     let sent = 0;
     for (let next = this.#unread.peek(); next !== undefined && sent < DATAGRAMS_AT_ONCE; next = this.#unread.peek()) {
-      this.#memory.bytes.set(next, OUT);
+      this.#memory.bytes.set(next);
       if (this.#send() === -Errno.EAGAIN) break;
       this.#unread.shift();
       sent++;

@@ -10,8 +10,12 @@ export const MAX_OUTSTANDING = 256;
 export const MAX_WAITING = 1 << 16;
 /** MADs on their way to a client that does not read; the kernel keeps ten more. */
 export const MAX_UNREAD = 1 << 16;
-/** Datagrams taken from one socket in one look: others want their turn. */
+/** Control datagrams taken in one look, and MADs sent that had to wait: others want their turn. */
 export const DATAGRAMS_AT_ONCE = 64;
+/** MADs taken from one client in one look. The kernel's queue holds eleven, unless somebody has changed that (net.unix.max_dgram_qlen). */
+export const MADS_AT_ONCE = 16;
+/** Packets of the fabric carried in one look at all clients, so that MADs have their answers at once: some round trips across a large fabric. */
+export const PACKETS_AT_ONCE = 64;
 /** A request without an answer is sent again after so long, as the MAD layer of a host does for its programs … */
 export const RETRY_NS = 200 * NS_PER_MS;
 /** … so many times in all; then it comes back to its program with ETIMEDOUT. */

@@ -15,14 +15,24 @@ import type { FabricNode } from "../fabric/node.ts";
 import type { Port } from "../fabric/port.ts";
 import { SwitchNode } from "../fabric/switch-node.ts";
 import { AbstractDatagramSocket } from "../host/abstract-datagram.ts";
+import { DatagramBatch } from "../host/datagram-batch.ts";
 import { allocateNative } from "../host/mapping.ts";
 import { PollEvent, type Poller } from "../host/poller.ts";
 import { SystemError } from "../host/system-error.ts";
-import { CONTROL_DATA_AT, Connect, Control, ControlType, IBSIM_MAGIC, SetIsSm, SocketName } from "../spec/ibsim/messages.ts";
+import {
+  CONTROL_DATA_AT,
+  Connect,
+  Control,
+  ControlType,
+  IBSIM_MAGIC,
+  MadDatagram,
+  SetIsSm,
+  SocketName,
+} from "../spec/ibsim/messages.ts";
 import { IbsimClient } from "./client.ts";
 import { answerControl, readNodeName, shortName, writeConnected } from "./control.ts";
 import { type IbsimCounts, newIbsimCounts } from "./counts.ts";
-import { CHECK_NS, DATAGRAMS_AT_ONCE, MAX_CLIENTS } from "./limits.ts";
+import { CHECK_NS, DATAGRAMS_AT_ONCE, MADS_AT_ONCE, MAX_CLIENTS, PACKETS_AT_ONCE } from "./limits.ts";
 import { SharedPort } from "./shared-port.ts";
 import { HostUmadPort, SwitchUmadPort } from "./umad-port.ts";
 
@@ -51,11 +61,15 @@ export class IbsimServer {
   readonly #options: IbsimServerOptions;
   readonly #control: AbstractDatagramSocket;
   readonly #memory = allocateNative(SCRATCH_BYTES);
+  readonly #inbox = new DatagramBatch(MADS_AT_ONCE, MadDatagram.byteLength);
   /** By slot. */
   readonly #slots: (IbsimClient | undefined)[] = [];
   readonly #clients: IbsimClient[] = [];
   readonly #ports = new Map<Port, SharedPort>();
   #pollsToControl = 0;
+  #nowNs = 0;
+  /** What may still be carried in this look. */
+  #packetsLeft = 0;
   #nextCheckNs = Number.POSITIVE_INFINITY;
 
   /** @throws SystemError EADDRINUSE if ibsim or another domain serves under that name */
@@ -74,11 +88,17 @@ export class IbsimServer {
    * @param isWoken a socket has become ready: if it is no client's, it is the control socket
    */
   poll(nowNs: number, isWoken = true): number {
+    this.#nowNs = nowNs;
+    this.#packetsLeft = PACKETS_AT_ONCE;
     let work = 0;
-    for (let i = 0; i < this.#clients.length; i++) work += this.#clients[i]?.poll(nowNs, isWoken) ?? 0;
+    for (let i = 0; i < this.#clients.length; i++) work += this.#clients[i]?.poll(nowNs) ?? 0;
     if ((work === 0 && isWoken) || --this.#pollsToControl < 0) work += this.#pollControl(nowNs);
     if (nowNs >= this.#nextCheckNs) this.#check(nowNs);
     return work;
+  }
+
+  #carry(): void {
+    if (this.#packetsLeft > 0) this.#packetsLeft -= this.#options.fabric.step(this.#nowNs, this.#packetsLeft);
   }
 
   #pollControl(nowNs: number): number {
@@ -181,11 +201,19 @@ export class IbsimServer {
 
   #newClient(id: number, controlName: string): IbsimClient {
     const slot = this.#freeSlot();
-    const { baseName } = this.#options;
-    const client = new IbsimClient({ baseName, slot, id, controlName, counts: this.counts, memory: this.#memory });
+    const client = new IbsimClient({
+      baseName: this.#options.baseName,
+      slot,
+      id,
+      controlName,
+      counts: this.counts,
+      inbox: this.#inbox,
+      memory: this.#memory,
+      carry: () => this.#carry(),
+    });
     if (!client.checkIsAlive()) {
       client.close();
-      throw new Refusal(`there is no socket ${SocketName.clientData(baseName, id)} that would take its MADs`);
+      throw new Refusal(`there is no socket ${SocketName.clientData(this.#options.baseName, id)} that would take its MADs`);
     }
     this.#slots[slot] = client;
     this.#clients.push(client);

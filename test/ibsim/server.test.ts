@@ -9,6 +9,7 @@ import { CONTROL_DATA_AT, Control, ControlType, TIMED_OUT } from "../../src/spec
 import { MadHeader, SMP_DATA_AT, Smp } from "../../src/spec/mad/headers.ts";
 import { Method, MgmtClass, PortCapability, SmAttribute } from "../../src/spec/mad/numbers.ts";
 import { NodeInfo, PortInfo } from "../../src/spec/mad/sm-attributes.ts";
+import type { RawClient } from "./raw-client.ts";
 import { World } from "./world.ts";
 
 let world: World;
@@ -48,6 +49,31 @@ const withTid = (mad: DataView, hi: number, lo: number): DataView => {
 };
 
 const isSm = (name: string): boolean => (PortInfo.capabilityMask.get(portOf(name).info, 0) & PortCapability.IS_SM) !== 0;
+
+test("MADs are answered one after the other, however far each has to go, and a look has a bound", () => {
+  const client = world.newClient();
+  const other = world.newClient();
+  for (const each of [client, other]) each.connect("H1");
+  const question = (path: readonly number[], tid: number): DataView =>
+    withTid(newDirectedSmp(path, Method.GET, SmAttribute.NODE_INFO), 0, tid);
+  const answers = (of: RawClient): number[] => {
+    const tids: number[] = [];
+    for (let each = of.receive(); each !== undefined; each = of.receive()) tids.push(MadHeader.tid.lo.get(each.mad, 0));
+    return tids;
+  };
+  client.send(0xffff, 0, question([1, 8, 2], 1));
+  client.send(0xffff, 0, question([1], 2));
+  world.server.poll(world.nowNs);
+  assert.deepEqual(answers(client), [1, 2]);
+
+  const count = 10;
+  for (const each of [client, other]) for (let i = 0; i < count; i++) each.send(0xffff, 0, question([1, 8, 2], i));
+  world.server.poll(world.nowNs);
+  const atOnce = answers(client).length + answers(other).length;
+  assert.ok(atOnce > 0 && atOnce < 2 * count, `${atOnce} of ${2 * count} answered in one look`);
+  world.run();
+  assert.equal(atOnce + answers(client).length + answers(other).length, 2 * count);
+});
 
 test("a client gets the node it asks for by name or description, or else the first", () => {
   assert.equal(world.newClient().connect("H3"), "H3");
