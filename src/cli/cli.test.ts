@@ -174,6 +174,30 @@ test("up with a topology from a file: phantoms, and an error with its line", () 
   }
 });
 
+test("a netlist reads the files of its folder and no others", () => {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
+  const file = join(folder, "main.net");
+  try {
+    writeFileSync(
+      join(folder, "leaf.net"),
+      'Switch 8 "leaf"\n[1] "n1"[1]\n\nCa 1 "n1"\n[1] "leaf"[1]\n\nCa 1 "n2"\n[1] leaf[2]\n',
+    );
+    for (const [name, text] of [
+      ["leaf.net", /leaf.net:8: expected a cable such as: .* read from .*main.net:1/],
+      ["none.net", /main.net:1: "none.net" cannot be read: ENOENT/],
+      ["../leaf.net", /main.net:1: "..\/leaf.net" cannot be read: expected a file in .* or below/],
+      [join(folder, "leaf.net"), /cannot be read: expected a file in/],
+    ] as const) {
+      writeFileSync(file, `include "${name}"\n`);
+      const ran = vhca(["up", "--hca", "n1", "--topology", file], { XDG_RUNTIME_DIR: folder });
+      assert.match(ran.stderr, text);
+      assert.equal(ran.status, 2);
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test("the tour in process shows every operation and says what it is", () => {
   const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
   const ran = vhca(["tour", "--in-process", "--results", folder]);

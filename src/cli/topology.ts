@@ -1,9 +1,13 @@
 // --topology FILE|SHAPE: the fabric that HCAs are plugged into.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { dirname, isAbsolute, relative, resolve, sep } from "node:path";
 import { type Command, Option } from "commander";
 import type { Topology } from "../fabric/topology/topology.ts";
 import { UsageError } from "./output.ts";
+
+/** Of a file that a netlist includes. */
+const INCLUDE_BYTES = 1 << 26;
 
 export function addTopologyOption(command: Command): Command {
   const text = "the fabric: a YAML file, ibnetdiscover's output, an ibsim netlist, or a shape (below); default: one switch";
@@ -38,7 +42,7 @@ export async function loadTopology({ text, hcas, engines, sm, lmc }: TopologyUse
       import("../fabric/topology/topology.ts"),
     ]);
   try {
-    const topology = isShape(text) ? shapeTopology(text) : parseTopology(readTopologyFile(text), text);
+    const topology = isShape(text) ? shapeTopology(text) : parseTopology(readTopologyFile(text), text, includesBeside(text));
     if (sm === "builtin") {
       checkHasSwitch(topology);
       checkLids(topology, lmc ?? 0);
@@ -61,6 +65,18 @@ function readTopologyFile(path: string): string {
       `--topology ${path}: expected a shape (vhca up --help lists them) or a file, and there is none to read: ${why}`,
     );
   }
+}
+
+/** Files that a netlist includes: those of its folder and below, by their names from there, as for ibsim that was started there. */
+function includesBeside(path: string): (name: string) => string {
+  const folder = resolve(dirname(path));
+  return (name) => {
+    const file = resolve(folder, name);
+    if (isAbsolute(name) || relative(folder, file).split(sep)[0] === "..")
+      throw new Error(`expected a file in ${folder} or below`);
+    if (statSync(file).size > INCLUDE_BYTES) throw new Error(`expected at most ${INCLUDE_BYTES} bytes`);
+    return readFileSync(file, "utf8");
+  };
 }
 
 /** "fat-tree:4: 16 hosts, 20 switches". */

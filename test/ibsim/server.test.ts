@@ -127,7 +127,7 @@ test("what the control socket tells: port, vendor, GUID, NodeInfo, PortInfo, P_K
   assert.deepEqual([data(ControlType.GET_PORT).getUint16(0, true), data(ControlType.GET_PORT).getUint8(2)], [2, 4]);
   assert.deepEqual(
     [0, 4, 8].map((at) => data(ControlType.GET_VENDOR).getUint32(at, true)),
-    [0x0002c9, 25204, 0xa0],
+    [0x1425, 25205, 0xa0],
   );
   assert.equal(data(ControlType.GET_GUID).getBigUint64(0, true), 0x100020n);
   assert.equal(NodeInfo.nodeGuid.getBig(data(ControlType.GET_NODE_INFO), 0), 0x100020n);

@@ -25,6 +25,8 @@ caguid=0x100010
 Ca 1 "H1" # "host one"
 [1] "S1"[1]
 
+vendid=0x1425
+devid=25205
 caguid=0x100020
 Ca 1 "H2" # "host two"
 [1] "S1"[2]

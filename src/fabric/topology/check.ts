@@ -55,17 +55,22 @@ function checkNames({ source, nodes }: Topology): Map<string, TopologyNode> {
     const first = byName.get(node.name);
     if (first !== undefined) {
       const where = first.line === undefined ? "" : ` (the first one is in line ${first.line})`;
-      throw new TopologyError(source, node.line, `there are two nodes named ${node.name}${where}; give one another name`);
+      throw new TopologyError(
+        node.source ?? source,
+        node.line,
+        `there are two nodes named ${node.name}${where}; give one another name`,
+      );
     }
     byName.set(node.name, node);
   }
   return byName;
 }
 
-type CheckedNode = Pick<TopologyNode, "kind" | "name" | "portCount" | "guid" | "description" | "line">;
+type CheckedNode = Pick<TopologyNode, "kind" | "name" | "portCount" | "guid" | "description" | "line" | "source">;
 
 /** @throws TopologyError if such a node cannot be */
-export function checkNode(source: string, { kind, name, portCount, guid, description, line }: CheckedNode): void {
+export function checkNode(file: string, node: CheckedNode): void {
+  const { kind, name, portCount, guid, description, line, source = file } = node;
   if (!Number.isInteger(portCount) || portCount < 1 || portCount > MAX_NODE_PORTS) {
     throw new TopologyError(source, line, `${kind} ${name}: expected 1 to ${MAX_NODE_PORTS} ports, got ${portCount}`);
   }
@@ -103,7 +108,7 @@ function checkGuids({ source, nodes }: Topology): void {
     const other = owners[kind].get(guid);
     if (other !== undefined) {
       const what = `${kind} GUID ${guidText(guid)} of ${node.name} is that of ${other} too`;
-      throw new TopologyError(source, node.line, `${what}; every ${kind} needs one of its own`);
+      throw new TopologyError(node.source ?? source, node.line, `${what}; every ${kind} needs one of its own`);
     }
     owners[kind].set(guid, node.name);
   };
@@ -119,9 +124,9 @@ function checkGuids({ source, nodes }: Topology): void {
 export const portGuidOf = (node: TopologyNode, nodeGuid: bigint, port: number): bigint =>
   node.portGuids?.get(port) ?? nodeGuid + BigInt(port);
 
-function checkLinks({ source, links }: Topology, nodes: ReadonlyMap<string, TopologyNode>): void {
+function checkLinks({ source: file, links }: Topology, nodes: ReadonlyMap<string, TopologyNode>): void {
   const used = new Map<string, number | undefined>();
-  for (const { ends, loss = 0, corruption = 0, delayNs = 0, line } of links) {
+  for (const { ends, loss = 0, corruption = 0, delayNs = 0, line, source = file } of links) {
     for (const end of ends) {
       checkEnd(source, end, nodes, line);
       const key = `${end.node}:${end.port}`;

@@ -39,6 +39,8 @@ export interface TopologyNode {
   readonly identity?: TopologyIdentity;
   /** Line of the file. */
   readonly line?: number;
+  /** The file, where it is not the topology's own. */
+  readonly source?: string;
 }
 
 /** Fields of NodeInfo and SwitchInfo that nothing depends on. */
@@ -67,6 +69,8 @@ export interface TopologyLink {
   /** Time that a packet takes, one way. */
   readonly delayNs?: number;
   readonly line?: number;
+  /** The file, where it is not the topology's own. */
+  readonly source?: string;
 }
 
 /** A partition for the built-in subnet manager (sm/partitions.ts). */
