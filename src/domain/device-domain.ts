@@ -130,6 +130,7 @@ export class DeviceDomain {
   #nextIbsimLookNs = 0;
   #lastIbsimNs = Number.NEGATIVE_INFINITY;
   #hasGuestWork = false;
+  #hasMoved = false;
   #nextSocketLookNs = 0;
   #nextHastySocketLookNs = 0;
   #lastMessageNs = Number.NEGATIVE_INFINITY;
@@ -284,8 +285,9 @@ export class DeviceDomain {
     work += isHasty ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
     let others = this.#ibsim === undefined ? 0 : this.#lookAtIbsim(this.#ibsim, nowNs, pollSockets);
     others += this.#fabric.step(nowNs, FABRIC_BUDGET) + this.#faults.step(nowNs);
-    work += this.#network.receive(nowNs);
-    work += this.#engine.step(nowNs);
+    const moved = this.#network.receive(nowNs) + this.#engine.step(nowNs);
+    this.#hasMoved = moved > 0;
+    work += moved;
     this.#hasGuestWork = work > 0 || this.#due.length > 0;
     this.#flushEvents();
     for (let i = 0; i < this.#trunks.length; i++) this.#trunks[i]!.wakePeer();
@@ -295,6 +297,11 @@ export class DeviceDomain {
   /** Whether the last sweep had work of a guest's, or woke one; other work is the fabric's own, or that of programs of the host. */
   get hasGuestWork(): boolean {
     return this.#hasGuestWork;
+  }
+
+  /** Whether the last sweep carried out send requests, or parts of them. */
+  get hasMoved(): boolean {
+    return this.#hasMoved;
   }
 
   /** When something is due, in the clock's time; Infinity if nothing is. */

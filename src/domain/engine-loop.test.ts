@@ -7,7 +7,8 @@ test("with a core of its own the engine spins; where VMs need the cores, as long
   const shared = idlePolicy(2, 2, 20_000);
   assert.ok(own.spinNs > shared.spinNs);
   assert.deepEqual([shared.spinNs, shared.shortSleepNs], [20_000, 40_000]);
-  assert.deepEqual(idlePolicy(1, 4, 20_000), shared);
+  assert.deepEqual([own.hops, shared.hops], [false, true]);
+  assert.deepEqual(idlePolicy(1, 4, 20_000), { ...shared, hops: false }, "one core: nowhere to hop to");
   // a sleep that costs next to nothing is still no spinning
   assert.ok(idlePolicy(2, 2, 500).shortSleepNs >= 10_000);
   for (const policy of [own, shared]) {

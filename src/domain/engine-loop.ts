@@ -3,8 +3,10 @@
 
 import type { Clock } from "../base/clock.ts";
 import { counterSlots } from "../base/counters.ts";
+import { CoreHopper } from "../host/core-hop.ts";
 import { PollEvent, Poller } from "../host/poller.ts";
 import type { DeviceDomain } from "./device-domain.ts";
+import { HopHabit } from "./hop-habit.ts";
 
 /** What the loop counts. */
 export const LoopCounter = counterSlots(
@@ -15,6 +17,7 @@ export const LoopCounter = counterSlots(
   "askedSleepNs",
   "sleptNs",
   "lateSleeps",
+  "hops",
 );
 // Taken out of the object once: V8 13.6 compiles code that loads them from it in a loop that never ends, throws that code away ("no
 // feedback") and compiles it again, hundreds of times a second (node --trace-deopt).
@@ -25,11 +28,14 @@ const WAKES_BY_SOCKET = LoopCounter.wakesBySocket;
 const ASKED_SLEEP_NS = LoopCounter.askedSleepNs;
 const SLEPT_NS = LoopCounter.sleptNs;
 const LATE_SLEEPS = LoopCounter.lateSleeps;
+const HOPS = LoopCounter.hops;
 
 /** How the loop rests when a sweep found nothing. */
 export interface IdlePolicy {
-  /** Keep sweeping for this long after the last work. */
+  /** Keep sweeping for this long after the last work, */
   spinNs: number;
+  /** and once more on another core, if that pays. */
+  hops: boolean;
   /** Then sleep this long at a time, … */
   shortSleepNs: number;
   /** … until this long after the last work, */
@@ -49,7 +55,7 @@ export interface IdlePolicy {
 }
 
 /** With a core to itself the engine need not be thrifty. */
-const OWN_CORE = { spinNs: 50_000, shortSleepNs: 10_000 };
+const OWN_CORE = { spinNs: 50_000, hops: false, shortSleepNs: 10_000 };
 const MIN_SHORT_SLEEP_NS = 10_000;
 
 /**
@@ -58,7 +64,11 @@ const MIN_SHORT_SLEEP_NS = 10_000;
  * double what waiting costs and catches quick answers; sleeping twice as long leaves the VM the larger part.
  */
 export function idlePolicy(cores: number, clients: number, sleepCostNs: number): IdlePolicy {
-  const shared = { spinNs: sleepCostNs, shortSleepNs: Math.max(MIN_SHORT_SLEEP_NS, 2 * sleepCostNs) };
+  const shared = {
+    spinNs: sleepCostNs,
+    hops: cores > 1,
+    shortSleepNs: Math.max(MIN_SHORT_SLEEP_NS, 2 * sleepCostNs),
+  };
   return {
     ...(clients < cores ? OWN_CORE : shared),
     shortUntilNs: 3_000_000,
@@ -141,6 +151,8 @@ const TURNS_PER_CALL = 256;
 class EngineLoop {
   readonly #options: EngineLoopOptions;
   readonly #poller = new Poller();
+  readonly #hopper = new CoreHopper();
+  readonly #habit = new HopHabit();
   #policy: IdlePolicy;
   #connected = -1;
   #lastWorkNs: number;
@@ -180,18 +192,35 @@ class EngineLoop {
     if (work > 0) {
       counters[SWEEPS_WITH_WORK]! += 1;
       this.#lastWorkNs = now;
-      if (domain.hasGuestWork) this.#lastGuestWorkNs = now;
+      if (domain.hasGuestWork) {
+        this.#lastGuestWorkNs = now;
+        if (domain.hasMoved) this.#habit.noteWork();
+      }
       this.#sweepsToClock -= work >> CLOCK_WORK_SHIFT;
       return;
     }
     const policy = this.#policy;
-    if (idleNs < policy.spinNs) return;
+    const isEager = policy.hops && this.#habit.isEager;
+    if (idleNs < policy.spinNs && !isEager) return;
+    if (policy.hops && (isEager || this.#habit.shouldHop())) {
+      this.#hop();
+      return;
+    }
     if (this.#warmUp !== undefined && this.#mayWarmUp(now - this.#lastWorkNs)) {
       if (this.#warmUp.next().done === true) this.#warmUp = undefined;
       this.#sweepsToClock = 0;
       return;
     }
     this.#rest(this.#sleepNs(now, idleNs));
+  }
+
+  /** Gives this core back to the VM that waits for it, and spins where another does. */
+  #hop(): void {
+    this.#habit.noteHop();
+    this.#options.counters[HOPS]! += 1;
+    this.#hopper.hop();
+    this.#sweepsToClock = 0;
+    this.#lastGuestWorkNs = this.#options.clock.nowNs();
   }
 
   /** While VMs start there is no core to spare: not before a driver runs and has nothing to do, or with nobody there. */

@@ -73,6 +73,14 @@ export const prctl = declare<[option: number, a: number, b: number, c: number, d
   "int prctl(int option, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d)",
 );
 export const schedYield = declare<[]>("int sched_yield()");
+/** 0 is the calling thread. */
+export const schedSetaffinity = declare<[thread: number, length: number, mask: Address]>(
+  "int sched_setaffinity(int thread, size_t length, uintptr_t mask)",
+);
+export const schedGetaffinity = declare<[thread: number, length: number, mask: Address]>(
+  "int sched_getaffinity(int thread, size_t length, uintptr_t mask)",
+);
+export const schedGetcpu = declare<[]>("int sched_getcpu()");
 /** Returns the errno itself, 0 on success. */
 export const clockNanosleep = declare<[clock: number, flags: number, request: number, remain: number]>(
   "int clock_nanosleep(int clock, int flags, uintptr_t request, uintptr_t remain)",
