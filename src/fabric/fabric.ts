@@ -7,7 +7,7 @@ import { LateQueue } from "../base/late-queue.ts";
 import { Random } from "../base/random.ts";
 import { SMP_VL, viewOf } from "../mad/packet.ts";
 import { Lrh } from "../spec/ib/headers.ts";
-import { PhysState } from "../spec/ib/numbers.ts";
+import { isUnicastLid, PhysState } from "../spec/ib/numbers.ts";
 import { PortCounter } from "../spec/ib/port-counters.ts";
 import { CaNode, type CaOptions } from "./ca-node.ts";
 import type { CaPort } from "./ca-port.ts";
@@ -297,6 +297,11 @@ export class Fabric {
       countInactiveDiscard(port);
       return;
     }
+    if (this.lanes !== undefined && !isVl15 && isUnicastLid(Lrh.dlid.get(view, 0))) {
+      port.observer?.(packet, true);
+      this.lanes.sendManagement(port, packet, view);
+      return;
+    }
     countPacket(port, view, "xmit");
     port.observer?.(packet, true);
     const peer = link.other(port);
@@ -316,6 +321,16 @@ export class Fabric {
     const delivery: PacketDelivery = { kind: "packet", port: peer, packet, view, isVl15, isLocal: false, hops, visited };
     if (delayNs > 0) this.#delay(delivery, delayNs);
     else this.#enqueue(delivery);
+  }
+
+  /** A management packet has come to `port` through its lanes. */
+  arriveFromLanes(port: Port, packet: Uint8Array): void {
+    if (port.queuedData >= MAX_QUEUED_DATA) {
+      this.counts.overflowed++;
+      return;
+    }
+    const view = viewOf(packet);
+    this.#enqueue({ kind: "packet", port, packet, view, isVl15: false, isLocal: false, hops: 0, visited: undefined });
   }
 
   /** Packets come out of their long cables. */

@@ -22,7 +22,8 @@ export function inspectNodeNamed(fabric: Fabric, name: string): NodeDetails {
   const view = inspectNode(node);
   const bufferBlocks = fabric.lanes?.bufferBlocks ?? 0;
   const ports = view.ports.map((port) => {
-    const lanes = node.ports[port.number]?.lanes;
+    // Port 0 of a switch has no cable.
+    const lanes = node.switch !== undefined && port.number === 0 ? undefined : node.ports[port.number]?.lanes;
     return { ...port, lanes: lanes === undefined ? undefined : inspectPortLanes(lanes, bufferBlocks) };
   });
   return { ...view, hasLanes: fabric.lanes !== undefined, ports };

@@ -7,8 +7,11 @@ import assert from "node:assert/strict";
 import type { Random } from "../../src/base/random.ts";
 import { setMulticastRoute } from "../../src/fabric/hand-made-subnet.ts";
 import { SwitchNode } from "../../src/fabric/switch-node.ts";
+import { newRequest } from "../../src/mad/mad.ts";
+import { buildMadPacket, gmpAddress } from "../../src/mad/packet.ts";
 import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
 import { Qpn, Service } from "../../src/spec/ib/numbers.ts";
+import { Method, MgmtClass, PmAttribute } from "../../src/spec/mad/numbers.ts";
 import { PortInfo } from "../../src/spec/mad/sm-attributes.ts";
 import { AdapterCounter } from "../../src/transport/counters.ts";
 import { CabledHosts } from "../in-process/cabled-hosts.ts";
@@ -36,6 +39,8 @@ const PULLABLE = 3;
 const MLID = 0xc050;
 const MGID = Uint8Array.from([0xff, 0x12, ...new Array(13).fill(0), 7]);
 const TO_GROUP = { address: { dlid: MLID, dgid: MGID }, remoteQpn: Qpn.MULTICAST };
+/** Bursts of questions to QP1: a host answers each by a firmware command, of which it has 20,000 a second. */
+const QUESTIONS = 100;
 const MENDED_NS = 3e9;
 const MENDED_STEPS = 600;
 
@@ -89,8 +94,9 @@ function checkReturn(world: CabledHosts, bed: Bed, flows: readonly Flow[]): void
 function checkLanes(world: CabledHosts, bed: Bed, flows: readonly Flow[]): void {
   const lanes = world.fabric.lanes!;
   assert.equal(lanes.length, 0);
-  for (const link of world.fabric.links) {
-    for (const { lanes: port } of [link.a, link.b]) {
+  for (const { ports } of world.fabric.nodes) {
+    for (const end of ports) {
+      const port = end?.lanes;
       if (port === undefined) continue;
       assert.ok(port.buffered.every((blocks) => blocks === 0));
       assert.ok(port.credits.every((blocks) => blocks === lanes.bufferBlocks));
@@ -105,6 +111,18 @@ function checkLanes(world: CabledHosts, bed: Bed, flows: readonly Flow[]): void 
   world.elapse(1e6, 10);
   collect(bed, flows);
   for (const [i, flow] of flows.entries()) assert.equal(flow.sent.length, done[i]! + 1);
+}
+
+/** A host asks some port for its counters, by LID. */
+function ask(world: CabledHosts, random: Random, count: number): void {
+  const { port } = random.pick(world.system.guests);
+  const lids = [...world.fabric.nodes].map(({ ports }) => (ports[0] ?? ports[1])?.lid ?? 0);
+  const address = {
+    ...gmpAddress(port.lid, random.chance(0.1) ? random.below(0x10000) : random.pick(lids)),
+    sl: random.below(16),
+  };
+  const mad = newRequest(MgmtClass.PERF, Method.GET, PmAttribute.PORT_COUNTERS);
+  for (let i = count % 20; i >= 0; i--) port.transmit(buildMadPacket(address, mad));
 }
 
 /** SLtoVL and VLArbitration of some port change, its queues' lifetime, or its HCA stands still for a while. */
@@ -157,9 +175,11 @@ fuzz(
     ];
     const flows = [...reliable, ...unreliable];
     const rate = random.pick([0.01, 0.05, 0.2]);
+    let questions = QUESTIONS;
     run(bed, flows, random, budget, () => {
       if (random.chance(rate)) disturb(world, random);
       if (random.chance(0.1)) flood(world);
+      if (questions > 0 && random.chance(rate)) ask(world, random, questions--);
       if (dataPath === "lanes" && random.chance(rate)) disturbLanes(world, random);
     });
     if (dataPath === "lanes") mendLanes(world);

@@ -2,15 +2,13 @@
 // lane is bounded; who finds it full waits until it is half empty.
 
 import type { Memory } from "../../base/bytes.ts";
-import { ICRC_BYTES, VCRC_BYTES } from "../../spec/ib/headers.ts";
 import type { CaPort } from "../ca-port.ts";
 import { LANE_COUNT } from "./arbiter.ts";
-import { BLOCK_BYTES, HOST_QUEUE_BYTES } from "./limits.ts";
+import { BLOCK_BYTES, blocksOf, HOST_QUEUE_BYTES } from "./limits.ts";
 import { NO_PACKET } from "./packet-pool.ts";
 import { laneOfLevel, type PortLanes } from "./port-lanes.ts";
 import type { VirtualLanes } from "./virtual-lanes.ts";
 
-const BLOCK_SHIFT = Math.log2(BLOCK_BYTES);
 const QUEUE_BLOCKS = HOST_QUEUE_BYTES / BLOCK_BYTES;
 
 export class LaneOutlet {
@@ -70,5 +68,3 @@ export class LaneOutlet {
     this.#net.noteRoom();
   }
 }
-
-const blocksOf = (bytes: number): number => (bytes + ICRC_BYTES + VCRC_BYTES + BLOCK_BYTES - 1) >> BLOCK_SHIFT;

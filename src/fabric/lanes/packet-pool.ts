@@ -2,7 +2,7 @@
 // through `next`, so that nothing is allocated and no queue has a size of its own.
 
 import { type Memory, newMemory } from "../../base/bytes.ts";
-import { POOL_PACKETS } from "./limits.ts";
+import { MANAGEMENT_PACKETS, POOL_PACKETS } from "./limits.ts";
 
 /** The largest payload with all headers. */
 const SLOT_BYTES = 4096 + 128;
@@ -21,6 +21,8 @@ export class PacketPool {
   /** Port whose receive buffer it is in, as `PortLanes.index`, and the lane of that buffer. */
   readonly heldBy = new Int32Array(POOL_PACKETS);
   readonly heldVl = new Uint8Array(POOL_PACKETS);
+  /** A management datagram (management.ts). */
+  readonly isManagement = new Uint8Array(POOL_PACKETS);
   /** Packet that this one is a copy of, which occupies the receive buffer for it, or NO_PACKET; of that one, the copies that have not left. */
   readonly copyOf = new Int32Array(POOL_PACKETS).fill(NO_PACKET);
   readonly copies = new Uint16Array(POOL_PACKETS);
@@ -44,15 +46,16 @@ export class PacketPool {
     return this.#used;
   }
 
-  /** Room for a packet, or NO_PACKET. */
-  take(): number {
-    let slot = this.#free;
-    if (slot !== NO_PACKET) this.#free = this.next[slot]!;
-    else if (this.#fresh < POOL_PACKETS) slot = this.#fresh++;
-    else {
+  /** Room for a packet, or NO_PACKET. @param kept packets that are to have room besides it */
+  take(kept = MANAGEMENT_PACKETS): number {
+    if (this.#used >= POOL_PACKETS - kept) {
       this.#isStarved = true;
       return NO_PACKET;
     }
+    let slot = this.#free;
+    if (slot !== NO_PACKET) this.#free = this.next[slot]!;
+    else slot = this.#fresh++;
+    this.isManagement[slot] = 0;
     this.#used++;
     return slot;
   }

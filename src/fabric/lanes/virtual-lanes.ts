@@ -18,6 +18,7 @@ import { outputPort } from "../trace.ts";
 import { Departures } from "./departures.ts";
 import { eventKind, eventPlace, type LaneCounts, LaneEvent, LaneState } from "./lane-state.ts";
 import { BLOCK_BYTES, DEFAULT_BUFFER_BYTES, EVENTS_PER_TURN, MAX_BUFFER_BYTES, MIN_BUFFER_BYTES } from "./limits.ts";
+import { LaneManagement } from "./management.ts";
 import { LaneOutlet } from "./outlet.ts";
 import { AT_SENDER, NO_PACKET, type PacketPool } from "./packet-pool.ts";
 import type { PortLanes } from "./port-lanes.ts";
@@ -41,6 +42,7 @@ export class VirtualLanes {
   readonly #state: LaneState;
   readonly #departures: Departures;
   readonly #replication: Replication;
+  readonly #management: LaneManagement;
   readonly #outlets: (LaneOutlet | undefined)[] = [];
   /** End ports whose HCA takes again what it had left lying. */
   readonly #thawed: PortLanes[] = [];
@@ -61,6 +63,7 @@ export class VirtualLanes {
     this.#state = new LaneState(fabric, Math.floor(bufferBytes / BLOCK_BYTES));
     this.#departures = new Departures(this.#state, (lanes, vl) => this.#outlets[lanes.port.index]?.noteRoom(lanes, vl));
     this.#replication = new Replication(this.#state, this.#departures);
+    this.#management = new LaneManagement(this.#state, this.#departures);
   }
 
   get counts(): LaneCounts {
@@ -120,6 +123,15 @@ export class VirtualLanes {
 
   // --- what the fabric says
 
+  /** A management datagram to a unicast LID leaves `egress`, of a host or from a switch's port 0. */
+  sendManagement(egress: Port, packet: Uint8Array, view: DataView): void {
+    const state = this.#state;
+    // While nothing was under way, nobody has said what time it is.
+    if (state.ready.length === 0 && state.events.length === 0)
+      state.timeNs = Math.max(state.timeNs, state.fabric.nowNs - this.#skewNs);
+    this.#management.send(egress, packet, view);
+  }
+
   /** The link at a port has gone down or come up. */
   relinked(lanes: PortLanes): void {
     this.#departures.relink(lanes);
@@ -160,7 +172,7 @@ export class VirtualLanes {
       if (end >= 0) return end;
       const { dueNs } = state.events;
       state.timeNs = Math.max(state.timeNs, Math.min(nowNs, dueNs));
-      if (dueNs > nowNs) return NOTHING_DUE;
+      if (dueNs > nowNs) return this.#management.takeHandedOn() ? MORE_TO_DO : NOTHING_DUE;
       const arrived = this.#handle(state.events.shift()!);
       if (arrived >= 0) return arrived;
     }
@@ -255,8 +267,13 @@ export class VirtualLanes {
   #forward(port: Port, slot: number): void {
     const { node } = port;
     const { pool } = this;
-    this.#state.countPacket(port, "rcv", slot);
     const dlid = this.#state.dlidOf(slot);
+    const isManagement = pool.isManagement[slot] === 1;
+    if (isManagement && node.ports[0]?.ownsLid(dlid) === true) {
+      this.#management.handOn(port, slot);
+      return;
+    }
+    this.#state.countPacket(port, "rcv", slot);
     if (node.switch !== undefined && isMulticastLid(dlid)) {
       this.#replication.replicate(port, node.switch, slot, dlid);
       return;
@@ -270,6 +287,10 @@ export class VirtualLanes {
       this.#unroutable(slot);
       return;
     }
+    if (isManagement && !this.#management.mayPass(port, egress, slot)) {
+      this.#state.drop(slot);
+      return;
+    }
     pool.hops[slot] = hops;
     this.#departures.enqueue(egress, port.number, slot);
   }
@@ -277,13 +298,22 @@ export class VirtualLanes {
   #takeThawed(): number {
     const lanes = this.#thawed.at(-1);
     if (lanes === undefined) return NOTHING_DUE;
-    if (lanes.firstHeld !== NO_PACKET && !lanes.port.isFrozen) return this.#takeFrom(lanes);
+    while (lanes.firstHeld !== NO_PACKET && !lanes.port.isFrozen) {
+      const end = this.#takeFrom(lanes);
+      if (end >= 0) return end;
+    }
     this.#thawed.pop();
     return NOTHING_DUE;
   }
 
+  /** Takes the first packet that a host has not taken yet: its number, or NOTHING_DUE if it is management. */
   #takeFrom(lanes: PortLanes): number {
-    this.#current = lanes.takeHeld(this.pool);
+    const slot = lanes.takeHeld(this.pool);
+    if (this.pool.isManagement[slot] === 1) {
+      this.#management.handOn(lanes.port, slot);
+      return NOTHING_DUE;
+    }
+    this.#current = slot;
     // The lane that it came by, for whoever looks at the packet (7.7.1).
     const byte = this.memory.bytes[this.at]!;
     this.memory.bytes[this.at] = (this.pool.vl[this.#current]! << 4) | (byte & 0xf);
