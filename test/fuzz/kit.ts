@@ -1,7 +1,7 @@
 // What every fuzz target stands on: seeds in a row until the time is up, a failure that names its seed and the command that
 // repeats it, bounds on the steps and on the CPU time of one case. docs/fuzzing.md.
 //
-//   FUZZ_SECONDS  how long each target runs (1.5)
+//   FUZZ_SECONDS  how long each target runs, from a seed that the time gives (`npm run fuzz` sets it); else 1.5 from the same seed every time
 //   FUZZ_SEED     the first seed; without FUZZ_SECONDS this one case only
 //   FUZZ_TRACE    prints what a case says it does, to look at a failure
 //   FUZZ_TARGET   runs the targets of this name, and those below it (`sm` runs `sm/agents`), and no others
@@ -13,6 +13,8 @@ import { reporter } from "./progress.ts";
 import { SEED_PLACE, watchCases } from "./watch.ts";
 
 const SECONDS_BY_DEFAULT = 1.5;
+/** Where `npm test` begins: what it finds is then the change's fault, and found again. New seeds are for `npm run fuzz`. */
+const FIRST_SEED = 1;
 /** CPU time after which a case counts as hung. */
 const CASE_CPU_MS = 5000;
 /** Steps of one case, unless the target says otherwise. */
@@ -70,7 +72,7 @@ export function fuzz(name: string, run: FuzzCase, options: FuzzOptions = {}): vo
   // A target asked for by name has all the time for itself.
   const share = name === FUZZ_TARGET ? 1 : (options.share ?? 1);
   const seconds = isReplay ? 0 : Number(FUZZ_SECONDS ?? SECONDS_BY_DEFAULT) * share;
-  const first = Number(FUZZ_SEED ?? Date.now() % 2 ** 32);
+  const first = Number(FUZZ_SEED ?? (FUZZ_SECONDS === undefined ? FIRST_SEED : Date.now() % 2 ** 32));
   test(`fuzz: ${name}`, async (t) => {
     const { cases, states } = await runCases(name, run, { first, seconds, steps: options.steps ?? STEPS_MAX });
     assert.ok(cases > 0, "no case has run");

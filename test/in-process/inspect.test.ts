@@ -27,7 +27,7 @@ import { Bar0 } from "../../src/spec/hca/registers.ts";
 import { QpState, Service } from "../../src/spec/ib/numbers.ts";
 import { Buffer64, connect, datagramQp, type Guest, newQp, TestBed } from "./pair.ts";
 
-const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
+const SEED = Number(process.env.FUZZ_SEED ?? 1);
 const KINDS: readonly ListKind[] = ["qps", "cqs", "srqs", "regions", "groups"];
 
 const optionsOf = (bed: TestBed) => ({
