@@ -131,6 +131,7 @@ export class DeviceDomain {
   #lastIbsimNs = Number.NEGATIVE_INFINITY;
   #hasGuestWork = false;
   #hasMoved = false;
+  #hasInterrupted = false;
   #nextSocketLookNs = 0;
   #nextHastySocketLookNs = 0;
   #lastMessageNs = Number.NEGATIVE_INFINITY;
@@ -288,7 +289,8 @@ export class DeviceDomain {
     const moved = this.#network.receive(nowNs) + this.#engine.step(nowNs);
     this.#hasMoved = moved > 0;
     work += moved;
-    this.#hasGuestWork = work > 0 || this.#due.length > 0;
+    this.#hasInterrupted = this.#due.length > 0;
+    this.#hasGuestWork = work > 0 || this.#hasInterrupted;
     this.#flushEvents();
     for (let i = 0; i < this.#trunks.length; i++) this.#trunks[i]!.wakePeer();
     return work + others;
@@ -302,6 +304,11 @@ export class DeviceDomain {
   /** Whether the last sweep carried out send requests, or parts of them. */
   get hasMoved(): boolean {
     return this.#hasMoved;
+  }
+
+  /** Whether the last sweep interrupted a guest, which then has been asleep and not polling. */
+  get hasInterrupted(): boolean {
+    return this.#hasInterrupted;
   }
 
   /** When something is due, in the clock's time; Infinity if nothing is. */

@@ -195,6 +195,7 @@ class EngineLoop {
       if (domain.hasGuestWork) {
         this.#lastGuestWorkNs = now;
         if (domain.hasMoved) this.#habit.noteWork();
+        if (domain.hasInterrupted) this.#habit.noteInterrupt();
       }
       this.#sweepsToClock -= work >> CLOCK_WORK_SHIFT;
       return;

@@ -14,7 +14,7 @@ const POINTS_MAX = 8;
 /** With the habit, one time in so many the engine waits where it is, to see whether work comes all the same. */
 const WORKS_PER_PROBE = 16;
 /** Without it, at most so many chances are passed over before the next trial. */
-const PASSES_MAX = 63;
+const PASSES_MAX = 15;
 
 export class HopHabit {
   #place = HERE;
@@ -43,6 +43,11 @@ export class HopHabit {
     if (this.#place === THERE) this.#noteFailure();
     this.#place = RESTING;
     return false;
+  }
+
+  /** Who is to answer sleeps, and takes its time to wake up: the engine may rest where it is. */
+  noteInterrupt(): void {
+    this.#place = RESTING;
   }
 
   noteHop(): void {
