@@ -110,13 +110,13 @@ export class CaPort extends Port {
   transmitOwn(packet: Uint8Array, view: DataView = viewOf(packet)): void {
     const { fabric } = this.node;
     if (this.isFrozen) return;
-    if (!this.isEnabled || packet.length > MAX_PACKET_BYTES || !hasSoundLrh(view)) {
+    if (!this.isEnabled || packet.length > MAX_PACKET_BYTES || !hasSoundLrh(view, packet.length)) {
       fabric.counts.malformed++;
       return;
     }
     const isVl15 = Lrh.vl.get(view, 0) === SMP_VL;
     if (this.ownsLid(Lrh.dlid.get(view, 0))) {
-      if (isVl15 || this.isActive) fabric.enqueueLocal(this, packet, isVl15);
+      if (isVl15 || this.isActive) fabric.enqueueLocal(this, packet, isVl15, view);
       return;
     }
     fabric.transmitFrom(this, packet, 0, undefined, view);

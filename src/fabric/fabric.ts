@@ -351,14 +351,16 @@ export class Fabric {
     this.#dueNs = Math.min(this.#dueNs, this.#late.dueNs);
   }
 
-  /** `port` sends `packet` to itself: a CA to its own LID, a switch's port 0 to wherever its tables say. */
-  enqueueLocal(port: Port, packet: Uint8Array, isVl15: boolean): void {
+  /**
+   * `port` sends `packet` to itself: a CA to its own LID, a switch's port 0 to wherever its tables say.
+   * @param view of the packet, if there is one already
+   */
+  enqueueLocal(port: Port, packet: Uint8Array, isVl15: boolean, view: DataView = viewOf(packet)): void {
     if (isVl15 ? port.queuedVl15 >= MAX_QUEUED_VL15 : port.queuedData >= MAX_QUEUED_DATA) {
       this.counts.overflowed++;
       return;
     }
     port.observer?.(packet, true);
-    const view = viewOf(packet);
     this.#enqueue({ kind: "packet", port, packet, view, isVl15, isLocal: true, hops: 0, visited: undefined });
   }
 

@@ -8,7 +8,7 @@ import { type PortInfoValues, PortKind, portBytes, type SwitchAttributes } from 
 import type { EndpointFactory, ManagementEndpoint, ManagementPort } from "../mad/endpoint.ts";
 import { LinearForwardingTable, MulticastForwardingTable } from "../mad/forwarding-tables.ts";
 import { copyMad, isSmpClass, Verdict } from "../mad/mad.ts";
-import { isPlainSmp, type MadPacket, madOf, PLAIN_MAD_AT, parseMadPacket, SMP_VL, turnRound } from "../mad/packet.ts";
+import { isPlainSmp, type MadPacket, madOf, PLAIN_MAD_AT, parseMadPacket, SMP_VL, turnRound, viewOf } from "../mad/packet.ts";
 import { routeSmp, SmiRoute } from "../mad/smi.ts";
 import { Lrh } from "../spec/ib/headers.ts";
 import { isMulticastLid, isUnicastLid, Lid, Mtu, PhysState, PortState, Qpn } from "../spec/ib/numbers.ts";
@@ -336,7 +336,8 @@ export class SwitchNode extends FabricNode implements ManagementPort {
     const verdict = isSmp ? processSmp(this, mad, context) : processGeneral(this, mad, this.fabric.nowNs);
     if (verdict !== Verdict.REPLY) return;
     if (MadHeader.mgmtClass.get(mad, 0) === MgmtClass.SUBN_DIRECTED_ROUTE) Smp.direction.set(mad, 0, 1);
-    this.send(turnRound(packet, this.port0, mad));
+    const answer = turnRound(packet, this.port0, mad);
+    this.fabric.enqueueLocal(this.port0, answer, isVl15(answer), answer === packet.bytes ? packet.view : viewOf(answer));
   }
 
   #handOn(packet: MadPacket): void {

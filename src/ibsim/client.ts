@@ -172,7 +172,7 @@ export class IbsimClient {
     const meant = hi.get(view, at) > 0 ? MAD_BYTES : Math.min(lo.get(view, at), MAD_BYTES);
     const from = at + DATAGRAM_MAD_AT;
     const own = bytesOf(mad);
-    own.set(bytes.subarray(from, from + meant));
+    bytes.copy(own, 0, from, from + meant);
     if (meant < MAD_BYTES) own.fill(0, meant);
     const tidHi = MadHeader.tid.hi.get(mad, 0);
     this.#take({ mad, dlid: MadDatagram.dlid.get(view, at), destQp: MadDatagram.destQp.get(view, at) & 0xffffff, tidHi });

@@ -7,7 +7,7 @@ import type { Port } from "../fabric/port.ts";
 import type { SwitchNode } from "../fabric/switch-node.ts";
 import type { ManagementEndpoint } from "../mad/endpoint.ts";
 import { isSmpClass } from "../mad/mad.ts";
-import { buildMadPacket, DIRECTED_ROUTE, gmpAddress, type MadPacket, parseMadPacket, smpAddress } from "../mad/packet.ts";
+import { buildMadPacket, DIRECTED_ROUTE, gmpAddress, type MadPacket, parseMadPacket, smpAddress, viewOf } from "../mad/packet.ts";
 import { routeSmp, type SmiNode, SmiRoute } from "../mad/smi.ts";
 import { DEFAULT_PKEY, Lid, Qpn } from "../spec/ib/numbers.ts";
 import { MadHeader, Smp } from "../spec/mad/headers.ts";
@@ -51,17 +51,17 @@ export class HostUmadPort extends PhantomHost implements UmadPort {
 
   send(dlid: number, destQp: number, mad: DataView): void {
     const packet = packetOf(this.port, dlid, destQp, mad);
+    const view = viewOf(packet);
     // With a LID to go to first, the directed route begins there.
     if (!isDirected(mad) || dlid !== Lid.PERMISSIVE) {
-      this.port.transmitOwn(packet);
+      this.port.transmitOwn(packet, view);
       return;
     }
     // A directed route begins in the host's own software (IBA vol 1, 14.2.2).
-    const view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
     const madAt = packet.length - MAD_BYTES;
     const hopPointer = Smp.hopPointer.get(view, madAt);
     const route = routeSmp(this.#smi, view, madAt, 0);
-    if (route === this.port.number) this.port.transmitOwn(packet);
+    if (route === this.port.number) this.port.transmitOwn(packet, view);
     else if (route === SmiRoute.AGENT && hopPointer === 0) this.#executeHere(mad);
   }
 

@@ -170,17 +170,17 @@ export const PLAIN_MAD_AT = PACKET_BYTES - MAD_BYTES;
 /** True for a packet to QP0 of that kind, which `parseMadPacket` would read. */
 export const isPlainSmp = (view: DataView): boolean =>
   view.byteLength === PACKET_BYTES &&
-  hasSoundLrh(view) &&
+  hasSoundLrh(view, PACKET_BYTES) &&
   Lrh.nextHeader.get(view, 0) === LrhNextHeader.BTH &&
   Bth.opcode.get(view, Lrh.byteLength) === UD_SEND_ONLY &&
   Bth.destQp.get(view, Lrh.byteLength) === Qpn.SMI;
 
-/** Whether the LRH is that of an InfiniBand packet and its length is the packet's. */
-export function hasSoundLrh(view: DataView): boolean {
-  if (view.byteLength < Lrh.byteLength || Lrh.version.get(view, 0) !== 0) return false;
+/** Whether the LRH is that of an InfiniBand packet and its length is the packet's, which a caller that knows it spares V8 a call to find out. */
+export function hasSoundLrh(view: DataView, length: number = view.byteLength): boolean {
+  if (length < Lrh.byteLength || Lrh.version.get(view, 0) !== 0) return false;
   const next = Lrh.nextHeader.get(view, 0);
   if (next !== LrhNextHeader.BTH && next !== LrhNextHeader.GRH) return false;
-  return Lrh.packetLength.get(view, 0) * 4 === view.byteLength + ICRC_BYTES;
+  return Lrh.packetLength.get(view, 0) * 4 === length + ICRC_BYTES;
 }
 
 /**
