@@ -136,6 +136,16 @@ test("a question and its answer are counted once by every port on their way, and
   assertQuiet(world);
 });
 
+test("what has arrived is answered at that moment, however long nobody has looked", () => {
+  const world = lanesWorld();
+  const asker = new Asker(world, "a");
+  asker.ask(lidOf(world, "p"), echo());
+  world.elapse(1 * MS, 1);
+  assert.deepEqual([asker.answers.length, world.fabric.lanes!.length], [0, 1], "the answer is on its way");
+  world.elapse(1 * MS, 1);
+  assert.equal(asker.answers.length, 1);
+});
+
 test("the subnet administration answers over a cable that is full of data: later in their lane, at once in another", () => {
   const world = lanesWorld("qos: { vl: [0, 1], low: { 0: 64, 1: 64 } }\n");
   const [a, b, c, d] = world.hosts as [End, End, End, End];
@@ -172,7 +182,7 @@ test("a receiver that takes nothing holds up questions of its lane until packets
 });
 
 test("a host that floods the fabric with questions: what has no room is discarded and counted, data and others go on", () => {
-  const world = lanesWorld();
+  const world = lanesWorld("qos: { vl: [0, 1], low: { 0: 64, 1: 64 } }\n");
   const [a, b, , d] = world.hosts as [End, End, End, End];
   const flooder = new Asker(world, "a");
   const count = 4000;
@@ -182,10 +192,16 @@ test("a host that floods the fabric with questions: what has no room is discarde
   const discarded = world.port("a", "s1").counters[PortCounter.xmitDiscards]!;
   assert.equal(sent() - before + discarded, count);
   assert.equal(count - discarded, Math.floor((2 * HOST_QUEUE_BYTES) / 320), "five blocks each");
+  flooder.ask(lidOf(world, "p"), echo(), { sl: 1 });
+  world.elapse(20 * US, 20);
+  assert.ok(
+    flooder.answers.some(({ packet }) => packet.sl === 1),
+    "another lane has its own room, and its own turns",
+  );
   const isDone = [flood(a, d), flood(b, d)];
   assert.ok(new Asker(world, "b").path("c", 1) < 100 * MS);
   world.elapse(200 * MS, 100);
-  assert.equal(flooder.answers.length, count - discarded);
+  assert.equal(flooder.answers.length, count - discarded + 1);
   assert.ok(isDone.every((each) => each()));
   assertQuiet(world);
 });
