@@ -134,6 +134,7 @@ function disturbLanes(world: CabledHosts, random: Random): void {
   port.setVlArbitration(random.pick([1, 3]), Uint8Array.from(turns));
   PortInfo.vlHighLimit.set(port.info, 0, random.pick([0, 1, 255]));
   PortInfo.hoqLife.set(port.info, 0, random.pick([3, 8, 12]));
+  PortInfo.vlStallCount.set(port.info, 0, random.below(4));
   port.node.attributesChanged();
   for (const { port: host } of world.system.guests) host.setFrozen(random.chance(0.1));
 }

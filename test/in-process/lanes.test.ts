@@ -227,6 +227,37 @@ test("a packet that is first in its queue for longer than HOQLife is discarded a
   assert.ok(stream.isVerified && sentAgain(a) > 0, "RC has sent again what was lost");
 });
 
+test("VLStallCount packets in a row too old stall the lane: what is for it is discarded at once for eight times HOQLife", () => {
+  const world = lanesWorld();
+  const [a, b, c, d] = world.hosts as [End, End, End, End];
+  const port = world.port("s2", "c");
+  PortInfo.hoqLife.set(port.info, 0, 5);
+  PortInfo.vlStallCount.set(port.info, 0, 2);
+  port.node.attributesChanged();
+  const lifeNs = 4096 * 2 ** 5;
+  const packets = 64;
+  const lost = new Stream(a, c, 1, packets * 2048);
+  freeze(world, "c", true);
+  const { counts } = world.fabric.lanes!;
+  // Seven packets of 8.4 us each fill the buffer of c.
+  world.elapse(lifeNs + 80 * US, 40);
+  assert.deepEqual([counts.tooOld, counts.stalled], [1, 0]);
+  world.elapse(lifeNs, 40);
+  assert.equal(counts.tooOld, 2);
+  assert.ok(counts.stalled > 0);
+  const victim = new Stream(b, d, 1, 16 << 10);
+  world.elapse(7 * lifeNs, 40);
+  victim.poll();
+  assert.equal(victim.done, 1, "nobody waits for c any more");
+  assert.equal(counter(port, PortCounter.xmitDiscards), packets - 7);
+  assert.deepEqual([counts.tooOld, counts.stalled, world.fabric.lanes!.length], [2, packets - 7 - 2, 7]);
+  freeze(world, "c", false);
+  world.elapse(5000 * MS, 50);
+  lost.poll();
+  assert.ok(lost.done === 1 && lost.isVerified, "and then the lane is open again");
+  assert.equal(counts.tooOld, 2);
+});
+
 test("a service level that a port maps to VL 15, or to a lane that its link lacks, does not leave there", () => {
   const world = lanesWorld();
   const [a, , c] = world.hosts as [End, End, End, End];

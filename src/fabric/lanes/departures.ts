@@ -13,6 +13,8 @@ import { laneOfLevel, type PortLanes } from "./port-lanes.ts";
 
 /** Bytes of a tick of PortXmitWait: the time that the link takes for a word, what PortXmitData counts. */
 const TICK_BYTES = 4;
+/** A stalled lane stays so for as many times HOQLife (18.2.5.4). */
+const STALL_LIVES = 8;
 
 export class Departures {
   readonly #state: LaneState;
@@ -39,6 +41,11 @@ export class Departures {
     if (vl >= lanes.laneCount) {
       // VL 15 is for management, and the link has no others.
       counts.withoutLane++;
+      this.#discard(lanes, slot, vl);
+      return;
+    }
+    if (timeNs < lanes.stalledUntilNs[vl]!) {
+      counts.stalled++;
       this.#discard(lanes, slot, vl);
       return;
     }
@@ -71,6 +78,7 @@ export class Departures {
     lanes.shift(pool, vl, endNs);
     lanes.charge(bytes);
     lanes.sent[vl]! += 1;
+    lanes.tooOldInRow[vl] = 0;
     lanes.credits[vl]! -= pool.blocks[slot]!;
     lanes.sending = slot;
     lanes.busyUntilNs = endNs;
@@ -109,6 +117,8 @@ export class Departures {
   /** The link at a port has gone down or come up: what waits there is lost, and the other end's buffers are empty. */
   relink(lanes: PortLanes): void {
     const { pool, timeNs, bufferBlocks } = this.#state;
+    lanes.tooOldInRow.fill(0);
+    lanes.stalledUntilNs.fill(0);
     lanes.generation++;
     for (let vl = 0; vl < LANE_COUNT; vl++)
       while (lanes.head(vl) !== NO_PACKET) this.discardInactive(lanes, lanes.shift(pool, vl, timeNs));
@@ -127,8 +137,28 @@ export class Departures {
     for (let vl = 0; vl < lanes.laneCount; vl++) {
       while (lanes.deadlineNs(pool, vl) <= timeNs) {
         counts.tooOld++;
+        const isStalling = lanes.isHeadTooOld(vl, timeNs) && this.#isLastStraw(lanes, vl);
         this.#discard(lanes, lanes.shift(pool, vl, timeNs), vl);
+        if (isStalling) this.#stall(lanes, vl);
       }
+    }
+  }
+
+  /** One more packet in a row was first in its queue for too long: as many as stall the lane? */
+  #isLastStraw(lanes: PortLanes, vl: number): boolean {
+    if (lanes.stallCount === 0) return false;
+    lanes.tooOldInRow[vl]! += 1;
+    return lanes.tooOldInRow[vl]! >= lanes.stallCount;
+  }
+
+  /** The receiver of a lane seems to be gone: what is for it is discarded at once for a while, so that it keeps no buffers from others (18.2.5.4). */
+  #stall(lanes: PortLanes, vl: number): void {
+    const { pool, timeNs, counts } = this.#state;
+    lanes.tooOldInRow[vl] = 0;
+    lanes.stalledUntilNs[vl] = timeNs + STALL_LIVES * lanes.headLifeNs;
+    while (lanes.head(vl) !== NO_PACKET) {
+      counts.stalled++;
+      this.#discard(lanes, lanes.shift(pool, vl, timeNs), vl);
     }
   }
 

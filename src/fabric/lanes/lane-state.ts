@@ -28,6 +28,8 @@ export const wordsOf = (bytes: number): number => (bytes + ICRC_BYTES) >>> 2;
 export interface LaneCounts {
   /** Too long at the head of a queue, or in a switch. */
   tooOld: number;
+  /** For a lane that was stalled. */
+  stalled: number;
   /** No lane for their service level. */
   withoutLane: number;
   /** No way, or a way that has gone. */
@@ -39,7 +41,7 @@ export interface LaneCounts {
 export class LaneState {
   readonly fabric: Fabric;
   readonly pool = new PacketPool();
-  readonly counts: LaneCounts = { tooOld: 0, withoutLane: 0, unroutable: 0, copiesLost: 0 };
+  readonly counts: LaneCounts = { tooOld: 0, stalled: 0, withoutLane: 0, unroutable: 0, copiesLost: 0 };
   /** Receive buffer of a port for each lane. */
   readonly bufferBlocks: number;
   readonly events = new LateQueue<number>();

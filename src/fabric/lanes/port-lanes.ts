@@ -28,6 +28,9 @@ export class PortLanes {
   /** Packets of each lane that have left, and that were discarded instead. */
   readonly sent = new Float64Array(LANE_COUNT);
   readonly discarded = new Float64Array(LANE_COUNT);
+  /** Packets of each lane in a row that were first in its queue for too long, and until when it is stalled. */
+  readonly tooOldInRow = new Uint8Array(LANE_COUNT);
+  readonly stalledUntilNs = new Float64Array(LANE_COUNT);
   readonly headSinceNs = new Float64Array(LANE_COUNT);
   readonly #eligible = new Uint8Array(LANE_COUNT);
   readonly #arbiter = new Arbiter();
@@ -60,6 +63,8 @@ export class PortLanes {
   /** How long a packet may be the first of its queue, and in this switch at all; hosts let theirs wait. */
   headLifeNs = Number.POSITIVE_INFINITY;
   switchLifeNs = Number.POSITIVE_INFINITY;
+  /** How many packets in a row that were first for too long stall a lane; 0: none do. */
+  stallCount = 0;
 
   /** @param bufferBlocks receive buffer of each lane at the other end */
   constructor(port: Port, index: number, bufferBlocks: number) {
@@ -82,6 +87,7 @@ export class PortLanes {
     this.bytesPerNs = bytesPerNs(port.info);
     this.#arbiter.program((block) => port.vlArbitrationBlock(block), PortInfo.vlHighLimit.get(port.info, 0), this.laneCount);
     if (port.kind === PortKind.CA) return;
+    this.stallCount = PortInfo.vlStallCount.get(port.info, 0);
     this.headLifeNs = lifeNs(PortInfo.hoqLife.get(port.info, 0));
     const { switch: tables } = port.node;
     if (tables !== undefined) this.switchLifeNs = lifeNs(SwitchInfo.lifeTime.get(tables.info, 0));
@@ -124,6 +130,11 @@ export class PortLanes {
     const slot = this.#heads[vl]!;
     if (slot === NO_PACKET) return Number.POSITIVE_INFINITY;
     return Math.min(this.headSinceNs[vl]! + this.headLifeNs, pool.arrivedNs[slot]! + this.switchLifeNs);
+  }
+
+  /** Whether the packet at the head of a lane has been there too long, rather than in its switch. */
+  isHeadTooOld(vl: number, nowNs: number): boolean {
+    return this.headSinceNs[vl]! + this.headLifeNs <= nowNs;
   }
 
   /** The lane that sends next, or -1 while none has both a packet and the credits for it. */
