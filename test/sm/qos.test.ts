@@ -73,10 +73,32 @@ test("records of the tables", () => {
     turns.map((r) => [VlArbitrationRecord.block.get(r, 0), hexOf(VlArbitrationRecord.table.get(r, 0)).slice(0, 8)]),
     [
       [1, "00040208"],
+      [2, "00000000"],
       [3, "01400000"],
+      [4, "00000000"],
     ],
   );
   assert.equal(ofHost(SaAttribute.SL_TO_VL_RECORD, 1).length, 37 * 37, "of a switch, from each port to each");
+});
+
+test("whatever number of a host's port a request has, it means the port with the LID; at a switch it counts", () => {
+  const { subnet } = running({ hosts: 2 }, { qos: QOS });
+  const lid = subnet.port(1).lid;
+  const count = (attribute: number, bits: readonly number[], bytes: readonly number[], of = lid): number => {
+    const fill = (mad: DataView): void => {
+      mad.setUint16(AT, of);
+      for (const [i, byte] of bytes.entries()) mad.setUint8(AT + 2 + i, byte);
+    };
+    return askTable(subnet, 0, request(Method.GET_TABLE, attribute, bit(0, ...bits), fill)).records.length;
+  };
+  for (const port of [0, 1, 7]) {
+    assert.equal(count(SaAttribute.SL_TO_VL_RECORD, [1, 2], [port, port]), 1);
+    assert.equal(count(SaAttribute.VL_ARBITRATION_RECORD, [1, 2], [port, 3]), 1);
+  }
+  assert.equal(count(SaAttribute.VL_ARBITRATION_RECORD, [1, 2], [0, 5]), 0, "there is no such block");
+  assert.equal(count(SaAttribute.SL_TO_VL_RECORD, [1, 2], [3, 4], 1), 1);
+  assert.equal(count(SaAttribute.SL_TO_VL_RECORD, [1, 2], [3, 44], 1), 0);
+  assert.equal(count(SaAttribute.VL_ARBITRATION_RECORD, [1], [4], 1), 4);
 });
 
 test("the level of a path is that of its service or of its QoS class", () => {

@@ -19,6 +19,9 @@ import { newRecord, type RecordTable } from "./query.ts";
 import { lidOf, portsOf } from "./records-kit.ts";
 import type { Asker } from "./request.ts";
 
+/** Half a table each: low priority, then high (14.2.5.9). */
+const VL_ARBITRATION_BLOCKS = 4;
+
 /** Where the contents come from. */
 export interface PortTableSources {
   readonly subnet: Subnet;
@@ -67,12 +70,13 @@ function* slToVlRecords(
   lid: number | undefined,
 ): Generator<DataView> {
   for (const port of portsOf(subnet, partitions, asker, lid)) {
-    const inputs = port.node.isSwitch ? port.node.ports.length : 1;
+    const { isSwitch } = port.node;
+    const inputs = isSwitch ? port.node.ports.length : 1;
     for (let input = 0; input < inputs; input++) {
       const record = newRecord(SlToVlRecord.byteLength);
       SlToVlRecord.lid.set(record, 0, lidOf(port));
       SlToVlRecord.inputPort.set(record, 0, input);
-      SlToVlRecord.outputPort.set(record, 0, port.number);
+      SlToVlRecord.outputPort.set(record, 0, isSwitch ? port.number : 0);
       SlToVlRecord.table.set(record, 0, levels.slToVl(port));
       yield record;
     }
@@ -82,16 +86,27 @@ function* slToVlRecords(
 function* vlArbitrationRecords(sources: PortTableSources, asker: Asker, lid: number | undefined): Generator<DataView> {
   const { subnet, partitions, levels } = sources;
   for (const port of portsOf(subnet, partitions, asker, lid)) {
-    for (const [block, table] of levels.vlArbitration(port)) {
+    // each has four blocks; those that it has no room for are empty, as OpenSM shows them
+    const tables = new Map(levels.vlArbitration(port));
+    for (let block = 1; block <= VL_ARBITRATION_BLOCKS; block++) {
       const record = newRecord(VlArbitrationRecord.byteLength);
       VlArbitrationRecord.lid.set(record, 0, lidOf(port));
       VlArbitrationRecord.port.set(record, 0, port.number);
       VlArbitrationRecord.block.set(record, 0, block);
-      bytesOf(record).set(table, VlArbitrationRecord.table.offset);
+      bytesOf(record).set(tables.get(block) ?? [], VlArbitrationRecord.table.offset);
       yield record;
     }
   }
 }
+
+/**
+ * A host's port is known by its LID; the numbers of ports in a request for tables of lanes mean those of switches (14.2.5.8, 14.2.5.9), and OpenSM
+ * takes whatever they are. @param bits of the components that are numbers of ports
+ */
+const ignoresPortsOfHosts =
+  ({ subnet }: PortTableSources, bits: readonly number[]): NonNullable<RecordTable["matches"]> =>
+  (bit, _wanted, _at, record) =>
+    bits.includes(bit) && subnet.byLid.get(record.getUint16(0))?.node.isSwitch === false ? true : undefined;
 
 type Rows = (sources: PortTableSources, asker: Asker, lid: number | undefined) => Iterable<DataView>;
 
@@ -108,12 +123,18 @@ export function portTables(sources: PortTableSources): RecordTable[] {
       ...table(SaAttribute.P_KEY_TABLE_RECORD, PKeyTableRecord.byteLength, P_KEY_TABLE_RECORD_COMPONENTS, pkeyRecords),
       isForTrusted: true,
     },
-    table(SaAttribute.SL_TO_VL_RECORD, SlToVlRecord.byteLength, SL_TO_VL_RECORD_COMPONENTS, slToVlRecords),
-    table(
-      SaAttribute.VL_ARBITRATION_RECORD,
-      VlArbitrationRecord.byteLength,
-      VL_ARBITRATION_RECORD_COMPONENTS,
-      vlArbitrationRecords,
-    ),
+    {
+      ...table(SaAttribute.SL_TO_VL_RECORD, SlToVlRecord.byteLength, SL_TO_VL_RECORD_COMPONENTS, slToVlRecords),
+      matches: ignoresPortsOfHosts(sources, [1, 2]),
+    },
+    {
+      ...table(
+        SaAttribute.VL_ARBITRATION_RECORD,
+        VlArbitrationRecord.byteLength,
+        VL_ARBITRATION_RECORD_COMPONENTS,
+        vlArbitrationRecords,
+      ),
+      matches: ignoresPortsOfHosts(sources, [1]),
+    },
   ];
 }
