@@ -8,10 +8,20 @@ import { PollEvent, type Poller } from "../host/poller.ts";
 import { Errno } from "../host/system-error.ts";
 import { bytesOf, newMad } from "../mad/mad.ts";
 import type { MadPacket } from "../mad/packet.ts";
+import { rmppTypeOf } from "../mad/rmpp.ts";
 import { isMulticastLid, Lid } from "../spec/ib/numbers.ts";
 import { DATAGRAM_MAD_AT, MadDatagram, SocketName, TIMED_OUT } from "../spec/ibsim/messages.ts";
-import { MadHeader } from "../spec/mad/headers.ts";
-import { MAD_BYTES, METHOD_RESPONSE_BIT, Method, MgmtClass, SaAttribute } from "../spec/mad/numbers.ts";
+import { MadHeader, Rmpp } from "../spec/mad/headers.ts";
+import {
+  MAD_BYTES,
+  METHOD_RESPONSE_BIT,
+  Method,
+  MgmtClass,
+  RmppFlag,
+  RmppStatus,
+  RmppType,
+  SaAttribute,
+} from "../spec/mad/numbers.ts";
 import type { IbsimCounts } from "./counts.ts";
 import { Fifo } from "./fifo.ts";
 import { DATAGRAMS_AT_ONCE, MAX_OUTSTANDING, MAX_TRAPS, MAX_UNREAD, MAX_WAITING } from "./limits.ts";
@@ -45,6 +55,8 @@ export interface ClientOptions {
   readonly memory: NativeMemory;
   /** Carries what is in the fabric, within bounds. */
   readonly carry: () => void;
+  /** Whether the port with that LID has such programs, too. */
+  readonly hasPrograms: (lid: number) => boolean;
 }
 
 export class IbsimClient {
@@ -57,6 +69,7 @@ export class IbsimClient {
   readonly #inbox: DatagramBatch;
   readonly #memory: NativeMemory;
   readonly #carry: () => void;
+  readonly #hasPrograms: (lid: number) => boolean;
   readonly #counts: IbsimCounts;
   readonly #requests: Requests;
   /** MADs of requests that are over, for the next ones. */
@@ -84,6 +97,7 @@ export class IbsimClient {
     this.#inbox = options.inbox;
     this.#memory = options.memory;
     this.#carry = options.carry;
+    this.#hasPrograms = options.hasPrograms;
     this.#peerName = SocketName.clientData(options.baseName, options.id);
     this.socket = new AbstractDatagramSocket(SocketName.data(options.baseName, options.slot));
     this.#requests = new Requests(options.slot, {
@@ -128,9 +142,30 @@ export class IbsimClient {
     const request = this.#requests.take(MadHeader.tid.hi.get(view, madAt), MadHeader.tid.lo.get(view, madAt));
     if (request === undefined) return false;
     this.#deliver(packet, request.tidHi);
+    this.#endTable(packet);
     this.#recycle(request.mad);
     this.#sendWaiting();
     return true;
+  }
+
+  /**
+   * The library hands out the first segment of a table and knows nothing of RMPP. Its sender is told that there is no more to send (13.6.2): it would
+   * send again and again, and keep the transfer for so long. Another program of that library sends one segment and knows nothing of RMPP either.
+   */
+  #endTable(packet: MadPacket): void {
+    const { bytes, view, madAt, slid, srcQp } = packet;
+    if (MadHeader.mgmtClass.get(view, madAt) !== MgmtClass.SUBN_ADM || rmppTypeOf(packet) !== RmppType.DATA) return;
+    if (this.#hasPrograms(slid)) return;
+    const mad = newMad();
+    bytesOf(mad).set(bytes.subarray(madAt, madAt + MAD_BYTES));
+    MadHeader.method.set(mad, 0, MadHeader.method.get(view, madAt) ^ METHOD_RESPONSE_BIT);
+    const isWhole = (Rmpp.flags.get(mad, 0) & RmppFlag.LAST) !== 0;
+    Rmpp.type.set(mad, 0, isWhole ? RmppType.ACK : RmppType.STOP);
+    Rmpp.flags.set(mad, 0, RmppFlag.ACTIVE);
+    Rmpp.status.set(mad, 0, isWhole ? RmppStatus.OK : RmppStatus.RESOURCES);
+    Rmpp.segment.set(mad, 0, 1);
+    Rmpp.payloadOrWindow.set(mad, 0, 1);
+    this.#port?.umad.send(slid, srcQp, mad);
   }
 
   /** A request or a trap for it. */

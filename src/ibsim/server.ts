@@ -210,6 +210,7 @@ export class IbsimServer {
       inbox: this.#inbox,
       memory: this.#memory,
       carry: () => this.#carry(),
+      hasPrograms: (lid) => this.#hasPrograms(lid),
     });
     if (!client.checkIsAlive()) {
       client.close();
@@ -219,6 +220,11 @@ export class IbsimServer {
     this.#clients.push(client);
     this.counts.clients = this.#clients.length;
     return client;
+  }
+
+  #hasPrograms(lid: number): boolean {
+    for (const { umad } of this.#ports.values()) if (umad.port.ownsLid(lid)) return true;
+    return false;
   }
 
   #freeSlot(): number {
