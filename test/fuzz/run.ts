@@ -67,7 +67,8 @@ function runFile(file: string, filter: string | undefined): Promise<Result> {
 
 const filter = process.argv[2] ?? process.env.FUZZ_TARGET;
 /** The end of a name may be computed where it is declared: `sm/` and what follows. */
-const mayRun = (target: string): boolean => isWanted(target, filter) || filter?.startsWith(target) === true;
+const mayRun = (target: string): boolean =>
+  isWanted(target, filter) || (target.endsWith("/") && filter?.startsWith(target) === true);
 const wanted = [...targetsOf].filter(([, targets]) => targets.some(mayRun)).map(([file]) => file);
 if (wanted.length === 0) {
   console.error(`no such target: ${filter}. There are: ${[...targetsOf.values()].flat().join(", ")}`);
