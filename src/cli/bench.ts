@@ -20,7 +20,7 @@ import { bold, dim, ExitCode, green, printJson, printLine, red, UsageError, yell
 import { ProgressLine } from "./progress.ts";
 import { resultsFolder } from "./results-folder.ts";
 import { warningLog } from "./run.ts";
-import { Session } from "./session.ts";
+import { type Doorbells, Session } from "./session.ts";
 import { VERSION } from "./version.ts";
 
 interface PaperOptions {
@@ -168,7 +168,7 @@ function begin(options: PaperOptions, folder: string, prepared: Prepared | undef
 async function startPair(
   options: PaperOptions,
   prepared: Prepared | undefined,
-  doorbells: "mapped" | "trapped",
+  doorbells: Doorbells,
   signal: AbortSignal,
   progress: ProgressLine,
 ): Promise<Pair> {

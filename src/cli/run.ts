@@ -13,7 +13,7 @@ import { ProgressLine } from "./progress.ts";
 import { addQuotaOption } from "./quota.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
 import { addMpiOptions, type MpiOptions, type MpiReport, planMpi, runMpi } from "./run-mpi.ts";
-import { Session, type SessionOptions } from "./session.ts";
+import { type Doorbells, Session, type SessionOptions } from "./session.ts";
 import { addTopologyOption, loadTopology } from "./topology.ts";
 
 /** HCAs on the switch of a lab (fabric/lab-fabric.ts). */
@@ -30,7 +30,7 @@ interface RunOptions extends ManagerFlags, MpiOptions {
   memory: number;
   cpus: number;
   accel: "auto" | "kvm" | "tcg";
-  doorbells: "mapped" | "trapped";
+  doorbells: Doorbells;
   sm: "builtin" | "none";
   mount?: string;
   cold?: boolean;
@@ -97,8 +97,11 @@ export function addLabOptions(command: Command): void {
     .option("--cpus <n>", "processors of each VM", parseCount, 1)
     .addOption(new Option("--accel <which>", "accelerator").choices(["auto", "kvm", "tcg"]).default("auto"))
     .addOption(
-      new Option("--doorbells <how>", "map doorbells into the guest, or trap them")
-        .choices(["mapped", "trapped"])
+      new Option(
+        "--doorbells <how>",
+        "mapped into the guest; trapped: each leaves the VM and becomes a message; or answered: the same, and the guest waits for the answer",
+      )
+        .choices(["mapped", "trapped", "answered"])
         .default("mapped"),
     )
     .addOption(

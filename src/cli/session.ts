@@ -14,8 +14,11 @@ import type { DataPath } from "../transport/network.ts";
 import { CONTROL_SOCKET } from "./domains.ts";
 import { VERSION } from "./version.ts";
 
-export interface SessionOptions extends Omit<LabOptions, "hcaSocket" | "waitForIb"> {
-  readonly doorbells?: "mapped" | "trapped" | undefined;
+/** How doorbells and other accesses reach the HCA: as shared memory, as messages, or as messages whose answers the guest waits for. */
+export type Doorbells = "mapped" | "trapped" | "answered";
+
+export interface SessionOptions extends Omit<LabOptions, "hcaSocket" | "awaitsWrites" | "waitForIb"> {
+  readonly doorbells?: Doorbells | undefined;
   readonly sm?: "builtin" | "none" | undefined;
   /** Of the built-in subnet manager. */
   readonly manager?: ChosenOptions | undefined;
@@ -65,6 +68,7 @@ export class Session {
       const lab = startLab({
         ...options,
         hcaSocket: (node) => hcaSocketPath(folder.path, node),
+        awaitsWrites: options.doorbells === "answered",
         hcasReady,
         waitForIb: options.sm !== "none",
       });
@@ -109,7 +113,8 @@ export class Session {
 /** Plugs in an HCA for each node. */
 async function addHcas(domain: DomainHandle, folder: RunFolder, { nodes, doorbells, quota }: SessionOptions): Promise<void> {
   const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
+  const how = (doorbells ?? "mapped") === "mapped" ? "mapped" : "trapped";
   const add = (name: string): Promise<unknown> =>
-    domain.addHca({ name, socketPath: hcaSocketPath(folder.path, name), doorbells: doorbells ?? "mapped", quota });
+    domain.addHca({ name, socketPath: hcaSocketPath(folder.path, name), doorbells: how, quota });
   await Promise.all(names.map(add));
 }

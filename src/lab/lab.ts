@@ -25,6 +25,8 @@ export interface LabOptions extends PrepareOptions {
   readonly prepared?: Prepared | undefined;
   /** vfio-user socket of a node's HCA. Undefined: a guest without HCA. */
   readonly hcaSocket?: ((node: string, index: number) => string | undefined) | undefined;
+  /** Guests wait for the answer to each write that leaves them for the HCA (false: QEMU sends it and lets them go on). */
+  readonly awaitsWrites?: boolean | undefined;
   /** Settles when those sockets listen, if they do not yet: what needs no HCA is done meanwhile. */
   readonly hcasReady?: Promise<unknown> | undefined;
   /** "Ready" means that IPoIB has joined (default), not only that the driver is up: false where no subnet manager runs yet. */
@@ -250,6 +252,7 @@ function guestConfig(options: LabOptions, prepared: Prepared, folder: RunFolder,
     setupSocket: folder.file(`${name}.set`),
     ethernetSocket: folder.file("eth"),
     hcaSocket: options.hcaSocket?.(name, index),
+    awaitsWrites: options.awaitsWrites,
     share: options.mount === undefined ? undefined : realpathSync(options.mount),
     waitForIb: options.waitForIb ?? true,
   };

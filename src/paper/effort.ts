@@ -11,6 +11,8 @@ export interface Effort {
   readonly sizes: readonly number[] | undefined;
   /** Sizes where each message is slow or each size takes a program of its own: rxe, TCP, IPoIB. */
   readonly slowSizes: readonly number[];
+  /** Sizes where every doorbell is waited for: what a message carries makes no difference to that. */
+  readonly answeredSizes: readonly number[];
   /** Iterations of perftest for each size. */
   readonly latency: number;
   readonly bandwidth: number;
@@ -42,6 +44,7 @@ export const EFFORTS: Readonly<Record<Mode, Effort>> = {
     runs: 3,
     sizes: undefined,
     slowSizes: [8, 64, KIB, 4 * KIB, 16 * KIB, 64 * KIB],
+    answeredSizes: [8, KIB, 64 * KIB],
     latency: 1000,
     bandwidth: 5000,
     events: 500,
@@ -60,6 +63,7 @@ export const EFFORTS: Readonly<Record<Mode, Effort>> = {
     runs: 1,
     sizes: [8, 64, KIB, 8 * KIB, 64 * KIB, MIB],
     slowSizes: [8, KIB, 64 * KIB],
+    answeredSizes: [8],
     latency: 300,
     bandwidth: 2000,
     events: 100,
@@ -78,6 +82,7 @@ export const EFFORTS: Readonly<Record<Mode, Effort>> = {
     runs: 1,
     sizes: [8, 64 * KIB],
     slowSizes: [8, 64 * KIB],
+    answeredSizes: [8],
     latency: 200,
     bandwidth: 1000,
     events: 100,

@@ -8,9 +8,10 @@ import type { Figure, Series, Side } from "./report.ts";
 /** A figure without what a run puts into it. */
 export type FigureSpec = Omit<Figure, "series" | "missing" | "seconds">;
 
-/** Where a step runs: in a process of the host, or in two guests whose doorbells are mapped or trapped. */
-export const PLACES = ["host", "mapped", "trapped"] as const;
+/** Where a step runs: in a process of the host, or in two guests whose doorbells are mapped, trapped, or trapped and waited for. */
+export const PLACES = ["host", "mapped", "trapped", "answered"] as const;
 export type Place = (typeof PLACES)[number];
+export type GuestPlace = Exclude<Place, "host">;
 
 /** Two guests, n1 and n2, and the device domain of their HCAs. */
 export interface Pair {

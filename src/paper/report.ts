@@ -3,7 +3,7 @@
 import { z } from "zod";
 
 /** Who carried the data; the order is that of every legend. */
-export const SIDES = ["native", "mapped", "trapped", "tcp", "rxe", "paper"] as const;
+export const SIDES = ["native", "mapped", "trapped", "answered", "tcp", "rxe", "paper"] as const;
 export type Side = (typeof SIDES)[number];
 
 /** A side in words. */
@@ -11,6 +11,7 @@ export const SIDE_NAMES: Readonly<Record<Side, string>> = {
   native: "native process, no VMM",
   mapped: "VM, doorbells mapped",
   trapped: "VM, doorbells trapped",
+  answered: "VM, doorbells trapped, each answered",
   tcp: "TCP over virtio-net",
   rxe: "soft-RoCE (rxe) over virtio-net",
   paper: "the paper, published 2006",

@@ -4,7 +4,16 @@ import { LabError } from "../lab/lab-error.ts";
 import { claimsOf } from "./claims.ts";
 import { EFFORTS } from "./effort.ts";
 import { load } from "./machine.ts";
-import { type Experiment, type Measured, type Pair, PLACES, type Place, type Step, type StepContext } from "./plan.ts";
+import {
+  type Experiment,
+  type GuestPlace,
+  type Measured,
+  type Pair,
+  PLACES,
+  type Place,
+  type Step,
+  type StepContext,
+} from "./plan.ts";
 import { type Figure, type Report, SIDES } from "./report.ts";
 
 /** What happens, for whoever shows progress. */
@@ -21,7 +30,7 @@ export interface RunnerOptions {
   readonly figures: readonly string[];
   readonly signal: AbortSignal;
   /** Boots two guests. */
-  readonly startPair: (doorbells: "mapped" | "trapped") => Promise<Pair>;
+  readonly startPair: (doorbells: GuestPlace) => Promise<Pair>;
   /** Called after each step with the report so far. */
   readonly onReport: (report: Report) => void;
   readonly onProgress: (progress: PaperProgress) => void;
@@ -84,7 +93,7 @@ class Runner {
   }
 
   /** Guests; undefined if there are none: then the report says so of all steps. */
-  async #tryStart(doorbells: "mapped" | "trapped", steps: readonly Step[]): Promise<Pair | undefined> {
+  async #tryStart(doorbells: GuestPlace, steps: readonly Step[]): Promise<Pair | undefined> {
     try {
       return await this.#options.startPair(doorbells);
     } catch (error) {

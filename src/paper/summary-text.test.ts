@@ -22,7 +22,7 @@ test("one line a figure; a native process stands apart from emulated guests", ()
   const text = summaryText(HAND_MADE_REPORT);
   assert.match(
     lineWith(text, "1  Latency"),
-    /at 1 B: mapped 47 · trapped 410 · tcp 312 · rxe 823 µs \(not emulated: native 1\.4 µs\)$/,
+    /at 1 B: mapped 47 · trapped 410 · answered 520 · tcp 312 · rxe 823 µs \(not emulated: native 1\.4 µs\)$/,
   );
   assert.match(lineWith(text, "Bandwidth of RDMA"), /at 64K: mapped 2,468 MB\/s/);
   const alone = {

@@ -39,6 +39,8 @@ test("qemu: an HCA is a vfio-user-pci device with its own slot; without a socket
   const devices = after(qemuArguments({ ...config, hcaSocket: "/r/h,2.sock", ethernetSocket: "/r/eth" }), "-device");
   const hca = JSON.parse(devices.find((each) => each.startsWith("{")) ?? "{}");
   assert.deepEqual(hca, { driver: "vfio-user-pci", id: "hca", addr: "5", socket: { type: "unix", path: "/r/h,2.sock" } });
+  const waiting = after(qemuArguments({ ...config, hcaSocket: "/r/h", awaitsWrites: true }), "-device").at(-1) ?? "";
+  assert.equal(JSON.parse(waiting)["x-no-posted-writes"], true);
   const slots = devices.map((each) => /addr"?[=:]"?(\d+)/.exec(each)?.[1]).filter((slot) => slot !== undefined);
   assert.equal(new Set(slots).size, slots.length, "every device has a slot of its own");
   assert.ok(!after(qemuArguments(config), "-device").some((each) => each.includes("vfio-user")));

@@ -40,6 +40,8 @@ export interface GuestConfig {
   readonly ethernetMtu: number;
   /** vfio-user socket of this node's HCA. */
   readonly hcaSocket?: string | undefined;
+  /** Whether a processor of the guest waits for the answer to each of its writes to the HCA, instead of going on at once. */
+  readonly awaitsWrites?: boolean | undefined;
   /** Host folder for /mnt/host. */
   readonly share?: string | undefined;
   /** "ready" waits for IPoIB. */
@@ -123,7 +125,10 @@ function labDevices(config: GuestConfig): string[] {
   const args: string[] = [];
   if (config.share !== undefined) args.push("-device", `${SHARE_DEVICE},addr=${PciSlot.SHARE}`);
   if (config.hcaSocket !== undefined) {
-    args.push("-device", JSON.stringify({ ...hcaDevice(config.hcaSocket), addr: String(PciSlot.HCA) }));
+    args.push(
+      "-device",
+      JSON.stringify({ ...hcaDevice(config.hcaSocket, config.awaitsWrites === true), addr: String(PciSlot.HCA) }),
+    );
   }
   return args;
 }
@@ -165,8 +170,9 @@ function shareFolder(folder: string): string[] {
 
 const SHARE_DEVICE = "virtio-9p-pci,fsdev=share,mount_tag=host";
 
-const hcaDevice = (socket: string): Readonly<Record<string, unknown>> => ({
+const hcaDevice = (socket: string, awaitsWrites: boolean): Readonly<Record<string, unknown>> => ({
   driver: "vfio-user-pci",
   id: "hca",
   socket: { type: "unix", path: socket },
+  ...(awaitsWrites ? { "x-no-posted-writes": true } : {}),
 });

@@ -14,7 +14,7 @@ export const DOORBELL: FigureSpec = {
   ],
 };
 
-export const doorbellStep = (side: "mapped" | "trapped"): Step => ({
+export const doorbellStep = (side: "mapped" | "trapped" | "answered"): Step => ({
   figures: [DOORBELL.id],
   side,
   place: side,

@@ -95,6 +95,7 @@ export const events: Experiment = {
     doorbellStep("mapped"),
     guestEvents("mapped"),
     doorbellStep("trapped"),
+    doorbellStep("answered"),
     guestEvents("trapped"),
   ],
 };

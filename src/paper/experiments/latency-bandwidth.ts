@@ -5,7 +5,7 @@ import type { Experiment, FigureSpec, Step } from "../plan.ts";
 import { pointsOf, sweep } from "../series.ts";
 import { nativeStep } from "./native.ts";
 import { oneWay, roundTripCommand, runTransactions, streamCommand, streamRate, virtioTally } from "./netperf.ts";
-import { hcaStep, type Perftest, rxeStep } from "./perftest.ts";
+import { answeredStep, hcaStep, type Perftest, rxeStep } from "./perftest.ts";
 
 const size = { name: "message size", unit: "B", scale: "log" } as const;
 const latencyAxes = { x: size, y: { name: "one-way latency", unit: "µs", scale: "log" } } as const;
@@ -30,8 +30,13 @@ const bandwidthFigure = (id: string, what: string): FigureSpec => ({
   notes: ["One sender, many messages under way."],
 });
 
-/** The steps of a test in guests: over the HCA with doorbells mapped and trapped, and over rxe. */
-const inGuests = (test: Perftest): Step[] => [hcaStep(test, "mapped"), hcaStep(test, "trapped"), rxeStep(test)];
+/** The steps of a test in guests: over the HCA with doorbells mapped, trapped and answered, and over rxe. */
+const inGuests = (test: Perftest): Step[] => [
+  hcaStep(test, "mapped"),
+  hcaStep(test, "trapped"),
+  answeredStep(test),
+  rxeStep(test),
+];
 
 const COUNTED = { short: 100, long: 300 };
 

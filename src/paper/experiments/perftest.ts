@@ -63,6 +63,14 @@ export function hcaStep(test: Perftest, side: "mapped" | "trapped"): Step {
   return { figures: [test.figure], side, place: side, measure: async (context) => [await hcaSeries(context, test)] };
 }
 
+/** The same where guests wait for the answer to each doorbell, at a few sizes. */
+export const answeredStep = (test: Perftest): Step => ({
+  figures: [test.figure],
+  side: "answered",
+  place: "answered",
+  measure: async (context) => [await hcaSeries(context, { ...test, sizes: context.effort.answeredSizes })],
+});
+
 /** The series of a test over the HCA of the step's guests. */
 export async function hcaSeries(context: StepContext, test: Perftest): Promise<Measured> {
   const { effort, pair } = context;

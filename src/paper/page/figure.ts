@@ -38,7 +38,7 @@ async function drawings(figure: Figure): Promise<Html> {
 <div class="chart narrow" role="img" aria-label="${figure.title}">${new Html(narrow)}</div>`;
 }
 
-const IN_A_VM: readonly Side[] = ["mapped", "trapped", "tcp", "rxe"];
+const IN_A_VM: readonly Side[] = ["mapped", "trapped", "answered", "tcp", "rxe"];
 
 /** True where guests run in an emulated processor. */
 export const isEmulated = (machine: Machine): boolean => /\btcg\b/i.test(machine.accelerator);

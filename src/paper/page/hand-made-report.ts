@@ -31,6 +31,7 @@ const latency = figure("latency-send", 1, "Latency of send/receive", {
     { side: "native", points: curve(1.4, 0.0003), counts: zero, command: "vhca bench paper --side native" },
     { side: "mapped", points: curve(47, 0.001), counts: zero, command: "ib_send_lat -s 64 n1" },
     { side: "trapped", points: curve(410, 0.001), counts: trapped, command: "ib_send_lat -s 64 n1" },
+    { side: "answered", points: curve(520, 0.001).slice(0, 2), counts: trapped },
     { side: "tcp", points: curve(312, 0.02) },
     { side: "rxe", points: curve(823, 0.11), note: "the same perftest over rdma_rxe" },
     { side: "paper", label: "Xen-IB", points: [{ x: 1, y: 5 }] },
