@@ -41,6 +41,8 @@ export interface Step {
   readonly figures: readonly string[];
   readonly side: Side;
   readonly place: Place;
+  /** A tiny run, which is to see that all of it works, does without. */
+  readonly isSlow?: boolean | undefined;
   measure(context: StepContext): Promise<Measured[]>;
 }
 

@@ -41,6 +41,7 @@ function planOf(log: string[], fails: Set<string>): Experiment {
       step(["a"], "mapped", "mapped"),
       step(["b", "c"], "native", "host"),
       step(["b"], "tcp", "mapped"),
+      { ...step(["c"], "rxe", "mapped"), isSlow: true },
     ],
   };
 }
@@ -76,6 +77,16 @@ const sidesOf = (report: Report): Record<string, string[]> =>
   Object.fromEntries(report.figures.map(({ id, series }) => [id, series.map(({ side }) => side)]));
 
 describe("the runner of the evaluation", () => {
+  test("a tiny run leaves out what is slow, a full one does not", async () => {
+    const [tiny, full] = [newWorld(), newWorld()];
+    await runPaper(emptyReport(), tiny.options);
+    await runPaper({ ...emptyReport(), mode: "full" }, full.options);
+    assert.deepEqual(
+      [tiny, full].map(({ log }) => log.includes("c rxe")),
+      [false, true],
+    );
+  });
+
   test("goes from place to place, boots guests once for each, and fills figures in their order", async () => {
     const { log, options, saved } = newWorld();
     const report = emptyReport();

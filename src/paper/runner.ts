@@ -59,6 +59,7 @@ class Runner {
     this.#steps = options.experiments
       .flatMap(({ steps }) => steps)
       .filter(({ figures }) => figures.some((id) => options.figures.includes(id)))
+      .filter(({ isSlow }) => isSlow !== true || report.mode !== "tiny")
       .filter((step) => !this.#isDone(step));
   }
 

@@ -39,7 +39,7 @@ const PULLABLE = 3;
 const MLID = 0xc050;
 const MGID = Uint8Array.from([0xff, 0x12, ...new Array(13).fill(0), 7]);
 const TO_GROUP = { address: { dlid: MLID, dgid: MGID }, remoteQpn: Qpn.MULTICAST };
-/** Bursts of questions to QP1: a host answers each by a firmware command, of which it has 20,000 a second. */
+/** Bursts of questions to QP1 in a case, so that they do not take its time from the flows. */
 const QUESTIONS = 100;
 const MENDED_NS = 3e9;
 const MENDED_STEPS = 600;

@@ -43,7 +43,7 @@ function benchPaper(args: readonly string[], onLine: (line: string, interrupt: (
 
 /** All that the plan wants: figure and side. */
 const wanted = experimentsWith().flatMap(({ steps }) =>
-  steps.flatMap(({ figures, side }) => figures.map((id) => ({ id, side }))),
+  steps.flatMap(({ figures, side, isSlow }) => (isSlow === true ? [] : figures.map((id) => ({ id, side })))),
 );
 
 const seriesOf = (figure: Figure | undefined, side: Side): Series[] => figure?.series.filter((each) => each.side === side) ?? [];

@@ -79,11 +79,11 @@ test("vhca fault on a fat tree that runs", async (t) => {
 
   await t.test("a schedule: its seed repeats it; Ctrl-C ends it and clears all", async () => {
     const file = join(folder, "schedule.yaml");
-    writeFileSync(file, "faults:\n  - { at: 0s, pull: random, every: 20ms, repeat: 3, for: 1ms }\n  - { at: 1s, freze: n1 }\n");
+    writeFileSync(file, "faults:\n  - { at: 0s, pull: random, every: 200ms, repeat: 3, for: 1ms }\n  - { at: 1s, freze: n1 }\n");
     assert.match(await output(`fault run ${file}`, 2), /schedule.yaml:3: faults.1: Unrecognized key: "freze"/);
     writeFileSync(
       file,
-      "faults:\n  - { at: 0s, pull: random, every: 20ms, repeat: 3, for: 1ms }\n  - { at: [10ms, 90ms], freeze: n1, for: 1ms }\n",
+      "faults:\n  - { at: 0s, pull: random, every: 200ms, repeat: 3, for: 1ms }\n  - { at: [10ms, 90ms], freeze: n1, for: 1ms }\n",
     );
     const before = (await list()).counts;
     const ran = await output(`fault run ${file}`);

@@ -8,7 +8,7 @@ import { type NpbSource, npbFigure, npbStep } from "./npb.ts";
 export function applications(npb?: NpbSource): Experiment {
   const hpcc = [
     hpccStep("mapped", "mapped", "hca"),
-    hpccStep("tcp", "mapped", "ethernet"),
+    { ...hpccStep("tcp", "mapped", "ethernet"), isSlow: true },
     hpccStep("trapped", "trapped", "hca"),
   ];
   return {
