@@ -96,7 +96,7 @@ describe("vhca bench paper", () => {
       const messages = (side: Side): number => seriesOf(figure, side)[0]?.counts?.messagesPerOperation ?? Number.NaN;
       assert.ok(messages("mapped") < 0.1, `${id}: ${messages("mapped")}`);
       assert.ok(messages("trapped") > 0.3, `${id}: ${messages("trapped")}`);
-      if (id !== "bandwidth-send") assert.ok(messages("answered") > 0.9, `${id}: ${messages("answered")}`);
+      if (id !== "bandwidth-send") assert.ok(messages("answered") > 0.3, `${id}: ${messages("answered")}`);
     }
     const events = report.figures.find(({ id }) => id === "events");
     const interrupts = seriesOf(events, "mapped").map(({ label, counts }) => [
