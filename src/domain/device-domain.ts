@@ -301,7 +301,7 @@ export class DeviceDomain {
     return this.#hasGuestWork;
   }
 
-  /** Whether the last sweep carried out send requests, or parts of them. */
+  /** Whether the last sweep moved messages, or parts of them. */
   get hasMoved(): boolean {
     return this.#hasMoved;
   }

@@ -36,6 +36,17 @@ test("a ratio says how many times better doorbells in the VM are, for latencies 
   ]);
 });
 
+test("doorbells that leave the VM are compared twice: as QEMU sends them, and waited for", () => {
+  const latency = figure("latency-write", true, { mapped: [[8, 2]], trapped: [[8, 4]], answered: [[8, 20]] });
+  const rate = figure("bandwidth-write", false, { mapped: [[8, 30]], trapped: [[8, 3]], answered: [[8, 1]] });
+  assert.deepEqual(claims(latency, rate), [
+    "RDMA write latency, small: mapped against trapped doorbells (8 B): 2 × missed",
+    "RDMA writes per second, small: mapped against trapped doorbells (8 B): 10 × met",
+    "RDMA write latency, small: against doorbells that are waited for (8 B): 10 × met",
+    "RDMA writes per second, small: against doorbells that are waited for (8 B): 30 × met",
+  ]);
+});
+
 test("sizes that one side lacks are not compared, nor others far from the one that is claimed", () => {
   const other = figure("latency-send", true, { mapped: [[8, 2]], rxe: [[16, 100]] });
   const far = figure("bandwidth-write", false, { mapped: [[8, 2]], rxe: [[8, 1]] });

@@ -67,6 +67,17 @@ test("vhca run on VMs", async (t) => {
     return;
   }
 
+  await t.test("doorbells trapped: QEMU goes on without an answer; answered: it has one for every message", async () => {
+    for (const how of ["trapped", "answered"]) {
+      const ran = await vhca(["run", "--nodes", "1", "--doorbells", how, "--json", "--", "ibv_devinfo"]);
+      assert.equal(ran.status, 0, ran.stderr);
+      const [hca] = JSON.parse(ran.stdout).domain.hcas;
+      assert.equal(hca.doorbells, "trapped");
+      assert.ok(hca.messages.regionWrite > 0);
+      assert.equal(hca.messages.messagesOut === hca.messages.messagesIn, how === "answered", JSON.stringify(hca.messages));
+    }
+  });
+
   await t.test("passes the status on, prefixes lines with the node, cleans up", async () => {
     const ran = await vhca(["run", "--", "echo to out; echo to err >&2; exit 7"]);
     assert.equal(ran.status, 7, ran.stderr);
