@@ -237,6 +237,12 @@ test("VLStallCount packets in a row too old stall the lane: what is for it is di
   const lifeNs = 4096 * 2 ** 5;
   const packets = 64;
   const lost = new Stream(a, c, 1, packets * 2048);
+  const writeFrom = (from: End): (() => number) => {
+    const [qp] = connect(from, c, Service.RC, RC);
+    const request = { opcode: SendOpcode.RDMA_WRITE, sges: [new Buffer64(from, 8).sge()], ...new Buffer64(c, 8).remote() };
+    return () => qp.postSend(request);
+  };
+  const [late, later] = [writeFrom(b), writeFrom(d)];
   freeze(world, "c", true);
   const { counts } = world.fabric.lanes!;
   // Seven packets of 8.4 us each fill the buffer of c.
@@ -251,6 +257,14 @@ test("VLStallCount packets in a row too old stall the lane: what is for it is di
   assert.equal(victim.done, 1, "nobody waits for c any more");
   assert.equal(counter(port, PortCounter.xmitDiscards), packets - 7);
   assert.deepEqual([counts.tooOld, counts.stalled, world.fabric.lanes!.length], [2, packets - 7 - 2, 7]);
+  const stalled = counts.stalled;
+  late();
+  world.elapse(0.5 * lifeNs, 10);
+  assert.equal(counts.stalled, stalled + 1, "seven times HOQLife and a half have passed");
+  world.elapse(0.6 * lifeNs, 10);
+  later();
+  world.elapse(0.5 * lifeNs, 10);
+  assert.equal(counts.stalled, stalled + 1, "eight times: it waits as usual");
   freeze(world, "c", false);
   world.elapse(5000 * MS, 50);
   lost.poll();
