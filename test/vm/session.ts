@@ -60,24 +60,35 @@ export async function serverAndClient(session: Session, server: string, client: 
   const [serverNode = "n1", clientNode = "n2"] = nodes;
   for (let trial = 1; ; trial++) {
     const serving = session.lab.node(serverNode).exec(server, { timeoutMs: 60_000 });
-    serving.catch(() => {});
-    const result = await runClient(session, clientNode, client);
+    const tries = await runClient(session, clientNode, client, serving);
     const served = await serving;
-    if (trial < CLOCK_TRIALS && hasLostItsClock(result, served)) continue;
-    assert.equal(result.status, 0, `${clientNode}: ${client}\n${result.stdout}\n${result.stderr}`);
-    assert.equal(served.status, 0, `${serverNode}: ${server}\n${served.stdout}\n${served.stderr}`);
-    return result.stdout;
+    const last = tries.at(-1) as ExecResult;
+    if (trial < CLOCK_TRIALS && hasLostItsClock(last, served)) continue;
+    if (last.status === 0 && served.status === 0) return last.stdout;
+    const said = tries.map((result, i) => describe(`${clientNode}: ${client}, try ${i + 1}`, result));
+    assert.fail([...said, describe(`${serverNode}: ${server}`, served)].join("\n"));
   }
 }
 
-async function runClient(session: Session, node: string, command: string): Promise<ExecResult> {
-  for (let attempt = 0; ; attempt++) {
+/** Runs the client until it succeeds: the server may not listen yet. Once the server has ended, another try would hide why it did. */
+async function runClient(session: Session, node: string, command: string, serving: Promise<ExecResult>): Promise<ExecResult[]> {
+  let hasServerEnded = false;
+  const note = (): void => {
+    hasServerEnded = true;
+  };
+  serving.then(note, note);
+  const tries: ExecResult[] = [];
+  for (;;) {
     await sleep(300);
+    if (hasServerEnded && tries.length > 0) return tries;
     const result = await session.lab.node(node).exec(command, { timeoutMs: 60_000 });
-    // The server may not listen yet.
-    if (result.status === 0 || hasLostItsClock(result) || attempt === 10) return result;
+    tries.push(result);
+    if (result.status === 0 || hasLostItsClock(result) || tries.length > 10) return tries;
   }
 }
+
+const describe = (what: string, { status, stdout, stderr }: ExecResult): string =>
+  `${what}: status ${status}\n${stdout}\n${stderr}`;
 
 /** A shape with the names of two nodes exchanged. */
 export function exchange(shape: string, a: string, b: string): Topology {
