@@ -50,7 +50,7 @@ export class TrunkEnd implements PacketInlet {
   }
 
   resolveMulticast(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
-    return this.#trunk.passFaultsToGroup(dlid, out, delaysNs);
+    return this.#trunk.passFaultsToGroup(dlid, packet.sl, packetWords(), out, delaysNs);
   }
 
   passFaults(): number {

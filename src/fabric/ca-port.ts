@@ -97,9 +97,9 @@ export class CaPort extends Port {
     return passFaults(this, dlid, this.node.fabric.random, sl, words);
   }
 
-  passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
+  passFaultsToGroup(dlid: number, sl: number, words: number, out: Int32Array, delaysNs: Float64Array): number {
     const { multicastTracer, random } = this.node.fabric;
-    return multicastTracer.pass(this, dlid, random, out, delaysNs);
+    return multicastTracer.pass(this, dlid, random, sl, words, out, delaysNs);
   }
 
   transmit(packet: Uint8Array): void {

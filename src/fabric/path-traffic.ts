@@ -1,8 +1,9 @@
 // What the ports of switches count of messages that go from memory to memory. Such a message asks the forwarding tables once and crosses nothing;
-// a host's port adds up what it has sent to each destination, and the ports on the way count it when somebody looks, or before the way may
-// change. So a message pays for two sums, and not for its hops. IBA vol 1, 16.1.3.5.
+// a host's port adds up what it has sent to each destination, and the ports on the way, or on the tree of a group, count it when somebody looks,
+// or before the way may change. So a message pays for two sums, and not for its hops. IBA vol 1, 16.1.3.5.
 
 import { PortKind } from "../mad/attributes.ts";
+import { isMulticastLid } from "../spec/ib/numbers.ts";
 import { MAX_HOPS } from "./limits.ts";
 import type { Port } from "./port.ts";
 import { countData } from "./port-counts.ts";
@@ -30,7 +31,7 @@ export class PathTraffic {
     this.#from = from;
   }
 
-  /** Adds packets to unicast `dlid`. */
+  /** Adds packets to `dlid`, of unicast or of a group. */
   add(dlid: number, sl: number, words: number, packets: number): void {
     const key = (dlid << SL_BITS) | sl;
     if (key !== this.#key) this.#turnTo(key);
@@ -69,7 +70,11 @@ export class PathTraffic {
     const packets = this.#packetsTo[slot] ?? 0;
     if (packets === 0) return;
     const key = this.#keys[slot] ?? NO_KEY;
-    countAlong(this.#from, key >>> SL_BITS, key & ((1 << SL_BITS) - 1), this.#wordsTo[slot] ?? 0, packets);
+    const dlid = key >>> SL_BITS;
+    const sl = key & ((1 << SL_BITS) - 1);
+    const words = this.#wordsTo[slot] ?? 0;
+    if (isMulticastLid(dlid)) this.#from.node.fabric.multicastTracer.count(this.#from, dlid, sl, words, packets);
+    else countAlong(this.#from, dlid, sl, words, packets);
     this.#wordsTo[slot] = 0;
     this.#packetsTo[slot] = 0;
   }

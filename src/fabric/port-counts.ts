@@ -41,6 +41,12 @@ export function countRelayError(port: Port, isLoop: boolean): void {
   countDetail(port, isLoop ? PortDetail.loopingErrors : PortDetail.dlidMappingErrors);
 }
 
+/** Packets that a switch does not forward a second time. */
+export function countRelayErrors(port: Port, packets: number): void {
+  count(port, PortCounter.rcvSwitchRelayErrors, packets);
+  port.details[PortDetail.loopingErrors] = (port.details[PortDetail.loopingErrors] ?? 0) + packets;
+}
+
 const COUNTERS = {
   xmit: {
     sl: 0,

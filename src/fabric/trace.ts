@@ -10,7 +10,7 @@ import { MAX_HOPS } from "./limits.ts";
 import type { Link } from "./link.ts";
 import { crossCable, LOST } from "./link-faults.ts";
 import type { Port } from "./port.ts";
-import { countData } from "./port-counts.ts";
+import { countData, countRelayErrors } from "./port-counts.ts";
 
 /** Nothing there that could receive. */
 export const NOWHERE = -1;
@@ -19,6 +19,9 @@ export const NOWHERE = -1;
 export function outputPort(tables: SwitchAttributes, dlid: number): number {
   return dlid > SwitchInfo.linearFdbTop.get(tables.info, 0) ? LFT_DISCARD : tables.linear.portOf(dlid);
 }
+
+/** For walks that ask for nobody. */
+const NOBODY = new Int32Array(0);
 
 /** What the walk that came last has met. */
 const walk = { hasFaults: false, delayNs: 0, sl: 0, words: 0 };
@@ -82,22 +85,45 @@ export class MulticastTracer {
   readonly #pendingNs: number[] = [];
   #random: Random | undefined = undefined;
   #delaysNs: Float64Array | undefined = undefined;
+  /** Packets that ports of switches count, none in a walk that only asks; their service level, and their words of 4 bytes in all. */
+  #packets = 0;
+  #sl = 0;
+  #words = 0;
   #pendingCount = 0;
   #stamp = 0;
   #count = 0;
 
   /** The end ports and trunks a multicast packet from `from` to `dlid` reaches, into `out`; returns how many. */
   trace(from: Port, dlid: number, out: Int32Array): number {
+    this.#packets = 0;
     this.#random = undefined;
     this.#delaysNs = undefined;
     return this.#walk(from, dlid, out);
   }
 
-  /** Sends a packet of data that way through the cables: who still gets it into `out`, and after what time into `delaysNs`. */
-  pass(from: Port, dlid: number, random: Random, out: Int32Array, delaysNs: Float64Array): number {
+  /** Ports of switches on that way count packets that nothing happens to, `words` in all. */
+  count(from: Port, dlid: number, sl: number, words: number, packets: number): void {
+    this.#tell(sl, words, packets);
+    this.#random = undefined;
+    this.#delaysNs = undefined;
+    this.#walk(from, dlid, NOBODY);
+  }
+
+  /**
+   * Sends a packet of `words` of data that way through the cables: who still gets it into `out`, and after what time into `delaysNs`. Counted at each
+   * cable and switch.
+   */
+  pass(from: Port, dlid: number, random: Random, sl: number, words: number, out: Int32Array, delaysNs: Float64Array): number {
+    this.#tell(sl, words, 1);
     this.#random = random;
     this.#delaysNs = delaysNs;
     return this.#walk(from, dlid, out);
+  }
+
+  #tell(sl: number, words: number, packets: number): void {
+    this.#sl = sl;
+    this.#words = words;
+    this.#packets = packets;
   }
 
   #walk(from: Port, dlid: number, out: Int32Array): number {
@@ -106,10 +132,11 @@ export class MulticastTracer {
     this.#count = 0;
     this.#pendingCount = 0;
     this.#enter(from, 0, from, out);
-    while (this.#pendingCount > 0) {
-      const arrival = this.#pending[--this.#pendingCount];
-      const takenNs = this.#pendingNs[this.#pendingCount] ?? 0;
-      if (arrival !== undefined && arrival.node.visitStamp !== this.#stamp) this.#replicate(arrival, takenNs, from, dlid, out);
+    // The nearest switches first: where a tree has circles, that is how packets would go.
+    for (let next = 0; next < this.#pendingCount; next++) {
+      const arrival = this.#pending[next] as Port;
+      if (arrival.node.visitStamp !== this.#stamp) this.#replicate(arrival, this.#pendingNs[next] ?? 0, from, dlid, out);
+      else if (this.#packets > 0) countRelayErrors(arrival, this.#packets);
     }
     return this.#count;
   }
@@ -120,7 +147,9 @@ export class MulticastTracer {
     const next = link?.other(egress);
     if (link === undefined || next === undefined || next === from || !next.canReceiveData) return;
     walk.delayNs = takenNs;
+    if (this.#packets > 0) this.#countAt(egress, "xmit");
     if (!step(link, next, this.#random)) return;
+    if (this.#packets > 0) this.#countAt(next, "rcv");
     if (next.node.switch !== undefined) {
       this.#pendingNs[this.#pendingCount] = walk.delayNs;
       this.#pending[this.#pendingCount++] = next;
@@ -128,6 +157,11 @@ export class MulticastTracer {
       if (this.#delaysNs !== undefined) this.#delaysNs[this.#count] = walk.delayNs;
       out[this.#count++] = next.index;
     }
+  }
+
+  /** Hosts count for themselves. */
+  #countAt(port: Port, direction: "xmit" | "rcv"): void {
+    if (port.kind === PortKind.SWITCH_EXTERNAL) countData(port, direction, this.#sl, this.#words, this.#packets, true);
   }
 
   #replicate(arrival: Port, takenNs: number, from: Port, dlid: number, out: Int32Array): void {

@@ -81,10 +81,10 @@ export class Trunk extends FabricNode {
     return this.fabric.hasFaults ? passFaults(this.port, dlid, this.fabric.random, sl, words) : 0;
   }
 
-  /** The same for multicast: who gets it into `out`, and after what time; returns how many. */
-  passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
+  /** The same for multicast: who gets it into `out`, and after what time; returns how many. Switches here count it. */
+  passFaultsToGroup(dlid: number, sl: number, words: number, out: Int32Array, delaysNs: Float64Array): number {
     const { multicastTracer, random } = this.fabric;
-    return multicastTracer.pass(this.port, dlid, random, out, delaysNs);
+    return multicastTracer.pass(this.port, dlid, random, sl, words, out, delaysNs);
   }
 
   receive(delivery: PacketDelivery): void {

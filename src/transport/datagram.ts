@@ -5,13 +5,12 @@ import { AddressVector, SendOpcode, Syndrome, UD_SEGMENT_BYTES, UdSegment, WQE_N
 import { UD_SEND_ONLY, UD_SEND_ONLY_IMM } from "../spec/ib/bth-opcode.ts";
 import { GRH_NEXT_HEADER_BTH, Grh } from "../spec/ib/headers.ts";
 import { isMulticastLid, isUnicastLid, mtuBytes, Qpn } from "../spec/ib/numbers.ts";
-import { PortCounter } from "../spec/ib/port-counters.ts";
 import type { Adapter } from "./adapter.ts";
 import { completeSend, countTraffic } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
 import { beginReceive, datagram, endReceive, grh, receivingParty } from "./datagram-receive.ts";
 import { DatagramSent, datagramPacketBytes, sendDatagramPacket } from "./packets/datagrams.ts";
-import { countSent } from "./packets/packet.ts";
+import { countAtSender, countReceived, countSent } from "./packets/packet.ts";
 import type { PacketLane } from "./packets/ring.ts";
 import type { AdapterPort } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
@@ -154,9 +153,11 @@ function sendMulticast(qp: QueuePair): void {
     if (!isHeldBack && !isSourceMissing) deliverToMembers(qp, qp.port);
     return;
   }
-  qp.port.wire.counters[PortCounter.multicastXmitPackets]! += 1;
+  const bytes = datagramPacketBytes();
+  const { wire } = qp.port;
+  wire.countPath(datagram.dlid, datagram.sl, countAtSender(wire, bytes, datagram.dlid, datagram.sl), 1);
   deliverToMembers(qp, qp.port);
-  const count = qp.port.wire.resolveMulticast(datagram.dlid, ports);
+  const count = wire.resolveMulticast(datagram.dlid, ports);
   for (let i = 0; i < count; i++) {
     const port = qp.adapter.network.portAt(ports[i]!);
     if (port === undefined) {
@@ -164,7 +165,7 @@ function sendMulticast(qp: QueuePair): void {
       continue;
     }
     if (!port.isActive) continue;
-    port.wire.counters[PortCounter.multicastRcvPackets]! += 1;
+    countReceived(port.wire, bytes, datagram.sl, true);
     deliverToMembers(qp, port);
   }
 }

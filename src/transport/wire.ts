@@ -45,10 +45,13 @@ export interface Wire {
   passFaults(dlid: number, sl: number, words: number): number;
   /** True if switches count packets one by one: in lanes, and where some cable has faults. */
   readonly countsHops: boolean;
-  /** Packets go to unicast `dlid` and nothing on the way can happen to them: switches are to count them. Must not allocate. */
+  /** Packets go to `dlid` and nothing on the way can happen to them: switches are to count them. Must not allocate. */
   countPath(dlid: number, sl: number, words: number, packets: number): void;
-  /** As `resolveMulticast`, but only those that a packet reaches that is sent now, with the time that it takes to each. */
-  passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number;
+  /**
+   * As `resolveMulticast`, but only those that a packet of `words` of 4 bytes reaches that is sent now, with the time that it takes to each. Must not
+   * allocate.
+   */
+  passFaultsToGroup(dlid: number, sl: number, words: number, out: Int32Array, delaysNs: Float64Array): number;
   /** Sends a management packet: LRH … payload, without ICRC and VCRC. The fabric keeps no reference to `packet`. */
   transmit(packet: Uint8Array): void;
 

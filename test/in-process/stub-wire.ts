@@ -66,7 +66,7 @@ export class StubWire implements Wire {
     return 0;
   }
 
-  passFaultsToGroup(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
+  passFaultsToGroup(dlid: number, _sl: number, _words: number, out: Int32Array, delaysNs: Float64Array): number {
     delaysNs.fill(0);
     return this.resolveMulticast(dlid, out);
   }

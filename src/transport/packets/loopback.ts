@@ -26,7 +26,7 @@ export class Loopback implements PacketInlet {
   resolveMulticast(dlid: number, out: Int32Array, delaysNs: Float64Array): number {
     const wire = this.#network.portAt(this.#network.findLid(packet.slid))?.wire;
     if (wire === undefined) return 0;
-    if (wire.hasFaultyFabric) return wire.passFaultsToGroup(dlid, out, delaysNs);
+    if (wire.hasFaultyFabric) return wire.passFaultsToGroup(dlid, packet.sl, packetWords(), out, delaysNs);
     delaysNs.fill(0);
     return wire.resolveMulticast(dlid, out);
   }

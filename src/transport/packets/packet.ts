@@ -5,7 +5,7 @@ import type { Memory } from "../../base/bytes.ts";
 import { AddressPath, PathMigration, PRIMARY_PATH_AT } from "../../spec/hca/contexts.ts";
 import { AtomicEth, Bth, Deth, GRH_NEXT_HEADER_BTH, Grh, ICRC_BYTES, Lrh, LrhNextHeader, Reth } from "../../spec/ib/headers.ts";
 import { isMulticastLid } from "../../spec/ib/numbers.ts";
-import { PortCounter } from "../../spec/ib/port-counters.ts";
+import { PortCounter, RCV_DATA_SL } from "../../spec/ib/port-counters.ts";
 import type { QueuePair } from "../queue-pair.ts";
 import { nowhere } from "../scratch.ts";
 import type { Wire } from "../wire.ts";
@@ -98,8 +98,15 @@ function writeGrh(view: DataView, at: number, qp: QueuePair, payloadLength: numb
   for (let i = 0; i < 16; i++) view.setUint8(at + Grh.dgid.offset + i, context.getUint8(path + AddressPath.rgid.offset + i));
 }
 
-/** Counts a packet to `dlid` as a port does (16.1.3.5): words from the LRH to the ICRC. */
+/** Counts a packet to `dlid` of `length` bytes without CRCs, at the port that sends it and on its way. */
 export function countSent(wire: Wire, length: number, dlid: number, sl: number): void {
+  const words = countAtSender(wire, length, dlid, sl);
+  // Where packets go hop by hop or may be lost, the switches that it reaches count it.
+  if (!wire.countsHops) wire.countPath(dlid, sl, words, 1);
+}
+
+/** Counts a packet as the port that sends it does (16.1.3.5); returns its words from the LRH to the ICRC. */
+export function countAtSender(wire: Wire, length: number, dlid: number, sl: number): number {
   const isMulticast = isMulticastLid(dlid);
   const { counters } = wire;
   const words = (length + ICRC_BYTES) >>> 2;
@@ -107,8 +114,17 @@ export function countSent(wire: Wire, length: number, dlid: number, sl: number):
   counters[PortCounter.xmitData]! += words;
   counters[PortCounter.xmitPackets]! += 1;
   counters[isMulticast ? PortCounter.multicastXmitPackets : PortCounter.unicastXmitPackets]! += 1;
-  // Where packets go hop by hop or may be lost, the switches that it reaches count it.
-  if (!isMulticast && !wire.countsHops) wire.countPath(dlid, sl, words, 1);
+  return words;
+}
+
+/** Counts a packet of `length` bytes without CRCs as the port that receives it does. */
+export function countReceived(wire: Wire, length: number, sl: number, isMulticast: boolean): void {
+  const { counters, slData } = wire;
+  const words = (length + ICRC_BYTES) >>> 2;
+  slData[RCV_DATA_SL + sl]! += words;
+  counters[PortCounter.rcvData]! += words;
+  counters[PortCounter.rcvPackets]! += 1;
+  counters[isMulticast ? PortCounter.multicastRcvPackets : PortCounter.unicastRcvPackets]! += 1;
 }
 
 /** Words of the packet in hand, as ports count them. */

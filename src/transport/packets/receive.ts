@@ -2,9 +2,8 @@
 
 import { AddressPath, PathMigration, PRIMARY_PATH_AT } from "../../spec/hca/contexts.ts";
 import { OpcodeTransport, Operation, UD_SEND_ONLY, UD_SEND_ONLY_IMM } from "../../spec/ib/bth-opcode.ts";
-import { Grh, ICRC_BYTES } from "../../spec/ib/headers.ts";
+import { Grh } from "../../spec/ib/headers.ts";
 import { isMulticastLid, Qpn, QpState, Service } from "../../spec/ib/numbers.ts";
-import { PortCounter, RCV_DATA_SL } from "../../spec/ib/port-counters.ts";
 import { AdapterCounter } from "../counters.ts";
 import { beginReceive, datagram, endReceive, receivingParty } from "../datagram-receive.ts";
 import type { Network } from "../network.ts";
@@ -15,7 +14,7 @@ import { scatterBytes } from "../scatter-list.ts";
 import { readDatagram } from "./datagrams.ts";
 import { type LaneNet, NOTHING_DUE } from "./lane-net.ts";
 import type { LatePackets } from "./late-packets.ts";
-import { LANE_HOPS_SHIFT, LANE_TAG_MASK, LaneTag, packet, parsePacket } from "./packet.ts";
+import { countReceived, LANE_HOPS_SHIFT, LANE_TAG_MASK, LaneTag, packet, parsePacket } from "./packet.ts";
 import { receiveRequest } from "./responder.ts";
 import { receiveResponse } from "./responses.ts";
 import type { PacketLane, PacketRing } from "./ring.ts";
@@ -142,20 +141,11 @@ function deliver(port: AdapterPort, nowNs: number): void {
     return;
   }
   if (port.tap !== undefined) port.tap.sink.keep(packet.memory, packet.at, packet.end - packet.at, false);
-  countReceived(port, false);
+  countReceived(port.wire, packet.end - packet.at, packet.sl, false);
   port.adapter.counters[AdapterCounter.packetsReceived]! += 1;
   const transport = packet.opcode >>> TRANSPORT_SHIFT;
   if (transport === OpcodeTransport.UD) deliverDatagram(port);
   else deliverConnected(port, transport, nowNs);
-}
-
-function countReceived(port: AdapterPort, isMulticast: boolean): void {
-  const { counters, slData } = port.wire;
-  const words = (packet.end - packet.at + ICRC_BYTES) >>> 2;
-  slData[RCV_DATA_SL + packet.sl]! += words;
-  counters[PortCounter.rcvData]! += words;
-  counters[PortCounter.rcvPackets]! += 1;
-  counters[isMulticast ? PortCounter.multicastRcvPackets : PortCounter.unicastRcvPackets]! += 1;
 }
 
 // ---- connected services ---------------------------------------------------------------------------------------------
@@ -255,7 +245,7 @@ function deliverToMembers(port: AdapterPort): void {
   const { adapter } = port;
   if (port.tap !== undefined && port.isActive) port.tap.sink.keep(packet.memory, packet.at, packet.end - packet.at, false);
   if (!port.isActive) return;
-  countReceived(port, true);
+  countReceived(port.wire, packet.end - packet.at, packet.sl, true);
   if (adapter.multicast.isEmpty || !packet.hasGrh || packet.destQpn !== Qpn.MULTICAST) return;
   const payloadAt = readDatagram();
   if (payloadAt < 0) return;
