@@ -158,6 +158,8 @@ class EngineLoop {
   #lastWorkNs: number;
   /** Last work of guests, which only a look finds; whoever else works makes a socket ready, and that ends any sleep. */
   #lastGuestWorkNs: number;
+  /** The last sweep did work of guests: that has ended when the next one begins. */
+  #hasJustWorked = false;
   #socketsReady = true;
   #nowNs: number;
   #sweepsToClock = 0;
@@ -185,6 +187,8 @@ class EngineLoop {
   #turn(): void {
     const { domain, counters } = this.#options;
     const now = this.#readClock();
+    if (this.#hasJustWorked) this.#lastGuestWorkNs = now;
+    this.#hasJustWorked = false;
     const idleNs = now - this.#lastGuestWorkNs;
     const work = domain.sweep(now, this.#socketsReady, idleNs < HASTE_NS);
     this.#socketsReady = false;
@@ -193,7 +197,7 @@ class EngineLoop {
       counters[SWEEPS_WITH_WORK]! += 1;
       this.#lastWorkNs = now;
       if (domain.hasGuestWork) {
-        this.#lastGuestWorkNs = now;
+        this.#hasJustWorked = true;
         if (domain.hasMoved) this.#habit.noteWork();
         if (domain.hasInterrupted) this.#habit.noteInterrupt();
       }

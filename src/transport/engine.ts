@@ -4,8 +4,12 @@ import type { Adapter } from "./adapter.ts";
 import { runReplies } from "./packets/replies.ts";
 import { runSendQueue, runWaiting } from "./requester.ts";
 
-/** What one HCA may move before the next has its turn: two slices. */
+/** What one HCA may move before the next has its turn: two slices, … */
 const ADAPTER_TURN_BYTES = 128 * 1024;
+/** … and one while several have had something to do lately: so long whoever comes meanwhile has to wait. */
+const SHARED_TURN_BYTES = 64 * 1024;
+/** Steps with one HCA at work after which it counts as alone: some milliseconds of large messages. */
+const STEPS_TO_ALONE = 512;
 /** Waiting QPs looked at in one turn of an HCA. */
 const WAITING_PER_TURN = 16;
 
@@ -14,7 +18,11 @@ export class Engine {
   readonly #adapters = new Set<Adapter>();
   /** Those with queue pairs that have something to do or that wait; the others cost nothing. */
   readonly #busy: Adapter[] = [];
+  /** How many of them, the first ones, have had a turn already and were not done. */
+  #started = 0;
+  /** Who of those is the first in the next step. */
   #first = 0;
+  #stepsToAlone = 0;
 
   add(adapter: Adapter): void {
     this.#adapters.add(adapter);
@@ -27,22 +35,29 @@ export class Engine {
     adapter.onWork = () => 0;
     const index = this.#busy.indexOf(adapter);
     if (index >= 0) this.#busy.splice(index, 1);
+    if (index >= 0 && index < this.#started) this.#started--;
     this.#first = 0;
   }
 
-  /** Gives every HCA one turn, starting with another one each time. Returns work done; 0 means idle. */
+  /**
+   * Gives every HCA one turn: first those that have got work since the last step, who mostly have little of it, then those that were not
+   * done then, starting with another one each time. Returns work done; 0 means idle.
+   */
   step(nowNs: number): number {
     const busy = this.#busy;
+    const started = this.#started;
     // Those that get work in this step have their turn in the next.
     const count = busy.length;
+    if (count > 1) this.#stepsToAlone = STEPS_TO_ALONE;
+    else if (this.#stepsToAlone > 0) this.#stepsToAlone -= count;
+    const turnBytes = this.#stepsToAlone > 0 ? SHARED_TURN_BYTES : ADAPTER_TURN_BYTES;
     let work = 0;
-    for (let i = 0; i < count; i++) {
-      let index = this.#first + i;
-      if (index >= count) index -= count;
-      work += turn(busy[index]!, nowNs);
+    for (let i = started; i < count; i++) work += turn(busy[i]!, nowNs, turnBytes);
+    for (let i = 0; i < started; i++) {
+      const index = this.#first + i;
+      work += turn(busy[index < started ? index : index - started]!, nowNs, turnBytes);
     }
-    this.#dropIdle();
-    this.#first = this.#first + 1 < busy.length ? this.#first + 1 : 0;
+    this.#dropIdle(count);
     return work;
   }
 
@@ -51,22 +66,27 @@ export class Engine {
     return this.#busy.some((adapter) => adapter.waiting.length > 0);
   }
 
-  #dropIdle(): void {
+  /** Keeps, of the first `count`, those that have more to do, and all that have come since, in their order. */
+  #dropIdle(count: number): void {
     const busy = this.#busy;
-    for (let i = busy.length - 1; i >= 0; i--) {
-      if (busy[i]!.staysBusy()) continue;
-      const last = busy.pop()!;
-      if (i < busy.length) busy[i] = last;
+    let kept = 0;
+    for (let i = 0; i < busy.length; i++) {
+      const adapter = busy[i]!;
+      if (i === count) this.#started = kept;
+      if (i >= count || adapter.staysBusy()) busy[kept++] = adapter;
     }
+    if (busy.length <= count) this.#started = kept;
+    while (busy.length > kept) busy.pop();
+    this.#first = this.#first + 1 < this.#started ? this.#first + 1 : 0;
   }
 }
 
-function turn(adapter: Adapter, nowNs: number): number {
+function turn(adapter: Adapter, nowNs: number, turnBytes: number): number {
   let work = 0;
   if (adapter.waiting.length > 0) work += visitWaiting(adapter, nowNs);
   if (adapter.heldBack.length > 0) adapter.retryHeldBack();
   if (adapter.replying.length > 0) work += runReplies(adapter);
-  while (work < ADAPTER_TURN_BYTES) {
+  while (work < turnBytes) {
     const qp = adapter.takeActive();
     if (qp === undefined) break;
     work += runSendQueue(qp, nowNs);
