@@ -45,10 +45,19 @@ test("a table of paths has one for each LID, by different ways, each the way bac
 
 test("a Get has one path; NumbPath bounds a table; LIDs that are given are kept to", () => {
   const { subnet, between, lidsOf, s, d } = ring();
-  const answer = ask(subnet, 0, path(bit(C.SGID, C.DGID), between()));
-  assert.deepEqual(lidsOf(answer.view, answer.madAt + AT), [s, d]);
-  const one = between((mad) => PathRecord.numbPath.set(mad, AT, 1));
-  assert.equal(askTable(subnet, 0, path(bit(C.SGID, C.DGID, C.NUMB_PATH), one, Method.GET_TABLE)).records.length, 1);
+  const get = (query: Parameters<typeof ask>[2]): number[] => {
+    const answer = ask(subnet, 0, query);
+    return lidsOf(answer.view, answer.madAt + AT);
+  };
+  assert.deepEqual(get(path(bit(C.SGID, C.DGID), between())), [s, d]);
+  for (const [numbPath, paths] of [
+    [1, 1],
+    [0, 2],
+  ] as const) {
+    const wish = between((mad) => PathRecord.numbPath.set(mad, AT, numbPath));
+    assert.equal(askTable(subnet, 0, path(bit(C.SGID, C.DGID, C.NUMB_PATH), wish, Method.GET_TABLE)).records.length, paths);
+    assert.deepEqual(get(path(bit(C.SGID, C.DGID, C.NUMB_PATH), wish)), [s, d]);
+  }
   const toOdd = between((mad) => PathRecord.dlid.set(mad, AT, d + 1));
   const { records } = askTable(subnet, 0, path(bit(C.SGID, C.DGID, C.DLID), toOdd, Method.GET_TABLE));
   const expected = [

@@ -54,7 +54,8 @@ export function findMultiPaths(paths: PathFinder, data: Uint8Array, maskHi: numb
   if (sgidCount * dgidCount > MAX_CANDIDATES) return failed(SaStatus.NO_RESOURCES);
   for (let i = 0; i < sgidCount + dgidCount; i++)
     if (gidAt(data, i)[0] === MULTICAST_GID_BYTE) return failed(SaStatus.REQ_INVALID_GID);
-  const numbPath = has(M.NUMB_PATH) ? MultiPathRecord.numbPath.get(view, 0) : MAX_PATHS;
+  // as in a PathRecord, 0 says nothing
+  const numbPath = (has(M.NUMB_PATH) && MultiPathRecord.numbPath.get(view, 0)) || MAX_PATHS;
   const wantsIndependence = has(M.INDEPENDENCE) && MultiPathRecord.independence.get(view, 0) !== 0;
   const query = pathQuery(view, has, numbPath);
   const candidates: DataView[] = [];

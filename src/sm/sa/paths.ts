@@ -224,9 +224,13 @@ export class PathFinder {
   }
 }
 
-/** Paths asked for between two ports: NumbPath, or what the method means. */
+/**
+ * Paths asked for between two ports: NumbPath, or what the method means. A NumbPath of 0 says nothing: OpenSM answers with it, and a guest's IPoIB
+ * asks again with what it was answered.
+ */
 function pathsWanted(query: PathQuery): number {
-  return has(query, C.NUMB_PATH) ? PathRecord.numbPath.get(query.view, query.at) : query.pathsMax;
+  const numbPath = has(query, C.NUMB_PATH) ? PathRecord.numbPath.get(query.view, query.at) : 0;
+  return numbPath === 0 ? query.pathsMax : Math.min(numbPath, query.pathsMax);
 }
 
 /**
