@@ -9,6 +9,7 @@ import type { Topology } from "../../src/fabric/topology/topology.ts";
 import { LabError } from "../../src/lab/lab-error.ts";
 import { CLOCK_TRIALS, hasLostItsClock } from "../../src/lab/perftest.ts";
 import { prepareLab } from "../../src/lab/prepare.ts";
+import { untilReady } from "../../src/lab/two-sides.ts";
 import type { ExecResult } from "../../src/lab/vm/ssh.ts";
 
 /** Why VMs cannot be had here, or undefined. Fetches and builds what is missing. */
@@ -60,6 +61,7 @@ export async function serverAndClient(session: Session, server: string, client: 
   const [serverNode = "n1", clientNode = "n2"] = nodes;
   for (let trial = 1; ; trial++) {
     const serving = session.lab.node(serverNode).exec(server, { timeoutMs: 60_000 });
+    await untilReady(session.lab.node(serverNode), server);
     const tries = await runClient(session, clientNode, client, serving);
     const served = await serving;
     const last = tries.at(-1) as ExecResult;
@@ -79,11 +81,11 @@ async function runClient(session: Session, node: string, command: string, servin
   serving.then(note, note);
   const tries: ExecResult[] = [];
   for (;;) {
-    await sleep(300);
-    if (hasServerEnded && tries.length > 0) return tries;
     const result = await session.lab.node(node).exec(command, { timeoutMs: 60_000 });
     tries.push(result);
     if (result.status === 0 || hasLostItsClock(result) || tries.length > 10) return tries;
+    await sleep(300);
+    if (hasServerEnded) return tries;
   }
 }
 
