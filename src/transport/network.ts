@@ -89,6 +89,11 @@ export class Network {
     return this.#late;
   }
 
+  /** Some are under way: time has to pass until they arrive. */
+  get hasLate(): boolean {
+    return (this.#late?.length ?? 0) > 0;
+  }
+
   /** No more of them can be taken now. */
   get isLateFull(): boolean {
     return this.#late?.isFull === true;
@@ -113,7 +118,7 @@ export class Network {
 
   /** Changes when senders that found no room there may find some. */
   get roomEpoch(): number {
-    return this.#laneNet?.roomEpoch ?? 0;
+    return (this.#laneNet?.roomEpoch ?? 0) + (this.#late?.roomEpoch ?? 0);
   }
 
   /** How messages between ports of this engine go. */
@@ -150,7 +155,7 @@ export class Network {
 
   /** True if packets are on their way from a port of this engine to another one. */
   get hasLoopbackPackets(): boolean {
-    return this.#loop?.ring.hasPackets === true || (this.#late?.length ?? 0) > 0 || (this.#laneNet?.length ?? 0) > 0;
+    return this.#loop?.ring.hasPackets === true || this.hasLate || (this.#laneNet?.length ?? 0) > 0;
   }
 
   #openLoopback(): PacketLane {

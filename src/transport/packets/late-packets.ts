@@ -13,6 +13,8 @@ export class LatePackets {
   readonly #queue = new LateQueue<number>();
   readonly #lengths = new Int32Array(SLOTS);
   readonly #targets = new Int32Array(SLOTS);
+  /** Changes when there is room that was not there. */
+  roomEpoch = 0;
   readonly #free: number[] = Array.from({ length: SLOTS }, (_, i) => i);
 
   get length(): number {
@@ -45,6 +47,7 @@ export class LatePackets {
 
   release(slot: number): void {
     this.#free.push(slot);
+    this.roomEpoch++;
   }
 
   /** Where the packet begins in `memory`. */

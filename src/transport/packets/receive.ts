@@ -59,6 +59,7 @@ export function receivePackets(network: Network, inlet: PacketInlet, nowNs: numb
     else inlet.handle(tag, hops, new Uint8Array(ring.memory.bytes.subarray(ring.at, ring.at + ring.length)));
     ring.release();
   }
+  ring.makesSendersWait = network.isLateFull;
   return work;
 }
 

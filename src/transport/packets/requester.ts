@@ -40,7 +40,7 @@ export function runPackets(qp: QueuePair, nowNs: number): number {
   const c = qp.connection!;
   if (qp.waitsFor === Waiting.RNR) return 0;
   laneOf(qp);
-  if (c.isLeaving && qp.service === Service.UC && c.messages.count === 0) return holdBack(qp);
+  if (c.isLeaving && qp.service === Service.UC && c.messages.count === 0) return holdBack(qp, qp.adapter.network.hasLate);
   let work = 0;
   while (work < TURN_BYTES) {
     const { messages } = c;
@@ -52,7 +52,7 @@ export function runPackets(qp: QueuePair, nowNs: number): number {
       work += PACKET_COST_BYTES + bytes;
       continue;
     }
-    if (outcome === Sent.NO_ROOM) work += holdBack(qp);
+    if (outcome === Sent.NO_ROOM) work += holdBack(qp, false);
     break;
   }
   if (work >= TURN_BYTES) qp.adapter.activate(qp);
@@ -62,10 +62,12 @@ export function runPackets(qp: QueuePair, nowNs: number): number {
 
 /**
  * Others drain the ring, once this engine has done something else: `qp` tries again, and the turn of its HCA ends soon. A lane of the fabric says
- * when there is room.
+ * when there is room, and so do long cables that are full.
+ *
+ * @param awaitsTime nothing changes before packets arrive that are under way
  */
-function holdBack(qp: QueuePair): number {
-  if (qp.connection!.lane?.makesSendersWait === true) {
+function holdBack(qp: QueuePair, awaitsTime: boolean): number {
+  if (awaitsTime || qp.connection!.lane?.makesSendersWait === true) {
     qp.adapter.holdBack(qp);
     return 0;
   }

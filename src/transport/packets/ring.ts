@@ -35,7 +35,8 @@ export interface PacketLane {
 export class PacketRing implements PacketLane {
   readonly memory: Memory;
   readonly vl = 0;
-  readonly makesSendersWait = false;
+  /** The other end takes nothing until time has passed, and wakes senders then. */
+  makesSendersWait = false;
   at = 0;
   /** The packet that `take` has found. */
   length = 0;
