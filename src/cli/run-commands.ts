@@ -7,6 +7,10 @@ import { LineSplitter } from "./line-splitter.ts";
 /** How long other commands may go on after one has failed: a server whose client is gone would wait for ever. */
 const GRACE_MS = 5_000;
 
+/** Status of a command that we ended, as of a shell's command that SIGTERM ended. */
+const STATUS_ENDED = 143;
+const KEPT_BYTES = 64 << 20;
+
 export interface NodeCommand {
   node: string;
   command: string;
@@ -19,7 +23,7 @@ export interface CommandResult extends NodeCommand {
   seconds: number;
   /** Milliseconds since the first command started. */
   endedAtMs: number;
-  /** Ended by us, because another command failed or time ran out. */
+  /** Ended by us, because another command failed, time ran out or the user said so. */
   wasEnded: boolean;
 }
 
@@ -34,7 +38,7 @@ export interface RunCommandsOptions {
   isPrefixed?: boolean;
 }
 
-/** Runs all commands to their end. */
+/** Runs all commands to their end, which is ours if `signal` says so, or a few seconds after one of them has failed. */
 export async function runCommands(
   lab: Lab,
   commands: readonly NodeCommand[],
@@ -47,7 +51,7 @@ export async function runCommands(
   const running = commands.map(async (command, i) => {
     if (isStaggered && i > 0) await sleep(i * options.staggerMs, undefined, { signal }).catch(() => {});
     const result = await runOne(lab, command, signal, options, startMs);
-    if (result.status !== 0 && !result.wasEnded && !options.keepsGoing && !failure.signal.aborted) {
+    if (result.status !== 0 && !result.wasEnded && !options.keepsGoing) {
       setTimeout(() => failure.abort(new Error(`${command.node} failed`)), GRACE_MS).unref();
     }
     return result;
@@ -63,27 +67,53 @@ async function runOne(
   startMs: number,
 ): Promise<CommandResult> {
   const prefix = isPrefixed && lab.nodes.length > 1 ? `${command.node} | ` : "";
-  const out = new LineSplitter((line) => process.stdout.write(`${prefix}${line}\n`));
-  const err = new LineSplitter((line) => process.stderr.write(`${prefix}${line}\n`));
+  const out = isCollected ? new Kept() : new LineSplitter((line) => process.stdout.write(`${prefix}${line}\n`));
+  const err = isCollected ? new Kept() : new LineSplitter((line) => process.stderr.write(`${prefix}${line}\n`));
   const began = performance.now();
-  const ended = (status: number, stdout: string, stderr: string): CommandResult => {
-    const now = performance.now();
-    return {
-      ...command,
-      status,
-      stdout,
-      stderr,
-      seconds: (now - began) / 1000,
-      endedAtMs: now - startMs,
-      wasEnded: signal.aborted,
-    };
-  };
-  if (signal.aborted) return ended(1, "", "");
-  const streams = isCollected
-    ? {}
-    : { onStdout: (chunk: Buffer) => out.push(chunk), onStderr: (chunk: Buffer) => err.push(chunk) };
-  const result = await lab.node(command.node).exec(command.command, { signal, ...streams });
+  const status = await statusOf(lab, command, signal, out, err);
   out.end();
   err.end();
-  return ended(result.status, result.stdout, result.stderr);
+  const now = performance.now();
+  return {
+    ...command,
+    status: status ?? STATUS_ENDED,
+    ...{ stdout: out instanceof Kept ? out.text : "", stderr: err instanceof Kept ? err.text : "" },
+    ...{ seconds: (now - began) / 1000, endedAtMs: now - startMs, wasEnded: status === undefined },
+  };
+}
+
+/** A command's status; undefined if `signal` ended it, or came before it began. */
+async function statusOf(
+  lab: Lab,
+  { node, command }: NodeCommand,
+  signal: AbortSignal,
+  out: Sink,
+  err: Sink,
+): Promise<number | undefined> {
+  try {
+    const streams = { onStdout: (chunk: Buffer) => out.push(chunk), onStderr: (chunk: Buffer) => err.push(chunk) };
+    return (await lab.node(node).exec(command, { signal, ...streams })).status;
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  }
+}
+
+type Sink = Pick<LineSplitter, "push">;
+
+/** Output that is kept for the result, up to a bound. */
+class Kept {
+  readonly #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  push(chunk: Buffer): void {
+    if (this.#bytes < KEPT_BYTES) this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+  }
+
+  end(): void {}
+
+  get text(): string {
+    return Buffer.concat(this.#chunks).toString("utf8");
+  }
 }

@@ -176,6 +176,7 @@ async function run(words: readonly string[], given: RunOptions): Promise<number>
     const { results, report } = await runAll(session, commands, words, options, how);
     if (options.json === true)
       printJson({ status: statusOf(results, timeout), boot, ...report, commands: results, domain: await session.describe() });
+    if (interrupt.status === undefined) sayWhatWasEnded(results, timeout);
     return interrupt.status ?? statusOf(results, timeout);
   } catch (error) {
     progress.done();
@@ -206,6 +207,22 @@ async function describeBoot({ lab }: Session): Promise<{ seconds: number; nodes:
   return { seconds, nodes };
 }
 
+/** Commands that were not left to end by themselves, and why, on stderr. */
+function sayWhatWasEnded(results: readonly CommandResult[], timeout: AbortSignal | undefined): void {
+  const named = ({ node, command }: NodeCommand): string => `'${command}' on ${node}`;
+  const ended = results.filter(({ wasEnded }) => wasEnded).map(named);
+  if (ended.length === 0) return;
+  const failed = firstFailure(results);
+  const why =
+    timeout?.aborted === true || failed === undefined ? "out of time" : `${named(failed)} failed with status ${failed.status}`;
+  process.stderr.write(`vhca: ${why}; ended what was still running: ${ended.join(", ")}\n`);
+}
+
+/** The command that failed first, of those that ended by themselves. */
+function firstFailure(results: readonly CommandResult[]): CommandResult | undefined {
+  return results.filter((r) => r.status !== 0 && !r.wasEnded).sort((a, b) => a.endedAtMs - b.endedAtMs)[0];
+}
+
 function statusOfFailure(error: unknown, interrupt: Interrupt, timeout: AbortSignal | undefined): number {
   if (interrupt.status !== undefined) return interrupt.status;
   if (timeout?.aborted !== true) throw error;
@@ -215,8 +232,7 @@ function statusOfFailure(error: unknown, interrupt: Interrupt, timeout: AbortSig
 
 function statusOf(results: readonly CommandResult[], timeout: AbortSignal | undefined): number {
   if (timeout?.aborted === true) return ExitCode.TIMEOUT;
-  const failed = results.filter((r) => r.status !== 0 && !r.wasEnded).sort((a, b) => a.endedAtMs - b.endedAtMs);
-  return failed[0]?.status ?? 0;
+  return firstFailure(results)?.status ?? 0;
 }
 
 function sessionOptions(options: RunOptions, progress: ProgressLine, signal: AbortSignal): SessionOptions {

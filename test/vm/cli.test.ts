@@ -108,8 +108,27 @@ test("vhca run on VMs", async (t) => {
   await t.test("--timeout ends with 124", async () => {
     const ran = await vhca(["run", "--nodes", "1", "--timeout", "20", "--", "sleep 100"]);
     assert.equal(ran.status, 124, ran.stderr);
+    assert.match(ran.stderr, /out of time; ended what was still running: 'sleep 100' on n1$/m);
     assert.deepEqual([leftovers(), labProcesses()], [[], []]);
   });
+
+  await t.test(
+    "a command that fails ends those that wait for it; its status is that of the run, and all of them are in the JSON",
+    async () => {
+      const ran = await vhca(["run", "--nodes", "2", "--json", "--on", "n1", "echo up; sleep 100", "--on", "n2", "exit 7"]);
+      assert.equal(ran.status, 7, ran.stderr);
+      assert.match(ran.stderr, /'exit 7' on n2 failed with status 7; ended what was still running: 'echo up; sleep 100' on n1$/m);
+      const { status, commands } = JSON.parse(ran.stdout) as { status: number; commands: Record<string, unknown>[] };
+      assert.equal(status, 7);
+      assert.deepEqual(
+        commands.map(({ stdout, status, wasEnded }) => [stdout, status, wasEnded]),
+        [
+          ["up\n", 143, true],
+          ["", 7, false],
+        ],
+      );
+    },
+  );
 
   await t.test("Ctrl-C in the middle leaves nothing running and no files", async () => {
     const ran = await vhca(["run", "--", "echo started; sleep 100"], async (kill, output) => {
