@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -82,5 +82,16 @@ test("vhca capture and packets that come", async (t) => {
     assert.doesNotMatch(stderr, /EPIPE|at /);
     // The next one can begin.
     vhca("capture", join(folder, "next.pcapng"), "--seconds", "0.1");
+  });
+
+  await t.test("one that is refused leaves no file behind", async () => {
+    const other = join(folder, "other.pcapng");
+    const { child, ended } = start(`exec ${capture} ${join(folder, "first.pcapng")}`);
+    while (!existsSync(join(folder, "first.pcapng")) || statSync(join(folder, "first.pcapng")).size === 0) await setTimeout(20);
+    const refused = await start(`${capture} ${other}`).ended;
+    assert.deepEqual([refused.status, existsSync(other)], [2, false]);
+    assert.match(refused.stderr, /a capture of this domain runs already/);
+    child.kill("SIGINT");
+    assert.equal((await ended).status, 0);
   });
 });

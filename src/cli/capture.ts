@@ -1,6 +1,7 @@
 // vhca capture: what goes over the ports of a running domain, into a file that Wireshark and tshark read.
 
-import { closeSync, fstatSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, fstatSync, lstatSync, openSync, unlinkSync, writeFileSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
 import { type Command, InvalidArgumentError } from "commander";
 import { BlockType } from "../base/pcapng.ts";
 import { BlockSplitter, decodeBlock } from "../base/pcapng-reader.ts";
@@ -71,7 +72,8 @@ async function capture(file: string, options: CaptureCommandOptions): Promise<vo
   const target = file === "-" ? process.stdout.fd : openTarget(file);
   const progress = new ProgressLine(options.json);
   try {
-    const written = await run(domain, ports, target, options, progress);
+    const stream = await startCapture(domain, ports, file);
+    const written = await run(domain, stream, ports, target, options, progress);
     progress.done();
     if (options.json === true) printJson({ file, ports, ...written });
     else process.stderr.write(`vhca: ${textOf(written)}\n`);
@@ -107,8 +109,19 @@ function openTarget(file: string): number {
   throw new UsageError(`${file} exists already; remove it or choose another name`);
 }
 
+/** @throws what the domain says, after removing the file that was made for its packets */
+async function startCapture({ client }: RunningDomain, ports: readonly string[], file: string): Promise<IncomingMessage> {
+  try {
+    return await client.capture(ports);
+  } catch (error) {
+    if (file !== "-" && lstatSync(file).isFile()) unlinkSync(file);
+    throw error;
+  }
+}
+
 async function run(
   { client }: RunningDomain,
+  stream: IncomingMessage,
   ports: readonly string[],
   target: number,
   options: CaptureCommandOptions,
@@ -116,7 +129,6 @@ async function run(
 ): Promise<Written> {
   const written = { packets: 0, bytes: 0, dropped: 0 };
   const interrupt = catchInterrupts();
-  const stream = await client.capture(ports);
   let hasEnded = false;
   const end = (): void => {
     if (hasEnded) return;
