@@ -101,4 +101,21 @@ test("vhca fault on a fat tree that runs", async (t) => {
     });
     assert.match(ended, /Nothing is wrong on purpose/);
   });
+
+  await t.test("a schedule that somebody else ends says so, and does not show what has not happened", async () => {
+    const file = join(folder, "long.yaml");
+    writeFileSync(file, "faults:\n  - { at: 0s, pull: n2 }\n  - { at: 60s, pull: n3 }\n");
+    for (const [other, why] of [
+      ["fault clear", /ended after 1 of 2 faults: somebody has cleared all faults/],
+      [`fault run ${join(folder, "short.yaml")}`, /ended after 1 of 2 faults: another schedule has come in its place/],
+    ] as const) {
+      writeFileSync(join(folder, "short.yaml"), "faults:\n  - { at: 0s, clear: all }\n");
+      const ended = await output(`fault run ${file}`, 1, async (_kill, seen) => {
+        while (!seen().includes("n2: pulled")) await new Promise((resolve) => setTimeout(resolve, 20));
+        await output(other);
+      });
+      assert.match(ended, why);
+      assert.doesNotMatch(ended, /n3: pulled/);
+    }
+  });
 });

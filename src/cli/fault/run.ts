@@ -24,7 +24,9 @@ interface RunOptions extends CommonOptions {
 export function addRun(fault: Command): void {
   addCommonOptions(fault.command("run <schedule>"))
     .summary("faults at their times, from a YAML file")
-    .description("Carries out a schedule of faults and prints each as it happens. Ctrl-C ends it and clears all faults.")
+    .description(
+      "Carries out a schedule of faults and prints each as it happens. Ctrl-C ends it and clears all faults. Status 1 if a fault cannot be injected, or others end it.",
+    )
     .option("--seed <n>", "repeats what chance has decided; that of the file, or a new one, if left out", parseWhole)
     .option("--dry", "only print what would happen, and when")
     .addHelpText(
@@ -58,10 +60,13 @@ async function run(file: string, options: RunOptions): Promise<number> {
   }
   const interrupt = catchInterrupts();
   try {
-    const view = await follow(client, plan, interrupt.signal, says);
-    if (says) for (const failure of view.plan?.failures ?? []) printLine(`failed: ${failure}`);
+    const { view, isOurs, printed } = await follow(client, plan, interrupt.signal, says);
+    const failures = isOurs ? (view.plan?.failures ?? []) : [];
+    if (says) for (const failure of failures) printLine(`failed: ${failure}`);
     printFaults(view, options);
-    return interrupt.status ?? ((view.plan?.failures.length ?? 0) > 0 ? ExitCode.FAILED : ExitCode.OK);
+    if (interrupt.status !== undefined) return interrupt.status;
+    if (!isOurs) process.stderr.write(`vhca: ${endedText(view, plan, printed)}\n`);
+    return isOurs && failures.length === 0 ? ExitCode.OK : ExitCode.FAILED;
   } finally {
     interrupt.dispose();
   }
@@ -98,20 +103,32 @@ async function switchCables(client: ControlClient): Promise<string[]> {
   return links.filter(({ a, b }) => isSwitch(a.guid) && isSwitch(b.guid)).map(({ a }) => endText(a));
 }
 
-/** Starts the plan and prints its steps as they happen; ends when all have, or with everything cleared. */
-async function follow(client: ControlClient, plan: FaultPlan, signal: AbortSignal, says: boolean): Promise<FaultsView> {
+interface Followed {
+  readonly view: FaultsView;
+  /** Nobody has cleared all faults meanwhile, or started another plan. */
+  readonly isOurs: boolean;
+  /** Steps that were seen to happen. */
+  readonly printed: number;
+}
+
+/** Starts the plan and prints its steps as they happen; ends when all have, when others end it, or with everything cleared. */
+async function follow(client: ControlClient, plan: FaultPlan, signal: AbortSignal, says: boolean): Promise<Followed> {
   let view = await client.startFaults(plan);
   let printed = 0;
   for (;;) {
-    // Another plan may have come in its place, or somebody has cleared all.
-    const isOver = view.plan?.seed !== plan.seed || view.plan.done >= view.plan.total;
-    const done = isOver ? plan.steps.length : (view.plan?.done ?? 0);
+    const isOurs = view.plan?.seed === plan.seed && view.plan.total === plan.steps.length;
+    const done = isOurs ? (view.plan?.done ?? 0) : printed;
     for (; printed < done; printed++) if (says) printStep(plan, printed);
-    if (signal.aborted) return client.injectFault({ kind: "clear" });
-    if (isOver) return view;
+    if (signal.aborted) return { view: await client.injectFault({ kind: "clear" }), isOurs, printed };
+    if (!isOurs || done >= plan.steps.length) return { view, isOurs, printed };
     await sleep(LOOK_MS, undefined, { signal }).catch(() => {});
     view = await client.faults();
   }
+}
+
+function endedText({ plan }: FaultsView, { steps }: FaultPlan, printed: number): string {
+  const who = plan === undefined ? "somebody has cleared all faults" : "another schedule has come in its place";
+  return `the schedule ended after ${printed} of ${steps.length} faults: ${who}`;
 }
 
 function printStep({ steps }: FaultPlan, index: number): void {

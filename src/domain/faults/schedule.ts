@@ -13,6 +13,7 @@
 // Without `for`, a fault stays until it is cleared.
 
 import { z } from "zod";
+import { NotFoundError } from "../../base/inspect.ts";
 import type { Random } from "../../base/random.ts";
 import { TopologyError } from "../../fabric/topology/topology.ts";
 import { duration, integer, part, readYaml } from "../../fabric/topology/yaml-document.ts";
@@ -98,7 +99,7 @@ export function parseSchedule(yaml: string, source: string): Schedule {
 /**
  * When what happens: chance decided by the seed.
  * @param cables the cables between switches, for `random`
- * @throws Error if there is none and one is wanted
+ * @throws NotFoundError if there is none and one is wanted
  */
 export function planOf(schedule: Schedule, random: Random, cables: readonly string[]): FaultPlan {
   const steps: FaultStep[] = [];
@@ -119,7 +120,7 @@ function timeOf(at: Entry["at"], random: Random): number {
 
 function chosen(end: string, random: Random, cables: readonly string[]): string {
   if (end !== RANDOM) return end;
-  if (cables.length === 0) throw new Error("random: expected a cable between two switches, and the fabric has none");
+  if (cables.length === 0) throw new NotFoundError("random: expected a cable between two switches, and the fabric has none");
   return random.pick(cables);
 }
 
