@@ -7,6 +7,8 @@ import { AddressVector } from "../spec/hca/queues.ts";
 export interface AddressHandle {
   dlid: number;
   sl?: number;
+  /** Of what the port's link has: 0 all, 1 a quarter, 2 an eighth, 3 half. */
+  staticRate?: number;
   /** Global routing: destination GID and the index of the source GID. */
   dgid?: Uint8Array;
   sgidIndex?: number;
@@ -29,6 +31,7 @@ export function newAddressVector(pd: number, address: AddressHandle): Memory {
   AddressVector.gidIndex.set(view, 0, address.sgidIndex ?? 0);
   AddressVector.hopLimit.set(view, 0, address.hopLimit ?? 0);
   AddressVector.sl.set(view, 0, address.sl ?? 0);
+  AddressVector.staticRate.set(view, 0, address.staticRate ?? 0);
   AddressVector.trafficClass.set(view, 0, address.trafficClass ?? 0);
   AddressVector.flowLabel.set(view, 0, address.flowLabel ?? 0);
   if (address.dgid !== undefined) AddressVector.dgid.set(view, 0, address.dgid);

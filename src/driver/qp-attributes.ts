@@ -12,6 +12,7 @@ export interface PathAttributes {
   sl?: number;
   /** Bits of the source LID below the LMC. */
   srcPathBits?: number;
+  /** Of what the port's link has: 0 all, 1 a quarter, 2 an eighth, 3 half. */
   staticRate?: number;
   /** Global routing. */
   grh?: {

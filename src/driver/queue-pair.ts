@@ -77,6 +77,8 @@ export interface ConnectOptions {
   dlid: number;
   /** Service level of the path (default 0). */
   sl?: number;
+  /** Of what the port's link has: 0 all, 1 a quarter, 2 an eighth, 3 half (default 0). */
+  staticRate?: number;
   sendPsn?: number;
   receivePsn?: number;
   mtuCode?: number;
@@ -225,6 +227,7 @@ export class DriverQueuePair {
       QpContext.remoteAtomic.set(view, at, options.allowsRemoteAtomic === false ? 0 : 1);
       AddressPath.rlid.set(view, at + PRIMARY_PATH_AT, options.dlid);
       AddressPath.sl.set(view, at + PRIMARY_PATH_AT, options.sl ?? 0);
+      AddressPath.staticRate.set(view, at + PRIMARY_PATH_AT, options.staticRate ?? 0);
     });
   }
 

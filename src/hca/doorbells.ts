@@ -3,7 +3,7 @@
 
 import { type Memory, swap32 } from "../base/bytes.ts";
 import { UAR_PAGE_BYTES, UarDoorbell } from "../spec/hca/registers.ts";
-import { QpState, Service } from "../spec/ib/numbers.ts";
+import { QpState } from "../spec/ib/numbers.ts";
 import type { Adapter } from "../transport/adapter.ts";
 import type { CompletionQueue } from "../transport/completion-queue.ts";
 import { AdapterCounter } from "../transport/counters.ts";
@@ -183,11 +183,11 @@ export class Doorbells {
   }
 
   #look(qp: QueuePair): boolean {
+    // Who found no room has a turn when there is some, in order with others.
+    if (qp.isHeldBack) return false;
     if (qp.isActive || (qp.waitingIndex >= 0 && qp.waitsFor !== Waiting.ACK)) return false;
     if (qp.state !== QpState.RTS && qp.state !== QpState.SQE) return false;
     if (!qp.refreshPosted()) return false;
-    // Datagrams that found no room have their turn when there is some; for a connection there may be room enough for its next packet.
-    if (qp.isHeldBack && qp.service === Service.UD) return false;
     this.#adapter.activate(qp);
     return true;
   }

@@ -55,7 +55,9 @@ export class Adapter {
   /** Queue pairs that owe their peers packets. */
   readonly replying: QueuePair[] = [];
   /** Queue pairs that have found a lane of the fabric full, in the order in which they tried, and the network's `roomEpoch` then. */
-  readonly heldBack: QueuePair[] = [];
+  readonly #heldBack: (QueuePair | undefined)[] = [];
+  // Its length would give the memory back, and take it again, each time.
+  #heldBackCount = 0;
   #heldBackSince = 0;
   /** Whose turn among `waiting` is next. */
   waitingCursor = 0;
@@ -82,7 +84,8 @@ export class Adapter {
     this.icm.clear();
     this.waiting.length = 0;
     this.replying.length = 0;
-    this.heldBack.length = 0;
+    this.#heldBack.length = 0;
+    this.#heldBackCount = 0;
     this.#activeHead = undefined;
     this.#activeTail = undefined;
     this.network.connectionsChanged();
@@ -133,27 +136,29 @@ export class Adapter {
   holdBack(qp: QueuePair): void {
     if (qp.isHeldBack) return;
     qp.isHeldBack = true;
-    if (this.heldBack.length === 0) this.#heldBackSince = this.network.roomEpoch;
-    this.heldBack.push(qp);
+    if (this.#heldBackCount === 0) this.#heldBackSince = this.network.roomEpoch;
+    this.#heldBack[this.#heldBackCount++] = qp;
     this.#getBusy();
   }
 
   /** There may be room again: all that wait try, and who was first is last, so that each is the first in turn. */
   retryHeldBack(): void {
-    const { heldBack } = this;
-    if (this.#heldBackSince === this.network.roomEpoch) return;
-    for (let i = 1; i <= heldBack.length; i++) {
-      const qp = heldBack[i < heldBack.length ? i : 0]!;
+    const count = this.#heldBackCount;
+    if (count === 0 || this.#heldBackSince === this.network.roomEpoch) return;
+    for (let i = 1; i <= count; i++) {
+      const qp = this.#heldBack[i < count ? i : 0]!;
       qp.isHeldBack = false;
       this.activate(qp);
     }
-    heldBack.length = 0;
+    this.#heldBack.fill(undefined, 0, count);
+    this.#heldBackCount = 0;
   }
 
   removeHeldBack(qp: QueuePair): void {
     if (!qp.isHeldBack) return;
     qp.isHeldBack = false;
-    this.heldBack.splice(this.heldBack.indexOf(qp), 1);
+    this.#heldBack.splice(this.#heldBack.indexOf(qp), 1);
+    this.#heldBackCount--;
   }
 
   /** Lets a QP send what it owes its peer. */
@@ -174,7 +179,7 @@ export class Adapter {
   /** Whether any QP has something to do or waits; if not, `onWork` is called when that changes. */
   staysBusy(): boolean {
     this.isBusy =
-      this.#activeHead !== undefined || this.waiting.length > 0 || this.replying.length > 0 || this.heldBack.length > 0;
+      this.#activeHead !== undefined || this.waiting.length > 0 || this.replying.length > 0 || this.#heldBackCount > 0;
     return this.isBusy;
   }
 

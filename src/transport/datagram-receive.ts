@@ -21,6 +21,8 @@ export const datagram = {
   dlid: 0,
   slid: 0,
   sl: 0,
+  /** Inter-packet delay, for lanes that space packets (IBA vol 1, 9.11). */
+  delay: 0,
   hasGrh: false,
   destQpn: 0,
   sourceQpn: 0,

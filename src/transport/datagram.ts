@@ -1,6 +1,6 @@
 // UD: address vector in the WQE, one packet, unicast or multicast. IBA vol 1, 9.8.3, 10.5.2; docs "infinihost" 5.5.2, 7.1, 7.2.
 
-import { Access } from "../spec/hca/contexts.ts";
+import { Access, INTER_PACKET_DELAYS } from "../spec/hca/contexts.ts";
 import { AddressVector, SendOpcode, Syndrome, UD_SEGMENT_BYTES, UdSegment, WQE_NEXT_BYTES } from "../spec/hca/queues.ts";
 import { UD_SEND_ONLY, UD_SEND_ONLY_IMM } from "../spec/ib/bth-opcode.ts";
 import { GRH_NEXT_HEADER_BTH, Grh } from "../spec/ib/headers.ts";
@@ -83,6 +83,7 @@ function decode(qp: QueuePair): number {
   datagram.destQpn = UdSegment.destQpn.get(view, av);
   datagram.dlid = AddressVector.dlid.get(view, av);
   datagram.sl = AddressVector.sl.get(view, av);
+  datagram.delay = INTER_PACKET_DELAYS[AddressVector.staticRate.get(view, av)]!;
   datagram.slid = qp.port.wire.lid | (AddressVector.pathBits.get(view, av) & ((1 << qp.port.wire.lmc) - 1));
   datagram.hasGrh = AddressVector.grh.get(view, av) === 1;
   datagram.sourceQpn = qp.number;

@@ -84,7 +84,7 @@ export class Engine {
 function turn(adapter: Adapter, nowNs: number, turnBytes: number): number {
   let work = 0;
   if (adapter.waiting.length > 0) work += visitWaiting(adapter, nowNs);
-  if (adapter.heldBack.length > 0) adapter.retryHeldBack();
+  adapter.retryHeldBack();
   if (adapter.replying.length > 0) work += runReplies(adapter);
   while (work < turnBytes) {
     const qp = adapter.takeActive();

@@ -1,7 +1,7 @@
 // The attributes of a queue pair that transitions change, decoded once from its context and read in the hot path.
 // Docs "infinihost" 4.1, 4.1.1.
 
-import { AddressPath, PRIMARY_PATH_AT, QpContext } from "../spec/hca/contexts.ts";
+import { AddressPath, INTER_PACKET_DELAYS, PRIMARY_PATH_AT, QpContext } from "../spec/hca/contexts.ts";
 
 /** Longest message (IBA vol 1, 9.7.7: 2^31 bytes); one less keeps lengths in the int range. */
 export const MESSAGE_BYTES_MAX = 0x7fffffff;
@@ -16,6 +16,8 @@ export class QueuePairAttributes {
   rlid = 0;
   pathBits = 0;
   sl = 0;
+  /** For lanes that space packets (IBA vol 1, 9.11). */
+  interPacketDelay = 0;
   hasGrh = false;
   sgidIndex = 0;
   ackTimeout = 0;
@@ -54,6 +56,7 @@ export class QueuePairAttributes {
     this.rlid = AddressPath.rlid.get(context, at);
     this.pathBits = AddressPath.pathBits.get(context, at);
     this.sl = AddressPath.sl.get(context, at);
+    this.interPacketDelay = INTER_PACKET_DELAYS[AddressPath.staticRate.get(context, at)]!;
     this.hasGrh = AddressPath.grh.get(context, at) === 1;
     this.sgidIndex = AddressPath.sgidIndex.get(context, at);
     this.rnrRetry = AddressPath.rnrRetry.get(context, at);

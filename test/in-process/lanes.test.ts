@@ -357,3 +357,16 @@ test("cables that lose packets and take a while: everything once, and all credit
     assert.ok(world.port(from, to).lanes!.buffered.every((blocks) => blocks === 0));
   }
 });
+
+test("connections of one host share its link, whoever began first", () => {
+  const world = lanesWorld(
+    `switches: { s1: { ports: 8 } }\nhosts: { a: { switch: s1 }, b: { switch: s1 }, c: { switch: s1 } }\n`,
+    ["a", "b", "c"],
+  );
+  const [a, b, c] = world.hosts as [End, End, End];
+  for (const to of [b, c, c]) new Stream(a, to, 4, 1 << 20);
+  world.elapse(1 * MS, 20);
+  const [toB, toC] = ["b", "c"].map((name) => counter(world.port(name, "s1"), PortCounter.rcvData)) as [number, number];
+  assert.ok(near(2 * toB, toC, 0.1), `${toB} ${toC}`);
+  assert.ok(near(4 * (toB + toC), 2 * MS, 0.05), "all of the link");
+});

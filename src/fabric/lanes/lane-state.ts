@@ -11,9 +11,9 @@ import { AT_SENDER, NO_PACKET, PacketPool } from "./packet-pool.ts";
 import { PortLanes } from "./port-lanes.ts";
 
 /** What happens at a time; the rest of an event's number says where. */
-export const LaneEvent = { SENT: 0, ARRIVED: 1, CREDIT: 2, TIMER: 3 } as const;
+export const LaneEvent = { SENT: 0, ARRIVED: 1, CREDIT: 2, TIMER: 3, SPACE: 4 } as const;
 const DLID_AT = Lrh.dlid.offset;
-const EVENT_BITS = 2;
+const EVENT_BITS = 3;
 const VL_BITS = 4;
 const BLOCK_BITS = 7;
 const maskOf = (bits: number): number => (1 << bits) - 1;

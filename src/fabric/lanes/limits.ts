@@ -16,6 +16,9 @@ export const POOL_PACKETS = 8192;
 export const MANAGEMENT_PACKETS = 512;
 /** Queue of a host's port for each lane: four turns of a queue pair in packets. */
 export const HOST_QUEUE_BYTES = 64 * 1024;
+/** Destinations with a static rate at a time, of all hosts; and packets that wait there to be spaced, so that all keep a quarter of the memory at most. */
+export const SPACED_DESTINATIONS = 1024;
+export const SPACED_PACKETS = 2;
 /** Multicast packets that a switch remembers as handed on, a power of two: more than are under way for as long as it takes to go round in a circle. */
 export const MULTICAST_REMEMBERED = 1024;
 /** Events handled, and copies made, before others have a turn. */

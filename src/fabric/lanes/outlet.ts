@@ -20,6 +20,8 @@ export class LaneOutlet {
   /** Room for the packet in the making. */
   #slot = NO_PACKET;
   #bytes = 0;
+  #dlid = 0;
+  #delay = 0;
   /** Virtual lane of the packet in the making. */
   vl = 0;
   /** Lanes where somebody found no room. */
@@ -35,18 +37,21 @@ export class LaneOutlet {
     return this.#net.pool.at(this.#slot);
   }
 
-  /** Makes room for a packet of `bytes` of service level `sl`; false if there is none now. */
-  reserve(bytes: number, sl = 0): boolean {
-    const { pool } = this.#net;
+  /** Makes room for a packet of `bytes` of service level `sl`, with an inter-packet delay (static-rates.ts); false if there is none now. */
+  reserve(bytes: number, sl = 0, dlid = 0, delay = 0): boolean {
+    const { pool, staticRates } = this.#net;
+    if (delay > 0 && !staticRates.hasRoom(this.port, dlid)) return false;
     const lanes = this.#net.lanesOf(this.port);
     const vl = laneOfLevel(this.port.slToVlFrom(0), sl);
-    const isFull = lanes.blocks[vl]! + blocksOf(bytes) > QUEUE_BLOCKS;
+    const isFull = delay === 0 && lanes.blocks[vl]! + blocksOf(bytes) > QUEUE_BLOCKS;
     if (!isFull && this.#slot === NO_PACKET && pool.fits(bytes)) this.#slot = pool.take();
     if (isFull || this.#slot === NO_PACKET) {
       this.#isFull[vl] = 1;
       return false;
     }
     this.#bytes = bytes;
+    this.#dlid = dlid;
+    this.#delay = delay;
     this.vl = vl;
     return true;
   }
@@ -58,7 +63,8 @@ export class LaneOutlet {
     this.#slot = NO_PACKET;
     pool.length[slot] = this.#bytes;
     pool.blocks[slot] = blocksOf(this.#bytes);
-    this.#net.sendFromHost(this.port, slot);
+    if (this.#delay > 0) this.#net.staticRates.send(this.port, this.#dlid, this.#delay, slot);
+    else this.#net.sendFromHost(this.port, slot);
   }
 
   /** A packet of lane `vl` begins to leave. */

@@ -18,6 +18,8 @@ export class PacketPool {
   /** Lane of the link that it waits for or is on. */
   readonly vl = new Uint8Array(POOL_PACKETS);
   readonly hops = new Uint8Array(POOL_PACKETS);
+  /** Inter-packet delay (static-rates.ts). */
+  readonly delay = new Uint8Array(POOL_PACKETS);
   /** Port whose receive buffer it is in, as `PortLanes.index`, and the lane of that buffer. */
   readonly heldBy = new Int32Array(POOL_PACKETS);
   readonly heldVl = new Uint8Array(POOL_PACKETS);

@@ -23,6 +23,7 @@ import { LaneOutlet } from "./outlet.ts";
 import { AT_SENDER, NO_PACKET, type PacketPool } from "./packet-pool.ts";
 import type { PortLanes } from "./port-lanes.ts";
 import { Replication } from "./replication.ts";
+import { StaticRates } from "./static-rates.ts";
 
 export interface LanesOptions {
   /** Receive buffer of a port for each lane, in bytes. */
@@ -43,6 +44,7 @@ export class VirtualLanes {
   readonly #departures: Departures;
   readonly #replication: Replication;
   readonly #management: LaneManagement;
+  readonly staticRates: StaticRates;
   readonly #outlets: (LaneOutlet | undefined)[] = [];
   /** End ports whose HCA takes again what it had left lying. */
   readonly #thawed: PortLanes[] = [];
@@ -64,6 +66,11 @@ export class VirtualLanes {
     this.#departures = new Departures(this.#state, (lanes, vl) => this.#outlets[lanes.port.index]?.noteRoom(lanes, vl));
     this.#replication = new Replication(this.#state, this.#departures);
     this.#management = new LaneManagement(this.#state, this.#departures);
+    this.staticRates = new StaticRates(
+      this.#state,
+      (port, slot) => this.sendFromHost(port, slot),
+      () => this.noteRoom(),
+    );
   }
 
   get counts(): LaneCounts {
@@ -206,6 +213,9 @@ export class VirtualLanes {
         return this.#arrive(place);
       case LaneEvent.CREDIT:
         state.creditArrives(place);
+        return NOTHING_DUE;
+      case LaneEvent.SPACE:
+        this.staticRates.spaceEnds(place);
         return NOTHING_DUE;
       default:
         this.#departures.timerEnds(state.portAt(place));

@@ -30,7 +30,7 @@ export function sendDatagramPacket(qp: QueuePair, lane: PacketLane): number {
   const hasImmediate = datagram.opcode === UD_SEND_ONLY_IMM;
   const length = datagramPacketBytes();
   const headers = length - datagram.length - pad;
-  if (!lane.reserve(length, datagram.sl)) return DatagramSent.NO_ROOM;
+  if (!lane.reserve(length, datagram.sl, datagram.dlid, datagram.delay)) return DatagramSent.NO_ROOM;
   const { view } = lane.memory;
   const next = datagram.hasGrh ? LrhNextHeader.GRH : LrhNextHeader.BTH;
   writeLrh(view, lane.at, lane.vl, datagram.sl, next, datagram.dlid, datagram.slid, length);

@@ -53,7 +53,7 @@ export function beginPacket(
   const pad = padOf(rest);
   const grhBytes = attributes.hasGrh ? GRH_BYTES : 0;
   const length = LRH_BYTES + grhBytes + BTH_BYTES + rest + pad;
-  if (!lane.reserve(length, attributes.sl)) return -1;
+  if (!lane.reserve(length, attributes.sl, attributes.rlid, attributes.interPacketDelay)) return -1;
   const { view } = lane.memory;
   const next = attributes.hasGrh ? LrhNextHeader.GRH : LrhNextHeader.BTH;
   writeLrh(view, lane.at, lane.vl, attributes.sl, next, attributes.rlid, port.wire.lid | attributes.pathBits, length);

@@ -87,7 +87,7 @@ function route(network: Network, inlet: PacketInlet, target: number, hops: numbe
 }
 
 function forward(lane: PacketLane, ring: PacketRing, hops: number): boolean {
-  if (!lane.reserve(ring.length, packet.sl)) return false;
+  if (!lane.reserve(ring.length, packet.sl, packet.dlid, 0)) return false;
   ring.memory.bytes.copy(lane.memory.bytes, lane.at, ring.at, ring.at + ring.length);
   lane.commit(LaneTag.DATA | ((hops + 1) << LANE_HOPS_SHIFT));
   return true;

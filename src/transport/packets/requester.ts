@@ -42,7 +42,8 @@ export function runPackets(qp: QueuePair, nowNs: number): number {
   laneOf(qp);
   if (c.isLeaving && qp.service === Service.UC && c.messages.count === 0) return holdBack(qp, qp.adapter.network.hasLate);
   let work = 0;
-  while (work < TURN_BYTES) {
+  // Who waits for room is not to take what others have been promised, though an answer has given it a turn.
+  while (work < TURN_BYTES && !qp.isHeldBack) {
     const { messages } = c;
     if (messages.cursor === messages.count && !takeMessage(qp, c)) break;
     if (c.syndrome !== 0 && messages.cursor === messages.count - 1) break;

@@ -31,7 +31,8 @@ export function receiveResponse(qp: QueuePair, operation: number, nowNs: number)
   if (operation === Operation.ACKNOWLEDGE) receiveAcknowledge(qp, c, nowNs);
   else receiveAnswer(qp, c, operation, nowNs);
   settle(qp, c, nowNs);
-  if (qp.waitsFor !== Waiting.RNR && qp.state !== QpState.ERR) qp.adapter.activate(qp);
+  // Who waits for room has a turn when there is some, in order with others.
+  if (qp.waitsFor !== Waiting.RNR && qp.state !== QpState.ERR && !qp.isHeldBack) qp.adapter.activate(qp);
 }
 
 function dropResponse(qp: QueuePair): void {

@@ -25,8 +25,8 @@ export interface PacketLane {
   readonly vl: number;
   /** A sender that finds no room is woken when there is some (`Adapter.hold`); else it is to try again and again. */
   readonly makesSendersWait: boolean;
-  /** Makes room for a packet of `bytes` of service level `sl`; false if there is none now. */
-  reserve(bytes: number, sl: number): boolean;
+  /** Makes room for a packet of `bytes` of service level `sl` to `dlid`, with an inter-packet delay (IBA vol 1, 9.11); false if there is none now. */
+  reserve(bytes: number, sl: number, dlid: number, delay: number): boolean;
   /** Sends what was written into the room made last. `tag` tells the other end what it is. */
   commit(tag: number): void;
 }

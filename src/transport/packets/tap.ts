@@ -52,9 +52,9 @@ class TappedLane implements PacketLane {
     return this.lane.at;
   }
 
-  reserve(bytes: number, sl: number): boolean {
+  reserve(bytes: number, sl: number, dlid: number, delay: number): boolean {
     this.#length = bytes;
-    return this.lane.reserve(bytes, sl);
+    return this.lane.reserve(bytes, sl, dlid, delay);
   }
 
   commit(tag: number): void {
