@@ -3,7 +3,7 @@
 
 import type { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import { SendControl } from "../../src/driver/send-queue.ts";
-import { CqeErrorOpcode, SendOpcode } from "../../src/spec/hca/queues.ts";
+import { CqeError, CqeErrorOpcode, SendOpcode } from "../../src/spec/hca/queues.ts";
 import type { End, Link } from "./link.ts";
 import type { PageRegion } from "./page-region.ts";
 
@@ -29,7 +29,8 @@ function takeCompletion(cq: DriverCompletionQueue): void {
   let looks = 0;
   while (!cq.peek()) if (++looks > LOOKS_MAX) throw new Error("no completion");
   const opcode = cq.view.getUint8(cq.at + OPCODE_AT);
-  if (opcode === CqeErrorOpcode.SEND || opcode === CqeErrorOpcode.RECEIVE) throw new Error("a completion in error");
+  if (opcode === CqeErrorOpcode.SEND || opcode === CqeErrorOpcode.RECEIVE)
+    throw new Error(`a completion in error: syndrome 0x${CqeError.syndrome.get(cq.view, cq.at).toString(16)}`);
   cq.take();
   cq.done();
 }

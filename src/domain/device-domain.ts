@@ -39,11 +39,15 @@ import type { TrunkOptions } from "./protocol.ts";
 /** Sockets are looked at this often while the engine is awake: a look is a system call, a sweep is not. */
 const SOCKET_LOOK_NS = 50_000;
 /**
- * … and this often where somebody waits for the end of the sweep and no message has come for some time: the look takes as long as several
- * small messages.
+ * … and this often where guests have been at work lately and no message has come for some time: the look takes as long as several small
+ * messages.
  */
 const HASTY_SOCKET_LOOK_NS = 1_000_000;
 const SOCKET_CALM_NS = 20_000_000;
+/** After so long without work of guests the engine has time for thorough sweeps, and for everybody, … */
+const HASTE_NS = 10_000;
+/** … and after so long for their sockets, too. */
+const SOCKET_HASTE_NS = 1_000_000;
 /** Sleeps between two looks at what makes no socket ready. */
 const SLEEPS_PER_SERVER = 32;
 /** After a message the next one is waited for this long, at every sweep: one whose registers are trapped sends one after the other. */
@@ -277,13 +281,14 @@ export class DeviceDomain {
   /**
    * Does what there is to do at this time. Returns how much; 0 means that the caller may sleep.
    * @param pollSockets look at the sockets now, because something has happened there
-   * @param isHasty somebody is at work and waits for the end of the sweep: what has been quiet is only looked at now and then
+   * @param idleNs since the last work of guests. Whoever is at work waits for the end of the sweep: what has been quiet is then looked at
+   * only now and then
    */
-  sweep(nowNs: number, pollSockets: boolean, isHasty = false): number {
+  sweep(nowNs: number, pollSockets: boolean, idleNs = Number.POSITIVE_INFINITY): number {
     let work = 0;
-    if (pollSockets || nowNs >= (isHasty ? this.#nextHastySocketLookNs : this.#nextSocketLookNs))
+    if (pollSockets || nowNs >= (idleNs < SOCKET_HASTE_NS ? this.#nextHastySocketLookNs : this.#nextSocketLookNs))
       work += this.#lookAtSockets(nowNs, pollSockets);
-    work += isHasty ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
+    work += idleNs < HASTE_NS ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
     let others = this.#ibsim === undefined ? 0 : this.#lookAtIbsim(this.#ibsim, nowNs, pollSockets);
     others += this.#fabric.step(nowNs, FABRIC_BUDGET) + this.#faults.step(nowNs);
     const moved = this.#network.receive(nowNs) + this.#engine.step(nowNs);

@@ -104,8 +104,6 @@ export function measureSleepCostNs(): number {
   return least;
 }
 
-/** After so long without work the engine has time for thorough sweeps, and for everybody. */
-const HASTE_NS = 10_000;
 /** Sweeps, or bytes of work, between two looks at the clock: reading it takes a third of the time of a sweep that finds nothing. */
 const SWEEPS_PER_CLOCK = 8;
 const CLOCK_WORK_SHIFT = 12;
@@ -190,7 +188,7 @@ class EngineLoop {
     if (this.#hasJustWorked) this.#lastGuestWorkNs = now;
     this.#hasJustWorked = false;
     const idleNs = now - this.#lastGuestWorkNs;
-    const work = domain.sweep(now, this.#socketsReady, idleNs < HASTE_NS);
+    const work = domain.sweep(now, this.#socketsReady, idleNs);
     this.#socketsReady = false;
     counters[SWEEPS]! += 1;
     if (work > 0) {

@@ -29,7 +29,7 @@ export function sleepNs(durationNs: number): void {
 }
 
 /** Between ordinary programs and the system's own threads. */
-const PREFERRED = -10;
+const PREFERRED = -15;
 
 /**
  * Lets this thread go before others that want the processor, where that is allowed (root, or a limit of `nice`). An engine that shares
