@@ -56,7 +56,11 @@ test("run folder: one that is being made is left alone for a minute", () => {
   mkdirSync(join(root, "young"), { recursive: true });
   mkdirSync(join(root, "old"), { recursive: true });
   utimesSync(join(root, "old"), 1, 1);
+  writeFileSync(join(root, "domain.log"), "of a domain that is up");
+  utimesSync(join(root, "domain.log"), 1, 1);
   assert.deepEqual(sweepRunFolders(root), ["old"]);
+  assert.ok(existsSync(join(root, "domain.log")));
+  rmSync(join(root, "domain.log"));
 });
 
 test("run folder: a start time is read whatever the process is called", () => {

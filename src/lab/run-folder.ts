@@ -132,7 +132,8 @@ export function sweepRunFolders(root = runRoot()): string[] {
   const removed: string[] = [];
   for (const name of existsSync(root) ? readdirSync(root) : []) {
     const folder = join(root, name);
-    if (!isAbandoned(folder)) continue;
+    // Files beside the folders, such as the log of a domain that is up, are nobody's run.
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true || !isAbandoned(folder)) continue;
     for (const id of readProcesses(folder)) if (isRunning(id)) endProcess(id.pid);
     rmSync(folder, { recursive: true, force: true });
     removed.push(name);
