@@ -1,7 +1,7 @@
 // The command line without VMs: plans, mistakes, output helpers, a domain that is up.
 
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -91,6 +91,7 @@ test("mistakes end with status 2 and one line that helps", () => {
     [["run", "--timeout", "1e300", "--", "true"], /number of seconds, at most/],
     [["run", "--doorbells", "maybe", "--", "true"], /Allowed choices are mapped, trapped/],
     [["up", "--hca", "n1,control"], /expected another name/],
+    [["up", "--hca", "n1,n2,n1"], /n1: expected each name once/],
     [["up", "--topology", "ring:3"], /expected a shape \(vhca up --help lists them\) or a file, and there is none to read/],
     [["up", "--topology", "fat-tree:3"], /fat-tree:3: expected fat-tree:K .*K is even/],
     [["up", "--topology", "star:1"], /star:1 has 1 hosts, and 2 HCAs need one each/],
@@ -154,6 +155,36 @@ test("up, status, hca, fabric, down", () => {
   } finally {
     vhca(["down"], env);
     rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("up: two at once are one, and what the background process refuses is told as it is", async () => {
+  const [folder, other] = [mkdtempSync(join(tmpdir(), "vhca-cli-")), mkdtempSync(join(tmpdir(), "vhca-cli-"))];
+  const env = { XDG_RUNTIME_DIR: folder };
+  const start = (hca: string): Promise<{ status: number; stdout: string; stderr: string }> =>
+    new Promise((resolve) => {
+      execFile(process.execPath, [main, "up", "--hca", hca], { env: { ...process.env, ...env } }, (error, stdout, stderr) =>
+        resolve({ status: Number(error?.code ?? 0), stdout, stderr }),
+      );
+    });
+  try {
+    const both = await Promise.all(["a", "b"].map(start));
+    const [won, lost] = both.sort((x, y) => x.status - y.status);
+    assert.deepEqual([won?.status, lost?.status], [0, 2], both.map(({ stderr }) => stderr).join());
+    assert.match(lost?.stderr ?? "", /^vhca: a device domain is (starting|up) already/);
+    const [domain, ...others] = JSON.parse(vhca(["status", "--json"], env).stdout) as { hcas: { name: string }[] }[];
+    assert.equal(others.length, 0);
+    assert.match(won?.stdout ?? "", new RegExp(`^${domain?.hcas[0]?.name}:$`, "m"));
+
+    vhca(["down"], env);
+    const name = `vhca-test-${process.pid}`;
+    assert.equal(vhca(["up", "--ibsim", name], env).status, 0);
+    const second = vhca(["up", "--ibsim", name], { XDG_RUNTIME_DIR: other });
+    assert.deepEqual([second.status, second.stderr.split("\n").length], [2, 2]);
+    assert.match(second.stderr, /^vhca: --ibsim vhca-test-.*is ibsim running, or another domain\?/);
+  } finally {
+    vhca(["down"], env);
+    for (const each of [folder, other]) rmSync(each, { recursive: true, force: true });
   }
 });
 

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -30,6 +30,12 @@ function pipe(args: string, reader: string): Promise<{ statuses: string; stdout:
     });
   });
 }
+
+test("a domain in the foreground whose reader leaves ends, and leaves no folder behind", async () => {
+  const { statuses, stderr } = await pipe("up --foreground", "true");
+  assert.deepEqual([statuses, stderr], ["141", ""]);
+  assert.equal(existsSync(join(env.XDG_RUNTIME_DIR, "vhca")), false);
+});
 
 test("output through pipes", async (t) => {
   // 280 KB of JSON.

@@ -1,9 +1,5 @@
 // vhca up: a device domain that stays, for VMs of your own.
 
-import { spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Log } from "../base/log.ts";
 import { HcaName } from "../control/api.ts";
@@ -13,27 +9,25 @@ import { DomainHandle } from "../domain/domain-handle.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { Quota } from "../hca/limits.ts";
 import { collectGarbage } from "../host/thrift.ts";
-import { LabError, lastLines } from "../lab/lab-error.ts";
-import { makePrivateFolder, runRoot } from "../lab/paths.ts";
 import { RunFolder } from "../lab/run-folder.ts";
 import type { DataPath } from "../transport/network.ts";
 import { addDataPathOption, assertDataPath } from "./data-path.ts";
 import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
 import { addEnginesOption } from "./engines.ts";
 import { addIbsimOption, ibsimArguments, ibsimText, serveIbsim } from "./ibsim.ts";
+import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { addManagerOptions, type ManagerFlags, managerArguments, managerOf } from "./manager.ts";
 import { printJson, printLine, UsageError } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
 import { addQuotaOption, quotaText } from "./quota.ts";
+import { PIPE_STATUS } from "./standard-output.ts";
+import { takeStartLock } from "./start-lock.ts";
 import { addTopologyOption, loadTopology, topologyText } from "./topology.ts";
+import { QUIET_VARIABLE, startInBackground } from "./up-detached.ts";
 import { VERSION } from "./version.ts";
 
-const START_TIMEOUT_MS = 20_000;
 /** After so long a domain that nobody uses yet has done what it does at its start. */
 const SETTLED_MS = 30_000;
-const LOG_FILE = "domain.log";
-/** Set for the background process, which has nobody to talk to. */
-const QUIET_VARIABLE = "VHCA_UP_QUIET";
 
 interface UpOptions extends ManagerFlags {
   hca: string[];
@@ -83,13 +77,39 @@ function parseNames(text: string): string[] {
     const { error } = HcaName.safeParse(name);
     if (error !== undefined) throw new InvalidArgumentError(`${name}: ${error.issues[0]?.message}`);
   }
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new InvalidArgumentError(`${twice}: expected each name once`);
   return names;
 }
 
-/** Runs the domain in this process until a signal or `vhca down`. */
+/** Runs the domain in this process until a signal or `vhca down`, or until nobody reads what it prints. */
 async function serve(options: UpOptions): Promise<void> {
-  await assertNoneRuns();
-  const topology = await topologyOf(options);
+  const interrupt = catchInterrupts();
+  const giveBack = once(takeStartLock());
+  try {
+    await assertNoneRuns();
+    await runDomain(options, await topologyOf(options), interrupt, giveBack);
+  } finally {
+    giveBack();
+    if (interrupt.status === PIPE_STATUS) process.exitCode = PIPE_STATUS;
+    interrupt.dispose();
+  }
+}
+
+function once(action: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) action();
+    isDone = true;
+  };
+}
+
+async function runDomain(
+  options: UpOptions,
+  topology: Topology | undefined,
+  interrupt: Interrupt,
+  giveBack: () => void,
+): Promise<void> {
   const folder = RunFolder.create();
   const domain = new DomainHandle({
     sm: options.sm,
@@ -109,19 +129,27 @@ async function serve(options: UpOptions): Promise<void> {
       });
     }
     await serveIbsim(domain, options.ibsim);
-    await serveUntilStopped(domain, folder, options);
+    await serveUntilStopped(domain, folder, options, interrupt, giveBack);
   } finally {
     await domain.stop();
     folder.remove();
   }
 }
 
-async function serveUntilStopped(domain: DomainHandle, folder: RunFolder, options: UpOptions): Promise<void> {
+/** @param giveBack called when others can see this domain */
+async function serveUntilStopped(
+  domain: DomainHandle,
+  folder: RunFolder,
+  options: UpOptions,
+  { signal }: Interrupt,
+  giveBack: () => void,
+): Promise<void> {
   let stop: () => void = () => {};
   const stopped = new Promise<void>((resolve) => {
     stop = resolve;
   });
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, stop);
+  signal.addEventListener("abort", stop);
+  if (signal.aborted) stop();
   const socketPath = folder.file(CONTROL_SOCKET);
   const server = await startControlServer({
     domain,
@@ -131,7 +159,8 @@ async function serveUntilStopped(domain: DomainHandle, folder: RunFolder, option
     version: VERSION,
     onStop: stop,
   });
-  if (process.env[QUIET_VARIABLE] === undefined) await announce(options, false);
+  giveBack();
+  if (process.env[QUIET_VARIABLE] === undefined) await announce(options, await getUpDomain(), false);
   // The topology as it was read; and once more when the engine has taken it over and has warmed up, since other threads collect and compile, too.
   collectGarbage();
   setTimeout(collectGarbage, SETTLED_MS).unref();
@@ -139,38 +168,17 @@ async function serveUntilStopped(domain: DomainHandle, folder: RunFolder, option
   await server.close();
 }
 
-/** Starts `vhca up --foreground` in the background and waits until it serves. */
+/** Starts `vhca up --foreground` in the background and says what is there when it serves. */
 async function startDetached(options: UpOptions): Promise<void> {
   await assertNoneRuns();
   await topologyOf(options);
-  makePrivateFolder(runRoot());
-  const logPath = join(runRoot(), LOG_FILE);
-  const logFile = openSync(logPath, "w", 0o600);
   const args = ["up", "--foreground", "--hca", options.hca.join(","), "--doorbells", options.doorbells, "--sm", options.sm];
   args.push("--engines", String(options.engines), ...managerArguments(options), "--data-path", options.dataPath);
   args.push(...ibsimArguments(options.ibsim));
   if (options.topology !== undefined) args.push("--topology", options.topology);
   if (options.quota !== undefined) args.push("--quota", quotaText(options.quota));
-  const entry = process.argv[1];
-  if (entry === undefined) throw new Error("invariant: a program has a file");
-  const child = spawn(process.execPath, [...process.execArgv, entry, ...args], {
-    detached: true,
-    stdio: ["ignore", logFile, logFile],
-    env: { ...process.env, [QUIET_VARIABLE]: "1" },
-  });
-  closeSync(logFile);
-  let hasEnded = false;
-  child.once("exit", () => {
-    hasEnded = true;
-  });
-  child.unref();
-  for (const start = Date.now(); Date.now() - start < START_TIMEOUT_MS && !hasEnded; await sleep(50)) {
-    if ((await findUpDomain()) === undefined) continue;
-    await announce(options, true);
-    return;
-  }
-  const details = lastLines(readFileSync(logPath, "utf8"));
-  throw new LabError("boot", `the device domain did not start; its log is ${logPath}`, { details });
+  const domain = await startInBackground(args);
+  if (domain !== undefined) await announce(options, domain, true);
 }
 
 const findUpDomain = async (): Promise<RunningDomain | undefined> => (await findDomains()).find((d) => d.status.kind === "up");
@@ -180,12 +188,12 @@ async function assertNoneRuns(): Promise<void> {
   if (running === undefined) return;
   const { pid, hcas } = running.status;
   throw new UsageError(
-    `a device domain is up already (process ${pid}, HCAs ${hcas.map((h) => h.name).join(", ")}); vhca down ends it`,
+    `a device domain is up already (process ${pid}, HCAs: ${hcas.map((h) => h.name).join(", ") || "none"}); vhca down ends it`,
   );
 }
 
-async function announce(options: UpOptions, isDetached: boolean): Promise<void> {
-  const { hcas, pid } = (await getUpDomain()).status;
+async function announce(options: UpOptions, { status }: RunningDomain, isDetached: boolean): Promise<void> {
+  const { hcas, pid } = status;
   if (options.json === true) {
     printJson({
       pid,
