@@ -56,9 +56,15 @@ export class Cursor {
   isWritable = false;
   /** The region, for `translate`, if there is more of the range than `run`. */
   region = NO_REGION;
+  // For `follow`: the next entry of the translation table, where its page of the table ends, what an entry stands for.
+  mttView: DataView;
+  mttAt = 0;
+  mttEnd = 0;
+  pageBytes = 0;
 
   constructor(none: Memory) {
     this.memory = none;
+    this.mttView = none.view;
   }
 }
 
@@ -247,6 +253,7 @@ export class RegionTable {
       const low = (lo >>> 0) + done;
       if (!dma.locate(low >= TWO_32 ? hi + 1 : hi, low | 0)) return false;
       cursor.run = dma.run;
+      cursor.mttEnd = 0;
     } else {
       const logPageBytes = flags >>> LOG_PAGE_SHIFT;
       const pageBytes = 1 << logPageBytes;
@@ -257,9 +264,13 @@ export class RegionTable {
       const page = offset < TWO_31 ? offset >>> logPageBytes : Math.floor(offset / pageBytes) | 0;
       const inPage = offset < TWO_31 ? offset & (pageBytes - 1) : (offset - page * pageBytes) | 0;
       const entry = (words[at + Word.MTT_INDEX]! + page) | 0;
-      const contiguous = this.#locateMtt(entry, inPage, pageBytes, wanted);
+      const contiguous = this.#locateMtt(entry, inPage, pageBytes, wanted, cursor);
       if (contiguous === 0) return false;
-      cursor.run = dma.run < contiguous ? dma.run : contiguous;
+      cursor.run = contiguous;
+      if (dma.run < contiguous) {
+        cursor.run = dma.run;
+        cursor.mttEnd = 0;
+      }
     }
     cursor.memory = dma.memory;
     cursor.at = dma.at;
@@ -268,30 +279,69 @@ export class RegionTable {
   }
 
   /**
+   * Goes on behind the bytes that `translate` or `follow` has found, all of which have been used: the next entries of the same page of the
+   * table name them. To be called in one go with `translate`, before anything is mapped or unmapped.
+   * @param wanted as for `translate`
+   * @returns false if that has to be asked: another page of the table, a physical region, or no memory
+   */
+  follow(cursor: Cursor, wanted: number): boolean {
+    const at = cursor.mttAt;
+    if (at >= cursor.mttEnd) return false;
+    const { mttView, pageBytes } = cursor;
+    const pageHi = mttView.getInt32(at, false);
+    const pageLo = mttView.getInt32(at + 4, false);
+    if ((pageLo & MTT_PRESENT) === 0 || pageHi >>> 11 !== 0) return false;
+    const { dma } = this;
+    const run = runOf(cursor, at, pageHi, pageLo, pageBytes, wanted);
+    if (!dma.locatePage((pageHi << (32 - PAGE_SHIFT)) | (pageLo >>> PAGE_SHIFT), 0) || dma.run < run) return false;
+    cursor.memory = dma.memory;
+    cursor.at = dma.at;
+    cursor.run = run;
+    cursor.isWritable = dma.writable;
+    return true;
+  }
+
+  /**
    * Reads MTT entry number `entry` and locates offset `inPage` of the page it names.
    * @returns bytes from there on that the entry and those behind it show to follow each other, as far as `wanted`; 0 if nothing is there
    */
-  #locateMtt(entry: number, inPage: number, pageBytes: number, wanted: number): number {
+  #locateMtt(entry: number, inPage: number, pageBytes: number, wanted: number, cursor: Cursor): number {
     const dma = this.dma;
-    if (!this.icm.locate(entry >>> MTTS_PER_PAGE_SHIFT, (entry & (MTTS_PER_PAGE - 1)) * MTT_BYTES)) return 0;
+    const inTable = entry & (MTTS_PER_PAGE - 1);
+    if (!this.icm.locate(entry >>> MTTS_PER_PAGE_SHIFT, inTable * MTT_BYTES)) return 0;
     const { view } = dma.memory;
-    const pageHi = view.getInt32(dma.at, false);
-    const pageLo = view.getInt32(dma.at + 4, false);
+    const { at } = dma;
+    const pageHi = view.getInt32(at, false);
+    const pageLo = view.getInt32(at + 4, false);
     if ((pageLo & MTT_PRESENT) === 0 || pageHi >>> 11 !== 0) return 0;
-    let run = pageBytes - inPage;
+    cursor.mttView = view;
     // What lies in another ICM page is left to the next call.
-    const end = dma.at + (MTTS_PER_PAGE - (entry & (MTTS_PER_PAGE - 1))) * MTT_BYTES;
-    let lo = pageLo;
-    for (let next = dma.at + MTT_BYTES; run < wanted && next < end; next += MTT_BYTES) {
-      lo = (lo + pageBytes) | 0;
-      // Beyond 4 GiB the upper half would have to differ.
-      if (lo >>> 0 < pageBytes) break;
-      if (view.getInt32(next + 4, false) !== lo || view.getInt32(next, false) !== pageHi) break;
-      run += pageBytes;
-    }
+    cursor.mttEnd = at + (MTTS_PER_PAGE - inTable) * MTT_BYTES;
+    cursor.pageBytes = pageBytes;
+    const run = runOf(cursor, at, pageHi, pageLo, pageBytes - inPage, wanted);
     const pfn = (pageHi << (32 - PAGE_SHIFT)) | (pageLo >>> PAGE_SHIFT);
     return dma.locatePage(pfn + (inPage >>> PAGE_SHIFT), inPage & PAGE_MASK) ? run : 0;
   }
+}
+
+/**
+ * Bytes that follow each other in memory, as far as `wanted`: `first` of the entry at `at`, which names pageHi:pageLo, and the pages of the
+ * entries behind it. `cursor` is left at the first entry that is not among them.
+ */
+function runOf(cursor: Cursor, at: number, pageHi: number, pageLo: number, first: number, wanted: number): number {
+  const { mttView, mttEnd, pageBytes } = cursor;
+  let run = first;
+  let lo = pageLo;
+  let next = at + MTT_BYTES;
+  for (; run < wanted && next < mttEnd; next += MTT_BYTES) {
+    lo = (lo + pageBytes) | 0;
+    // Beyond 4 GiB the upper half would have to differ.
+    if (lo >>> 0 < pageBytes) break;
+    if (mttView.getInt32(next + 4, false) !== lo || mttView.getInt32(next, false) !== pageHi) break;
+    run += pageBytes;
+  }
+  cursor.mttAt = next;
+  return run;
 }
 
 /** Bounded, so that sums of them are exact. */

@@ -59,7 +59,8 @@ class Side {
     cursor.run -= piece;
     cursor.at += piece;
     if (cursor.run > 0) return true;
-    if (!this.table.translate(cursor.region, this.hi, this.lo, done, left, cursor)) return false;
+    const { table } = this;
+    if (!table.follow(cursor, left) && !table.translate(cursor.region, this.hi, this.lo, done, left, cursor)) return false;
     if (cursor.run > left) cursor.run = left;
     return true;
   }

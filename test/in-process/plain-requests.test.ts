@@ -6,8 +6,8 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { Random } from "../../src/base/random.ts";
 import type { SendRequest, Sge } from "../../src/driver/queue-pair.ts";
-import { Access } from "../../src/spec/hca/contexts.ts";
-import { SendOpcode } from "../../src/spec/hca/queues.ts";
+import { Access, MTT_BYTES, MTT_PRESENT } from "../../src/spec/hca/contexts.ts";
+import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
 import { ALL_ACCESS, Buffer64, connect, fill, type Guest, TestBed } from "./pair.ts";
 
@@ -130,3 +130,47 @@ test("a request fares the same on a warm connection as on a fresh one", () => {
   }
   assert.ok(good > CASES / 5 && good < CASES, `${good} of ${CASES} are good`);
 });
+
+/** Swaps the pages that stand behind two pages of a buffer, in its translation table. */
+function swapPages({ device }: Guest, { region }: Buffer64, i: number, j: number): void {
+  const { view } = device.access.memory;
+  const [one, other] = [i, j].map((page) => device.icm.mttAt(region.mttAddress + page * MTT_BYTES)) as [number, number];
+  const kept = view.getBigUint64(one);
+  view.setBigUint64(one, view.getBigUint64(other));
+  view.setBigUint64(other, kept);
+}
+
+for (const end of ["source", "target"] as const) {
+  test(`pages in any order, one of them missing at the ${end}`, () => {
+    const bed = new TestBed(2);
+    const [a, b] = [bed[0], bed[1]];
+    const [qp] = connect(a, b);
+    const source = new Buffer64(a, BYTES);
+    const target = new Buffer64(b, BYTES);
+    fill(source.bytes, 1);
+    const expected = Buffer.from(source.bytes);
+    swapPages(a, source, 1, 3);
+    swapPages(b, target, 2, 4);
+    const write = (): number | undefined => {
+      qp.postSend({ opcode: SendOpcode.RDMA_WRITE, sges: [source.sge()], ...target.remote() });
+      bed.domain.settle();
+      return a.cq.poll()[0]?.syndrome;
+    };
+    const sourceOrder = [0, 3, 2, 1, 4];
+    const targetOrder = [0, 1, 4, 3, 2];
+    const page = (bytes: Uint8Array, index = 0): Uint8Array => bytes.subarray(index * 4096, (index + 1) * 4096);
+    for (const round of ["cold", "warm"]) {
+      target.bytes.fill(0);
+      assert.equal(write(), 0, round);
+      for (const [i, to] of targetOrder.entries())
+        assert.deepEqual(page(target.bytes, to), page(expected, sourceOrder[i]), `${round}, page ${i}`);
+    }
+    target.bytes.fill(0);
+    const [guest, buffer] = end === "source" ? ([a, source] as const) : ([b, target] as const);
+    const entry = guest.device.icm.mttAt(buffer.region.mttAddress + 3 * MTT_BYTES);
+    const { view } = guest.device.access.memory;
+    view.setUint32(entry + 4, view.getUint32(entry + 4) & ~MTT_PRESENT);
+    assert.equal(write(), end === "source" ? Syndrome.LOCAL_PROTECTION : Syndrome.REMOTE_ACCESS);
+    assert.ok(page(target.bytes, targetOrder[3]).every((byte) => byte === 0));
+  });
+}
