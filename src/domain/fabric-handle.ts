@@ -93,11 +93,10 @@ export class FabricHandle {
   /**
    * The way of a packet from one node to another as the switches' tables have it now.
    * @param offset which of the other end's LIDs, from 0
-   * @throws NotFoundError
+   * @throws NotFoundError, also if that has not so many
    */
   async path(from: string, to: string, offset = 0): Promise<PathView> {
-    const lid = await operate(await this.engineOf(to), { op: "lid", end: to });
-    const dlid = lid === 0 ? 0 : lid + offset;
+    const dlid = await operate(await this.engineOf(to), { op: "lid", end: to, offset });
     let engine = await this.engineOf(from);
     let path = await operate(engine, { op: "path", start: { from }, dlid });
     const hops = [...path.hops];

@@ -47,8 +47,7 @@ export class FabricControl {
    * @throws NotFoundError
    */
   path(from: string, to: string, offset = 0): PathView {
-    const lid = getLid(this.#fabricOf(to).fabric, to);
-    return findPath(this.#fabricOf(from).fabric, { from }, lid === 0 ? 0 : lid + offset);
+    return findPath(this.#fabricOf(from).fabric, { from }, getLid(this.#fabricOf(to).fabric, to, offset));
   }
 
   /** Pulls a cable, plugs it in, changes its rate or what is wrong with it. @throws NotFoundError, or what is wrong with the values */

@@ -16,7 +16,7 @@ export type FabricOperation =
   | { readonly op: "addNode"; readonly node: AddedNode }
   | { readonly op: "removeNode"; readonly name: string }
   | { readonly op: "node"; readonly name: string }
-  | { readonly op: "lid"; readonly end: string }
+  | { readonly op: "lid"; readonly end: string; readonly offset: number }
   | { readonly op: "path"; readonly start: PathStart; readonly dlid: number };
 
 /** What each answers. */
@@ -47,7 +47,7 @@ export function operateFabric(domain: DomainFabric, operation: FabricOperation):
     case "node":
       return inspectNodeNamed(domain.fabric, operation.name);
     case "lid":
-      return getLid(domain.fabric, operation.end);
+      return getLid(domain.fabric, operation.end, operation.offset);
     case "path":
       return findPath(domain.fabric, operation.start, operation.dlid);
   }

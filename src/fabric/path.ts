@@ -1,6 +1,7 @@
 // The way of a packet through the fabric, hop by hop, as the switches' tables have it now: what `ibtracert` asks the switches for, seen from
 // inside. It obeys the same states and bounds as a packet (trace.ts) and says where and why one would end.
 
+import { NotFoundError } from "../base/inspect.ts";
 import { PortKind } from "../mad/attributes.ts";
 import type { Fabric } from "./fabric.ts";
 import { getNode, getPort, parseEnd } from "./find.ts";
@@ -37,13 +38,20 @@ export interface PathStart {
   readonly isArriving?: boolean | undefined;
 }
 
-/** LID of the port that `NODE` or `NODE:PORT` means: of a switch its own, of a host its first port that has one. @throws NotFoundError */
-export function getLid(fabric: Fabric, end: string): number {
-  const { node: name, port: number } = parseEnd(end);
-  const node = getNode(fabric, name);
-  if (node.switch !== undefined) return node.ports[0]?.lid ?? 0;
-  if (number !== undefined) return getPort(fabric, end).lid;
-  return node.ports.find((port) => port !== undefined && port.lid !== 0)?.lid ?? 0;
+/**
+ * A LID of the port that `NODE` or `NODE:PORT` means: of a switch its own, of a host its first port that has one; 0 if it has none yet.
+ * @param offset which of the 2^LMC that it has
+ * @throws NotFoundError, also if it has not so many
+ */
+export function getLid(fabric: Fabric, end: string, offset = 0): number {
+  const port = startPort(fabric, end);
+  if (port.lid === 0) return 0;
+  if (port.ownsLid(port.lid + offset)) return port.lid + offset;
+  let count = 1;
+  while (port.ownsLid(port.lid + count)) count++;
+  throw new NotFoundError(
+    `${end} has ${count === 1 ? "one LID" : `${count} LIDs`}: expected an offset of 0 to ${count - 1}, got ${offset}`,
+  );
 }
 
 /** The way to unicast `dlid`. @throws NotFoundError */

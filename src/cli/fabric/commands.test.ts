@@ -63,6 +63,9 @@ test("vhca fabric changes a fat tree that runs", async (t) => {
     assert.match(await output("fabric link set n2", 2), /nothing to set: give --width/);
     assert.match(await output("fabric link set n2 --loss 2", 2), /expected a part of 1, such as 0.01 or 1%/);
     assert.match(await output("fabric link set n2 --delay 3", 2), /expected a duration such as/);
+    assert.match(await output("fabric path n2 n3 --offset 1", 2), /n3 has one LID: expected an offset of 0 to 0, got 1/);
+    assert.match(await output("fabric link list n2 edge11", 2), /no node edge11; did you mean edge1-1/);
+    assert.match(await output("fabric link list n2 n3:9", 2), /there is no cable at n3:9/);
     assert.match(await output("fabric link list edge11", 2), /no node edge11; did you mean edge1-1/);
     assert.match(await output("fabric link down n1:2", 2), /n1 has ports 1 to 1, there is no port 2/);
   });
@@ -83,6 +86,7 @@ test("vhca fabric changes a fat tree that runs", async (t) => {
     assert.match(await output("fabric node rm n17 leaf"), /n17 {2}gone, with 1 cable\nleaf {2}gone, with 2 cables/);
     assert.match(await output("fabric path n2 n16", 1), /ends here: there is no cable at port 1 of n2/);
     assert.match(await output("fabric node add host x --at core1", 2), /core1 has no free port/);
+    assert.equal(await output("fabric node add host x --guid 0", 2), "vhca: guid: expected a GUID such as 0x0002c90200000010\n");
     assert.match(await output("fabric node add router x", 2), /Allowed choices are host, switch/);
     assert.match(await output("fabric show --domain 1", 2), /unknown option/);
     assert.match(await output("fabric path n1 n2 --domain 1", 2), /no device domain has process 1; there are \d+/);

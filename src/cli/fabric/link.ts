@@ -1,7 +1,6 @@
 // vhca fabric link up|down|set|list: cables of a running fabric.
 
 import type { Command } from "commander";
-import { nearNames } from "../../base/near-names.ts";
 import type { ChangeLink } from "../../control/fabric-api.ts";
 import { noNodeText, parseEnd } from "../../fabric/find.ts";
 import type { LinkEndView, LinkView } from "../../fabric/inspect-links.ts";
@@ -88,18 +87,18 @@ function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], un
 async function list(where: readonly string[], options: CommonOptions): Promise<void> {
   const { client } = await getFabricDomain(options.domain);
   const links = await client.fabricLinks();
-  const isMeant = ({ node, port }: LinkEndView): boolean =>
-    where.some((each) => each === node || (parseEnd(each).node === node && parseEnd(each).port === port));
-  const shown = where.length === 0 ? links : links.filter(({ a, b }) => isMeant(a) || isMeant(b));
-  if (shown.length === 0 && where.length > 0) throw new UsageError(nothingText(where, links));
+  const isAt = (each: string, { node, port }: LinkEndView): boolean =>
+    each === node || (parseEnd(each).node === node && parseEnd(each).port === port);
+  const touches = (each: string, { a, b }: LinkView): boolean => isAt(each, a) || isAt(each, b);
+  const strange = where.find((each) => !links.some((link) => touches(each, link)));
+  if (strange !== undefined) throw new UsageError(nothingText(strange, links));
+  const shown = where.length === 0 ? links : links.filter((link) => where.some((each) => touches(each, link)));
   if (options.json === true) printJson(shown);
   else printLine(tableText(shown, false));
 }
 
-function nothingText(where: readonly string[], links: readonly LinkView[]): string {
+function nothingText(where: string, links: readonly LinkView[]): string {
   const names = new Set(links.flatMap(({ a, b }) => [a.node, b.node]));
-  const unknown = where.map((each) => parseEnd(each).node).find((name) => !names.has(name));
-  return unknown === undefined || nearNames(unknown, names)[0] === unknown
-    ? `there is no cable at ${where.join(", ")}`
-    : noNodeText(unknown, names);
+  const { node } = parseEnd(where);
+  return names.has(node) ? `there is no cable at ${where}` : noNodeText(node, names);
 }

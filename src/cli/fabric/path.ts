@@ -1,6 +1,8 @@
 // vhca fabric path A B: the way of a packet, hop by hop, and back.
 
 import type { Command } from "commander";
+import { NotFoundError } from "../../base/inspect.ts";
+import type { ControlClient } from "../../control/client.ts";
 import type { HopView, PathView } from "../../fabric/path.ts";
 import { ExitCode, green, printJson, printLine, red } from "../output.ts";
 import { addCommonOptions, type CommonOptions, getFabricDomain, parseWhole } from "./common.ts";
@@ -20,11 +22,21 @@ export function addPath(fabric: Command): void {
     .action(async (from: string, to: string, options: PathOptions) => {
       const { client } = await getFabricDomain(options.domain);
       const there = await client.path(from, to, options.offset);
-      const back = await client.path(to, from, options.offset);
+      const back = await wayBack(client, to, from, options.offset);
       if (options.json === true) printJson({ there, back });
       else print(from, to, there, back);
       if (there.problem !== undefined || back.problem !== undefined) process.exitCode = ExitCode.FAILED;
     });
+}
+
+/** To the same number of LID, or to the first where there are not so many: a switch has one. */
+async function wayBack(client: ControlClient, to: string, from: string, offset: number): Promise<PathView> {
+  try {
+    return await client.path(to, from, offset);
+  } catch (error) {
+    if (offset === 0 || !(error instanceof NotFoundError)) throw error;
+    return client.path(to, from);
+  }
 }
 
 function print(from: string, to: string, there: PathView, back: PathView): void {
