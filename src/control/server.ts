@@ -3,7 +3,7 @@
 import { chmodSync, existsSync, unlinkSync } from "node:fs";
 import { Readable } from "node:stream";
 import Fastify, { type FastifyInstance } from "fastify";
-import { ZodError, z } from "zod";
+import { ZodError } from "zod";
 import { NotFoundError } from "../base/inspect.ts";
 import type { HcaView } from "../domain/device-domain.ts";
 import type { DomainHandle } from "../domain/domain-handle.ts";
@@ -54,7 +54,7 @@ export async function startControlServer(options: ControlOptions): Promise<Contr
 
 function describeErrors(app: FastifyInstance): void {
   app.setErrorHandler((error, _request, reply) => {
-    const message = error instanceof ZodError ? z.prettifyError(error) : error instanceof Error ? error.message : String(error);
+    const message = error instanceof ZodError ? issuesText(error) : error instanceof Error ? error.message : String(error);
     const body: ApiError = { error: message };
     return reply.status(error instanceof NotFoundError ? 404 : 400).send(body);
   });
@@ -63,6 +63,10 @@ function describeErrors(app: FastifyInstance): void {
     return reply.status(404).send(body);
   });
 }
+
+/** Every issue in one line: `guid: expected a GUID such as …`. */
+const issuesText = ({ issues }: ZodError): string =>
+  issues.map(({ path, message }) => (path.length === 0 ? message : `${path.map(String).join(".")}: ${message}`)).join("; ");
 
 function addRoutes(app: FastifyInstance, options: ControlOptions, startedAt: string): void {
   const { domain, kind, version, hcaFolder } = options;

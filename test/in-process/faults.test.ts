@@ -209,7 +209,7 @@ test("each mistake in a schedule is named with its line", () => {
     ["faults:\n  - { at: 1s, pull: n1, every: 1s, repeat: 0 }", /s.yaml:2: expected to repeat once at least, got 0/],
     ["faults:\n  - { at: 1s, pull: n1, every: 1s, repeat: 20000 }", /expected at most 10000 faults in all, got 20000/],
     ["faults:\n  - { at: 99999m, pull: n1 }", /expected an end within 604800 s/],
-    ["faults:\n  - { at: 1s, pul: n1 }", /s.yaml:2: faults.0: Unrecognized key: "pul"/],
+    ["faults:\n  - { at: 1s, pul: n1 }", /s.yaml:2: faults.0: Unrecognized key: "pul"; did you mean pull/],
     ["faults:\n  - { at: 1s, pull: random }", /random: expected a cable between two switches/],
   ] as const) {
     assert.throws(() => parse(text), message, text);

@@ -16,7 +16,7 @@ import { z } from "zod";
 import { NotFoundError } from "../../base/inspect.ts";
 import type { Random } from "../../base/random.ts";
 import { TopologyError } from "../../fabric/topology/topology.ts";
-import { duration, integer, part, readYaml } from "../../fabric/topology/yaml-document.ts";
+import { duration, integer, part, readYaml, strict, unknownText } from "../../fabric/topology/yaml-document.ts";
 import { FLAPS_MAX, MAX_TIME_NS, PLAN_STEPS_MAX } from "./faults.ts";
 import type { Fault, FaultPlan, FaultStep } from "./operations.ts";
 
@@ -35,35 +35,36 @@ const RANDOM = "random";
 
 const text = z.string();
 const AT = "expected a time such as 500ms or 2s, or two of them for a time between: [1s, 3s]";
-const Entry = z
-  .strictObject({
-    at: z.union([duration, z.tuple([duration, duration])], { error: AT }),
-    every: duration.optional(),
-    repeat: integer.optional(),
-    link: text.optional(),
-    loss: part.optional(),
-    corruption: part.optional(),
-    delay: duration.optional(),
-    pull: text.optional(),
-    flap: text.optional(),
-    down: duration.optional(),
-    up: duration.optional(),
-    times: integer.optional(),
-    freeze: text.optional(),
-    sm: z.literal("down", { error: "expected sm: down" }).optional(),
-    clear: text.optional(),
-    for: duration.optional(),
-  })
-  .superRefine((entry, context) => {
-    const message = problemOf(entry);
-    if (message !== undefined) context.addIssue({ code: "custom", message, input: entry });
-  });
+const Entry = strict({
+  at: z.union([duration, z.tuple([duration, duration])], { error: AT }),
+  every: duration.optional(),
+  repeat: integer.optional(),
+  link: text.optional(),
+  loss: part.optional(),
+  corruption: part.optional(),
+  delay: duration.optional(),
+  pull: text.optional(),
+  flap: text.optional(),
+  down: duration.optional(),
+  up: duration.optional(),
+  times: integer.optional(),
+  freeze: text.optional(),
+  sm: z.literal("down", { error: "expected sm: down" }).optional(),
+  clear: text.optional(),
+  for: duration.optional(),
+}).superRefine((entry, context) => {
+  const message = problemOf(entry);
+  if (message !== undefined) context.addIssue({ code: "custom", message, input: entry });
+});
 type Entry = z.output<typeof Entry>;
 
-const Schedule = z.strictObject(
-  { seed: integer.optional(), faults: z.array(Entry, { error: "expected a list of faults" }) },
-  { error: (issue) => (issue.code === "invalid_type" ? "expected faults: and, if wanted, seed:" : undefined) },
-);
+const sections = { seed: integer.optional(), faults: z.array(Entry, { error: "expected a list of faults" }) };
+const Schedule = z.strictObject(sections, {
+  error: (issue) => {
+    if (issue.code === "unrecognized_keys") return unknownText(issue.keys, sections);
+    return issue.code === "invalid_type" ? "expected faults: and, if wanted, seed:" : undefined;
+  },
+});
 export type Schedule = z.output<typeof Schedule>;
 
 /** What does not fit together in one entry. */

@@ -1,6 +1,7 @@
 // Whether a topology can be built. The first mistake is thrown, with the line it is in.
 
 import { guidText } from "../../base/names.ts";
+import { suggestion } from "../../base/near-names.ts";
 import { Lid } from "../../spec/ib/numbers.ts";
 import { NODE_DESCRIPTION_BYTES } from "../../spec/mad/sm-attributes.ts";
 import { MAX_NODE_PORTS } from "../limits.ts";
@@ -147,7 +148,8 @@ function checkLinks({ source: file, links }: Topology, nodes: ReadonlyMap<string
 function checkEnd(source: string, { node, port }: LinkEnd, nodes: ReadonlyMap<string, TopologyNode>, line?: number): void {
   const found = nodes.get(node);
   if (found === undefined) {
-    throw new TopologyError(source, line, `a cable leads to ${node}, but there is no such node; add it, or correct the name`);
+    const mend = suggestion(node, nodes.keys()) || "; add it, or correct the name";
+    throw new TopologyError(source, line, `a cable leads to ${node}, but there is no such node${mend}`);
   }
   if (!Number.isInteger(port) || port < 1 || port > found.portCount) {
     throw new TopologyError(source, line, `${found.kind} ${node} has ports 1 to ${found.portCount}, got ${port}`);

@@ -14,6 +14,7 @@
 
 import { z } from "zod";
 import type { TopologyPartition, TopologyQos } from "./topology.ts";
+import { strict } from "./yaml-document.ts";
 
 const DEFAULT_PKEY = 0x7fff;
 const SL_COUNT = 16;
@@ -35,15 +36,13 @@ const pkey = z
   .refine((key) => key >= 1n && key <= 0x7fffn, "expected a P_Key of 0x1 to 0x7fff, without the membership bit")
   .transform(Number);
 
-export const PartitionSchema = z
-  .strictObject({
-    pkey: pkey.optional(),
-    full: members.optional(),
-    limited: members.optional(),
-    ipoib: z.boolean().optional(),
-    sl: sl.optional(),
-  })
-  .nullable();
+export const PartitionSchema = strict({
+  pkey: pkey.optional(),
+  full: members.optional(),
+  limited: members.optional(),
+  ipoib: z.boolean().optional(),
+  sl: sl.optional(),
+}).nullable();
 type Written = z.output<typeof PartitionSchema>;
 
 const laneNumber = z.string().regex(/^[0-7]$/, `expected a virtual lane, 0 to ${VL_COUNT - 1}`);
@@ -54,9 +53,9 @@ const SERVICE = "expected a service ID such as 0x1000000000000, or two: [first, 
 const service = z.union([z.bigint().transform((id): [bigint, bigint] => [id, id]), z.tuple([z.bigint(), z.bigint()])], {
   error: SERVICE,
 });
-const level = z.strictObject({ sl, service: service.optional(), class: whole("a QoS class", 0, 0xfff).optional() });
+const level = strict({ sl, service: service.optional(), class: whole("a QoS class", 0, 0xfff).optional() });
 
-export const QosSchema = z.strictObject({
+export const QosSchema = strict({
   vl: z.array(vl).min(1, "expected 1 to 16 virtual lanes").max(SL_COUNT, "expected 1 to 16 virtual lanes").optional(),
   high: turns.optional(),
   low: turns.optional(),

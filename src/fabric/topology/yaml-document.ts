@@ -3,6 +3,7 @@
 import { type Document, isMap, LineCounter, type Node, parseDocument } from "yaml";
 import { z } from "zod";
 import { parseDuration } from "../../base/duration.ts";
+import { suggestion } from "../../base/near-names.ts";
 import { TopologyError } from "./topology.ts";
 
 /** A whole number; integers are read as BigInt, so that GUIDs keep all of their 64 bits. */
@@ -15,6 +16,16 @@ const percent = z
   .transform((text) => Number(text.slice(0, -1)) / 100);
 /** A part of 1: 0.01, or 1%. */
 export const part = z.union([z.number(), z.bigint().transform(Number), percent], { error: PART });
+
+/** A mapping with these keys and no others; another one is an error that says which there are. */
+export const strict = <S extends z.ZodRawShape>(shape: S): z.ZodObject<S, z.core.$strict> =>
+  z.strictObject(shape, { error: (issue) => (issue.code === "unrecognized_keys" ? unknownText(issue.keys, shape) : undefined) });
+
+/** `Unrecognized key: "port"; did you mean ports?` */
+export function unknownText([key = ""]: readonly string[], shape: object): string {
+  const known = Object.keys(shape);
+  return `Unrecognized key: ${JSON.stringify(key)}${suggestion(key, known) || `; expected ${known.join(", ")}`}`;
+}
 
 const DURATION = "expected a duration such as 250ns, 5us or 1.5ms";
 /** Nanoseconds of a text such as 5us. */

@@ -32,7 +32,7 @@ import {
   WIDTHS,
   type WidthName,
 } from "./topology.ts";
-import { duration, integer, part, readYaml } from "./yaml-document.ts";
+import { duration, integer, part, readYaml, strict, unknownText } from "./yaml-document.ts";
 
 const DEFAULT_SWITCH_PORTS = 36;
 
@@ -48,26 +48,26 @@ const end = z.string({ error: "expected NODE or NODE:PORT" });
 const ends = z.tuple([end, end], { error: "expected two ends: [NODE:PORT, NODE:PORT]" });
 const name = z.string().regex(/^[A-Za-z0-9][\w.-]*(?:\[\d+-\d+\])?$/, "expected a name of letters, digits, '.', '_' and '-'");
 const node = { guid: guid.optional(), description: z.string().optional() };
-const Switch = z.strictObject({ ports: integer.optional(), ...node }).nullable();
-const Host = z.strictObject({ ports: integer.optional(), switch: end.optional(), ...node, ...rate }).nullable();
+const Switch = strict({ ports: integer.optional(), ...node }).nullable();
+const Host = strict({ ports: integer.optional(), switch: end.optional(), ...node, ...rate }).nullable();
 const Link = z.union([ends.transform((both) => ({ ends: both })), z.strictObject({ ends, ...rate })], {
   error:
     "expected [NODE:PORT, NODE:PORT] or { ends: [NODE:PORT, NODE:PORT], width: …, speed: …, loss: …, corruption: …, delay: … }",
 });
-const File = z.strictObject(
-  {
-    switches: z.record(name, Switch).nullish(),
-    hosts: z.record(name, Host).nullish(),
-    links: z.array(Link).nullish(),
-    partitions: z.record(z.string(), PartitionSchema).nullish(),
-    qos: QosSchema.nullish(),
-    lanes: LanesSchema.nullish(),
+const sections = {
+  switches: z.record(name, Switch).nullish(),
+  hosts: z.record(name, Host).nullish(),
+  links: z.array(Link).nullish(),
+  partitions: z.record(z.string(), PartitionSchema).nullish(),
+  qos: QosSchema.nullish(),
+  lanes: LanesSchema.nullish(),
+};
+const File = z.strictObject(sections, {
+  error: (issue) => {
+    if (issue.code === "unrecognized_keys") return unknownText(issue.keys, sections);
+    return issue.code === "invalid_type" ? "expected switches:, hosts:, links:, partitions:, qos: and lanes:" : undefined;
   },
-  {
-    error: (issue) =>
-      issue.code === "invalid_type" ? "expected switches:, hosts:, links:, partitions:, qos: and lanes:" : undefined,
-  },
-);
+});
 type File = z.output<typeof File>;
 
 /** @throws TopologyError with the line, what was expected there and what was found */
