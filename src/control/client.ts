@@ -14,6 +14,8 @@ import { type AddCable, type AddNode, type ChangeLink, FABRIC_PAGE_MAX } from ".
 const TIMEOUT_MS = 10_000;
 
 const NOT_FOUND = 404;
+/** What a connection to a domain that has ended, or ends, comes to. */
+const GONE_CODES = ["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE"];
 
 export class ControlClient {
   readonly socketPath: string;
@@ -127,7 +129,7 @@ export class ControlClient {
         if (response.statusCode === 200) resolve(response);
         else readJson(response).then((error) => reject(new RefusedError((error as ApiError).error)), reject);
       });
-      call.on("error", reject);
+      call.on("error", (error) => reject(this.#explained(error)));
       call.end();
     });
   }
@@ -140,27 +142,32 @@ export class ControlClient {
     await this.#call("POST", "/v1/stop", {});
   }
 
+  /** An error of the connection in words: the domain has ended, before or in the middle of its answer. */
+  #explained(error: NodeJS.ErrnoException): Error {
+    if (!GONE_CODES.includes(error.code ?? "")) return error;
+    return new Error(`the device domain has ended: nobody serves ${this.socketPath} any more`, { cause: error });
+  }
+
   #call<T>(method: string, path: string, body?: unknown): Promise<T> {
     return new Promise((resolve, reject) => {
+      const fail = (error: Error): void => reject(this.#explained(error));
       const headers = body === undefined ? {} : { "content-type": "application/json" };
       const call = request({ socketPath: this.socketPath, method, path, headers, timeout: TIMEOUT_MS }, (response) => {
-        let text = "";
-        response.setEncoding("utf8");
-        response.on("data", (part: string) => {
-          text += part;
-        });
-        response.on("end", () => {
-          const value = JSON.parse(text) as T | ApiError;
-          if (response.statusCode === 200) resolve(value as T);
-          else if (response.statusCode === NOT_FOUND) reject(new NotFoundError((value as ApiError).error));
-          else reject(new RefusedError((value as ApiError).error));
-        });
+        readAnswer<T>(response).then(resolve, fail);
       });
       call.on("timeout", () => call.destroy(new Error(`no answer from ${this.socketPath} within ${TIMEOUT_MS / 1000} s`)));
-      call.on("error", reject);
+      call.on("error", fail);
       call.end(body === undefined ? undefined : JSON.stringify(body));
     });
   }
+}
+
+/** @throws NotFoundError or RefusedError with what the domain says */
+async function readAnswer<T>(response: IncomingMessage): Promise<T> {
+  const value = await readJson(response);
+  if (response.statusCode === 200) return value as T;
+  const { error } = value as ApiError;
+  throw response.statusCode === NOT_FOUND ? new NotFoundError(error) : new RefusedError(error);
 }
 
 async function readJson(response: IncomingMessage): Promise<unknown> {
