@@ -31,6 +31,14 @@ function pipe(args: string, reader: string): Promise<{ statuses: string; stdout:
   });
 }
 
+test("output that cannot be written is one line and status 3", async () => {
+  const { statuses, stderr } = await pipe("status >/dev/full", "cat");
+  assert.deepEqual(
+    [statuses, stderr],
+    ["3", "vhca: standard output cannot be written: ENOSPC: no space left on device, write\n"],
+  );
+});
+
 test("a domain in the foreground whose reader leaves ends, and leaves no folder behind", async () => {
   const { statuses, stderr } = await pipe("up --foreground", "true");
   assert.deepEqual([statuses, stderr], ["141", ""]);

@@ -3,6 +3,8 @@
 
 const EXIT_BASE = 128;
 const SIGPIPE = 13;
+/** For output that a full disk, say, does not take: ExitCode.LAB. */
+const FAILED_STATUS = 3;
 /** Exit status of a program whose reader has left. */
 export const PIPE_STATUS = EXIT_BASE + SIGPIPE;
 
@@ -19,8 +21,9 @@ export function onReaderLeft(clean: (() => void) | undefined): void {
 /** From now on a write for which there is no reader any more is no error. */
 export function watchStandardOutput(): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    if (whenReaderLeaves === undefined) process.exit(PIPE_STATUS);
+    const hasLeft = error.code === "EPIPE";
+    if (!hasLeft) process.stderr.write(`vhca: standard output cannot be written: ${error.message}\n`);
+    if (whenReaderLeaves === undefined) process.exit(hasLeft ? PIPE_STATUS : FAILED_STATUS);
     whenReaderLeaves();
   });
   // There is nobody to be told.
