@@ -1,7 +1,8 @@
 // The command line without VMs: plans, mistakes, output helpers, a domain that is up.
 
 import assert from "node:assert/strict";
-import { execFile, spawnSync } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -227,6 +228,21 @@ test("a netlist reads the files of its folder and no others", () => {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+test("image build that Ctrl-C interrupts has the status of the signal", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
+  const child = spawn(process.execPath, [main, "image", "build"], {
+    env: { ...process.env, VHCA_CACHE: folder, XDG_RUNTIME_DIR: folder },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const ended = once(child, "close");
+  // Its first step.
+  await once(child.stderr, "data");
+  child.kill("SIGINT");
+  const [status] = await ended;
+  rmSync(folder, { recursive: true, force: true });
+  assert.equal(status, 130);
 });
 
 test("the tour in process shows every operation and says what it is", () => {

@@ -2,7 +2,7 @@
 
 import type { Command } from "commander";
 import { execInRunningLab } from "../lab/lab.ts";
-import { catchInterrupts } from "./interrupt.ts";
+import { interruptible } from "./interrupt.ts";
 import { UsageError } from "./output.ts";
 
 export function addExec(program: Command): void {
@@ -16,20 +16,17 @@ export function addExec(program: Command): void {
     .action(async (node: string, words: string[], options: { lab?: string }) => {
       const isShell = words.length === 0;
       if (isShell && !process.stdin.isTTY) throw new UsageError("no command given: vhca exec NODE -- COMMAND");
-      const interrupt = catchInterrupts();
-      const common = {
-        signal: interrupt.signal,
-        stdin: "inherit" as const,
-        ...(options.lab === undefined ? {} : { labId: options.lab }),
-      };
-      const result = isShell
-        ? await execInRunningLab(node, "exec bash -l", { ...common, tty: true })
-        : await execInRunningLab(node, words.join(" "), {
-            ...common,
-            onStdout: (chunk) => process.stdout.write(chunk),
-            onStderr: (chunk) => process.stderr.write(chunk),
-          });
-      interrupt.dispose();
-      process.exitCode = interrupt.status ?? result.status;
+      const lab = options.lab === undefined ? {} : { labId: options.lab };
+      process.exitCode = await interruptible(async (signal) => {
+        const common = { signal, stdin: "inherit" as const, ...lab };
+        const result = isShell
+          ? await execInRunningLab(node, "exec bash -l", { ...common, tty: true })
+          : await execInRunningLab(node, words.join(" "), {
+              ...common,
+              onStdout: (chunk) => process.stdout.write(chunk),
+              onStderr: (chunk) => process.stderr.write(chunk),
+            });
+        return result.status;
+      });
     });
 }

@@ -4,8 +4,8 @@ import { type Command, InvalidArgumentError } from "commander";
 import { listImages, removeImage } from "../lab/image/image.ts";
 import { Cache } from "../lab/packages/cache.ts";
 import { buildNamedImage } from "../lab/prepare.ts";
-import { catchInterrupts } from "./interrupt.ts";
-import { bytesText, printJson, printLine, table } from "./output.ts";
+import { interruptible } from "./interrupt.ts";
+import { bytesText, ExitCode, printJson, printLine, table } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
 
 const HASH_SHOWN = 12;
@@ -25,21 +25,16 @@ export function addImage(program: Command): void {
     .option("--json", "print the image as JSON")
     .action(async (options: { packages: string[]; name?: string; json?: boolean }) => {
       const progress = new ProgressLine(options.json);
-      const interrupt = catchInterrupts();
-      try {
+      process.exitCode = await interruptible(async (signal) => {
         const { packages, name } = options;
-        const built = await buildNamedImage({ packages, name, onProgress: progress.show, signal: interrupt.signal });
-        progress.done();
+        const built = await buildNamedImage({ packages, name, onProgress: progress.show, signal }).finally(() => progress.done());
         if (options.json === true) printJson(built);
         else
           printLine(
             `${name ?? built.hash.slice(0, HASH_SHOWN)}: ${bytesText(built.sizeBytes)}, ${built.contents.length} packages, ${built.file}`,
           );
-      } finally {
-        progress.done();
-        interrupt.dispose();
-        if (interrupt.status !== undefined) process.exitCode = interrupt.status;
-      }
+        return ExitCode.OK;
+      });
     });
   image
     .command("list")

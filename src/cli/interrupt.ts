@@ -13,6 +13,20 @@ export interface Interrupt {
   dispose(): void;
 }
 
+/** Does work that signals interrupt; returns the exit status of the signal that came, else what `work` returns. @throws what it throws, unless interrupted */
+export async function interruptible(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+  const interrupt = catchInterrupts();
+  try {
+    const status = await work(interrupt.signal);
+    return interrupt.status ?? status;
+  } catch (error) {
+    if (interrupt.status === undefined) throw error;
+    return interrupt.status;
+  } finally {
+    interrupt.dispose();
+  }
+}
+
 /** Turns the first signal into an abort; a second one of the same kind ends the process at once. */
 export function catchInterrupts(): Interrupt {
   const controller = new AbortController();

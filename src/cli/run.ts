@@ -174,10 +174,10 @@ async function run(words: readonly string[], given: RunOptions): Promise<number>
     const boot = await describeBoot(session);
     const how = { signal, isCollected: options.json === true, keepsGoing: options.keepGoing === true };
     const { results, report } = await runAll(session, commands, words, options, how);
-    if (options.json === true)
-      printJson({ status: statusOf(results, timeout), boot, ...report, commands: results, domain: await session.describe() });
+    const status = interrupt.status ?? statusOf(results, timeout);
+    if (options.json === true) printJson({ status, boot, ...report, commands: results, domain: await session.describe() });
     if (interrupt.status === undefined) sayWhatWasEnded(results, timeout);
-    return interrupt.status ?? statusOf(results, timeout);
+    return interrupt.status ?? status;
   } catch (error) {
     progress.done();
     return statusOfFailure(error, interrupt, timeout);
