@@ -146,7 +146,10 @@ test("the domain answers while it works, refuses what cannot be, and ends cleanl
 test("memory that is taken away while data move: the transfer fails at both ends, the domain and its next guests go on", async (t) => {
   const { domain, path } = await startDomain(t, ["a", "b"], "mapped");
   const a = await boot(t, domain, "a", path("a"));
-  for (let round = 0; round < 10; round++) {
+  // Rounds of each kind, those whose first write is waited for and the others, in which there was something left to fail.
+  const failed = [0, 0];
+  for (let round = 0; Math.min(...failed) < 5; round++) {
+    assert.ok(round < 100, `${failed}`);
     const b = await boot(t, domain, "b", path("b"));
     const left = endpoint(a, 8 << 20);
     const right = endpoint(b, 8 << 20);
@@ -161,8 +164,12 @@ test("memory that is taken away while data move: the transfer fails at both ends
     b.access.unmapMemory();
     const syndromes = new Set<number | undefined>();
     for (let i = round % 2 === 0 ? 1 : 0; i < 30; i++) syndromes.add(waitForCompletion(a, left.cq));
-    assert.ok(syndromes.has(Syndrome.REMOTE_ACCESS), `round ${round}: ${[...syndromes]}`);
-    assert.ok(syndromes.has(Syndrome.WR_FLUSHED));
+    // On a busy machine all may have been carried out before this thread has taken the memory away.
+    if (syndromes.size > 1 || !syndromes.has(0)) {
+      failed[round % 2]!++;
+      assert.ok(syndromes.has(Syndrome.REMOTE_ACCESS), `round ${round}: ${[...syndromes]}`);
+      assert.ok(syndromes.has(Syndrome.WR_FLUSHED));
+    }
     b.access.close();
     left.qp.reset();
     left.region.deregister();
