@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Status } from "../control/api.ts";
 import { ControlClient } from "../control/client.ts";
-import type { HcaView } from "../domain/device-domain.ts";
+import type { HcaView } from "../domain/plugged-hca.ts";
 import { runRoot } from "../lab/paths.ts";
 import { UsageError } from "./output.ts";
 

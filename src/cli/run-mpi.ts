@@ -1,7 +1,7 @@
 // vhca run --mpi: one program over all VMs, started once from n1, whose messages go through the HCAs and nowhere else.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { HcaView } from "../domain/device-domain.ts";
+import type { HcaView } from "../domain/plugged-hca.ts";
 import { MPI_FACTS, MPI_IMPLEMENTATIONS, type MpiImplementation, missingMpiPackages, quote } from "../lab/mpi/implementation.ts";
 import { Mpi } from "../lab/mpi/mpi.ts";
 import { UsageError } from "./output.ts";

@@ -2,8 +2,8 @@
 
 import { type IncomingMessage, request } from "node:http";
 import { NotFoundError, type Page, RefusedError } from "../base/inspect.ts";
-import type { HcaView } from "../domain/device-domain.ts";
 import type { Fault, FaultPlan, FaultsView } from "../domain/faults/operations.ts";
+import type { HcaView } from "../domain/plugged-hca.ts";
 import type { NodeView } from "../fabric/inspect.ts";
 import type { LinkView } from "../fabric/inspect-links.ts";
 import type { NodeDetails } from "../fabric/inspect-node.ts";

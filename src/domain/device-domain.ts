@@ -2,12 +2,9 @@
 // does what there is to do, and whoever calls it decides when to sleep.
 
 import type { Clock } from "../base/clock.ts";
-import { countersObject, newCounters } from "../base/counters.ts";
 import { NotFoundError, type Page } from "../base/inspect.ts";
-import { type Log, limitWarnings } from "../base/log.ts";
-import { guidText } from "../base/names.ts";
+import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
-import type { CaPort } from "../fabric/ca-port.ts";
 import { type FabricView, inspectNodes, type NodeView } from "../fabric/inspect.ts";
 import { inspectLinks, type LinkView } from "../fabric/inspect-links.ts";
 import { LabFabric } from "../fabric/lab-fabric.ts";
@@ -15,91 +12,33 @@ import { type FabricOperation, operateFabric } from "../fabric/operations.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { TopologyFabric } from "../fabric/topology-fabric.ts";
 import type { Events } from "../hca/events.ts";
-import type { Quota } from "../hca/limits.ts";
 import { SystemState } from "../hca/system-state.ts";
-import { Poller } from "../host/poller.ts";
+import type { Poller } from "../host/poller.ts";
 import { SharedMemoryRegistry } from "../host/shared-memory.ts";
 import { IbsimServer } from "../ibsim/server.ts";
 import type { ChosenOptions } from "../sm/options.ts";
-import { AdapterCounter } from "../transport/counters.ts";
 import { Engine } from "../transport/engine.ts";
 import { type DataPath, Network } from "../transport/network.ts";
-import { ServerCounter } from "../vfio-user/counters.ts";
-import { VfioUserServer } from "../vfio-user/server.ts";
 import { CapturedPort, type CaptureOptions, openCaptureRing } from "./capture-buffer.ts";
 import { setDataPath } from "./data-path.ts";
 import { type EnginePlace, newEngineFabric, newTopologyFabric, ONLY_ENGINE } from "./engine-fabric.ts";
 import { EngineLink } from "./engine-link.ts";
 import { Faults, type FaultTarget } from "./faults/faults.ts";
 import { type FaultOperation, type FaultsView, operateFaults } from "./faults/operations.ts";
-import { HcaFunction } from "./hca-function.ts";
+import { HcaPolls } from "./hca-polls.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
+import { type HcaOptions, type HcaView, PluggedHca } from "./plugged-hca.ts";
 import type { TrunkOptions } from "./protocol.ts";
+import { SocketLooks } from "./socket-looks.ts";
 
-/** Sockets are looked at this often while the engine is awake: a look is a system call, a sweep is not. */
-const SOCKET_LOOK_NS = 50_000;
-/**
- * … and this often where guests have been at work lately and no message has come for some time: the look takes as long as several small
- * messages.
- */
-const HASTY_SOCKET_LOOK_NS = 1_000_000;
-const SOCKET_CALM_NS = 20_000_000;
-/** After so long without work of guests the engine has time for thorough sweeps, and for everybody, … */
+/** After so long without work of guests the engine has time for thorough sweeps, and for everybody. */
 const HASTE_NS = 10_000;
-/** … and after so long for their sockets, too. */
-const SOCKET_HASTE_NS = 1_000_000;
-/** Sleeps between two looks at what makes no socket ready. */
-const SLEEPS_PER_SERVER = 32;
-/** After a message the next one is waited for this long, at every sweep: one whose registers are trapped sends one after the other. */
-const SOCKET_EAGER_NS = 100_000;
-/** Polls without work after which an HCA counts as quiet: some milliseconds. */
-const BUSY_POLLS = 10_000;
-/** Hasty sweeps to one look at an HCA that has been quiet: all that it touches has left the cache, so the look is dear. */
-const SWEEPS_PER_QUIET_HCA = 4;
 /** Nodes of the fabric described between two sweeps. */
 const NODES_AT_ONCE = 16;
 /** Links, which are small. */
 const LINKS_AT_ONCE = 128;
 /** Management packets carried in one sweep. */
 const FABRIC_BUDGET = 64;
-
-export interface HcaOptions {
-  name: string;
-  /** Where the VMM connects. */
-  socketPath: string;
-  /** Map registers and doorbells into the guest, or trap every access. */
-  doorbells: "mapped" | "trapped";
-  nodeGuid?: bigint;
-  /** What the HCA may have, where it differs from the default. */
-  quota?: Partial<Quota> | undefined;
-  /** Storage for the two sets of counters; may be shared with another thread. */
-  counters?: { adapter: Float64Array; server: Float64Array };
-}
-
-/** What can be said of one HCA. */
-export interface HcaView {
-  name: string;
-  socketPath: string;
-  doorbells: "mapped" | "trapped";
-  nodeGuid: string;
-  portState: number;
-  lid: number;
-  isConnected: boolean;
-  memoryBytes: number;
-  objects: { qps: number; cqs: number; srqs: number; regions: number; icmPages: number };
-  counters: Record<string, number>;
-  messages: Record<string, number>;
-}
-
-interface Entry {
-  options: HcaOptions;
-  fn: HcaFunction;
-  server: VfioUserServer;
-  port: CaPort;
-  serverCounters: Float64Array;
-  /** Polls until it counts as quiet; 0 if it does. */
-  busyPolls: number;
-}
 
 export interface DeviceDomainOptions {
   clock: Clock;
@@ -123,31 +62,20 @@ export class DeviceDomain {
   readonly #network = new Network();
   readonly #engine = new Engine();
   readonly #registry = new SharedMemoryRegistry();
-  readonly #entries: Entry[] = [];
+  readonly #hcas: PluggedHca[] = [];
+  readonly #polls = new HcaPolls(this.#hcas);
+  readonly #sockets = new SocketLooks(this.#hcas);
   readonly #place: EnginePlace;
   /** Ways to the other engines. */
   readonly #trunks: EngineLink[] = [];
   readonly #faults: Faults;
-  readonly #poller = new Poller();
   /** Serves programs of the host as ibsim would. */
   #ibsim: IbsimServer | undefined;
-  #nextIbsimLookNs = 0;
-  #lastIbsimNs = Number.NEGATIVE_INFINITY;
   #hasGuestWork = false;
   #hasMoved = false;
   #hasInterrupted = false;
-  #nextSocketLookNs = 0;
-  #nextHastySocketLookNs = 0;
-  #lastMessageNs = Number.NEGATIVE_INFINITY;
-  #serverCursor = 0;
-  #sleepsToServer = SLEEPS_PER_SERVER;
-  /** HCAs that have had something to do lately, in any order. */
-  readonly #busy: Entry[] = [];
   /** Those whose events have not been signalled yet. */
   readonly #due: Events[] = [];
-  /** Whose turn it is among the HCAs that have been quiet. */
-  #quietCursor = 0;
-  #sweepsToQuietHca = 0;
 
   /** @throws TopologyError if the topology cannot be built */
   constructor(options: DeviceDomainOptions) {
@@ -169,58 +97,31 @@ export class DeviceDomain {
    * @throws if the name is taken, there is no place for it or the socket cannot be made
    */
   addHca(options: HcaOptions): HcaView {
-    if (this.#entries.some((e) => e.options.name === options.name))
-      throw new Error(`there is already an HCA named ${options.name}`);
-    const serverCounters = options.counters?.server ?? newCounters(ServerCounter);
-    const fn = new HcaFunction({
-      name: options.name,
-      network: this.#network,
-      log: limitWarnings(this.#log, () => this.#clock.nowNs()),
-      isMapped: options.doorbells === "mapped",
-      counters: options.counters?.adapter ?? newCounters(AdapterCounter),
-      quota: options.quota,
-    });
-    let server: VfioUserServer | undefined;
-    try {
-      server = new VfioUserServer(fn, {
-        path: options.socketPath,
-        log: this.#log,
-        counters: serverCounters,
-        registry: this.#registry,
-      });
-      const port = this.#fabric.addCa({
-        name: options.name,
-        description: `${options.name} MT25204 vhca`,
-        ...(options.nodeGuid === undefined ? {} : { nodeGuid: options.nodeGuid }),
-      });
-      port.attach(fn.hca.addPort(port));
-      this.#engine.add(fn.hca.adapter);
-      const { events } = fn.hca;
-      events.onDue = () => this.#due.push(events);
-      const entry = { options, fn, server, port, serverCounters, busyPolls: 0 };
-      this.#entries.push(entry);
-      return this.#view(entry);
-    } catch (error) {
-      server?.close();
-      fn.destroy();
-      throw error;
-    }
+    if (this.#find(options.name) !== undefined) throw new Error(`there is already an HCA named ${options.name}`);
+    const place = { network: this.#network, fabric: this.#fabric, registry: this.#registry, log: this.#log, clock: this.#clock };
+    const hca = new PluggedHca(options, place);
+    this.#engine.add(hca.fn.hca.adapter);
+    const { events } = hca.fn.hca;
+    events.onDue = () => this.#due.push(events);
+    this.#hcas.push(hca);
+    return hca.view();
   }
 
   /** Unplugs an HCA; its VM finds the socket closed. False if there is none of that name. */
   removeHca(name: string): boolean {
-    const index = this.#entries.findIndex((e) => e.options.name === name);
-    const [entry] = index < 0 ? [] : this.#entries.splice(index, 1);
-    if (entry === undefined) return false;
+    const hca = this.#find(name);
+    if (hca === undefined) return false;
+    this.#hcas.splice(this.#hcas.indexOf(hca), 1);
     this.#faults.forgetHca(name);
-    const busyIndex = this.#busy.indexOf(entry);
-    if (busyIndex >= 0) this.#busy.splice(busyIndex, 1);
-    entry.server.close();
-    this.#engine.remove(entry.fn.hca.adapter);
-    entry.fn.destroy();
-    entry.port.attach(undefined);
-    this.#fabric.removeCa(entry.port);
+    this.#polls.forget(hca);
+    hca.close();
+    this.#engine.remove(hca.fn.hca.adapter);
+    hca.unplug();
     return true;
+  }
+
+  #find(name: string): PluggedHca | undefined {
+    return this.#hcas.find((hca) => hca.name === name);
   }
 
   /** Joins this engine to another one; `sleepers` says whether that one has to be woken. */
@@ -254,7 +155,7 @@ export class DeviceDomain {
   /** VMs that are connected. */
   get connectedCount(): number {
     let count = 0;
-    for (const entry of this.#entries) if (entry.server.isConnected) count++;
+    for (const { server } of this.#hcas) if (server.isConnected) count++;
     return count;
   }
 
@@ -262,7 +163,7 @@ export class DeviceDomain {
   get clientCount(): number {
     const pids = new Set<number>();
     let unknown = 0;
-    for (const { server } of this.#entries) {
+    for (const { server } of this.#hcas) {
       if (!server.isConnected) continue;
       if (server.clientPid === 0) unknown++;
       else pids.add(server.clientPid);
@@ -272,10 +173,7 @@ export class DeviceDomain {
 
   /** A sleep on all sockets has just found that none of them has anything. */
   noteQuietSockets(nowNs: number): void {
-    this.#nextSocketLookNs = nowNs + SOCKET_LOOK_NS;
-    if (--this.#sleepsToServer > 0) return;
-    this.#sleepsToServer = SLEEPS_PER_SERVER;
-    this.#pollNextServer();
+    this.#sockets.noteQuiet(nowNs);
   }
 
   /**
@@ -285,11 +183,9 @@ export class DeviceDomain {
    * only now and then
    */
   sweep(nowNs: number, pollSockets: boolean, idleNs = Number.POSITIVE_INFINITY): number {
-    let work = 0;
-    if (pollSockets || nowNs >= (idleNs < SOCKET_HASTE_NS ? this.#nextHastySocketLookNs : this.#nextSocketLookNs))
-      work += this.#lookAtSockets(nowNs, pollSockets);
-    work += idleNs < HASTE_NS ? this.#pollHastily(nowNs) : this.#pollAll(nowNs);
-    let others = this.#ibsim === undefined ? 0 : this.#lookAtIbsim(this.#ibsim, nowNs, pollSockets);
+    let work = this.#sockets.look(nowNs, pollSockets, idleNs);
+    work += idleNs < HASTE_NS ? this.#polls.pollHastily(nowNs) : this.#polls.pollAll(nowNs);
+    let others = this.#ibsim === undefined ? 0 : this.#sockets.lookAtIbsim(this.#ibsim, nowNs, pollSockets);
     others += this.#fabric.step(nowNs, FABRIC_BUDGET) + this.#faults.step(nowNs);
     const moved = this.#network.receive(nowNs) + this.#engine.step(nowNs);
     this.#hasMoved = moved > 0;
@@ -329,22 +225,18 @@ export class DeviceDomain {
 
   /** True while no driver has started its HCA. */
   get isUnused(): boolean {
-    for (const entry of this.#entries) if (entry.fn.hca.systemState !== SystemState.RESET) return false;
+    for (const { fn } of this.#hcas) if (fn.hca.systemState !== SystemState.RESET) return false;
     return true;
   }
 
   /** Adds every socket to a poller. */
   watch(poller: Poller): void {
-    this.#watchServers(poller);
+    this.#sockets.watch(poller);
     this.#ibsim?.watch(poller);
   }
 
-  #watchServers(poller: Poller): void {
-    for (let i = 0; i < this.#entries.length; i++) this.#entries[i]!.server.watch(poller);
-  }
-
   describe(): { hcas: HcaView[]; fabric: FabricView } {
-    return { hcas: this.#entries.map((entry) => this.#view(entry)), fabric: this.#fabric.inspect() };
+    return { hcas: this.#hcas.map((hca) => hca.view()), fabric: this.#fabric.inspect() };
   }
 
   /** Packets that this engine has lost between HCAs, by reason. */
@@ -381,11 +273,11 @@ export class DeviceDomain {
   }
 
   #faultTarget(): FaultTarget {
-    const entries = this.#entries;
+    const hcas = this.#hcas;
     return {
       fabric: this.#fabric,
       get hcas() {
-        return entries.map(({ options }) => options.name);
+        return hcas.map(({ name }) => name);
       },
       setFrozen: (hca, isFrozen) => this.#setFrozen(hca, isFrozen),
     };
@@ -393,13 +285,11 @@ export class DeviceDomain {
 
   /** Lets an HCA stand still, or go on: its doorbells, its queue pairs, what arrives at its port. */
   #setFrozen(name: string, isFrozen: boolean): void {
-    const entry = this.#entries.find((e) => e.options.name === name);
-    if (entry === undefined) return;
-    const { hca } = entry.fn;
-    hca.isFrozen = isFrozen;
-    entry.port.setFrozen(isFrozen);
-    if (isFrozen) this.#engine.remove(hca.adapter);
-    else this.#engine.add(hca.adapter);
+    const hca = this.#find(name);
+    if (hca === undefined) return;
+    hca.setFrozen(isFrozen);
+    if (isFrozen) this.#engine.remove(hca.fn.hca.adapter);
+    else this.#engine.add(hca.fn.hca.adapter);
   }
 
   /**
@@ -407,18 +297,14 @@ export class DeviceDomain {
    * @throws NotFoundError if there is no such HCA, or no such object in it
    */
   inspect(name: string, question: InspectQuestion): unknown {
-    const entry = this.#entries.find((e) => e.options.name === name);
-    if (entry === undefined) {
-      const names = this.#entries.map((e) => e.options.name).join(", ");
+    const hca = this.#find(name);
+    if (hca === undefined) {
+      const names = this.#hcas.map((each) => each.name).join(", ");
       throw new NotFoundError(`there is no HCA named ${name}; ${names === "" ? "there is none at all" : `there are: ${names}`}`);
     }
-    const { options, fn, server, port, serverCounters } = entry;
-    const { socketPath, doorbells } = options;
-    const nodeGuid = guidText(port.node.guid);
-    const inspected = { fn, nodeGuid, socketPath, doorbells, isConnected: server.isConnected, serverCounters };
-    return answerInspect(inspected, question, {
+    return answerInspect(hca.inspected(), question, {
       nowNs: this.#clock.nowNs(),
-      nameOfHca: (adapter) => this.#entries.find((e) => e.fn.hca.adapter === adapter)?.options.name ?? "?",
+      nameOfHca: (adapter) => this.#hcas.find(({ fn }) => fn.hca.adapter === adapter)?.name ?? "?",
     });
   }
 
@@ -431,16 +317,16 @@ export class DeviceDomain {
       throw new Error("there are no packets to capture: this domain was started with --data-path short");
     const target = openCaptureRing(ring);
     for (const { name, id } of interfaces) {
-      const entry = this.#entries.find((e) => e.options.name === name);
-      if (entry === undefined) throw new NotFoundError(`there is no HCA named ${name}`);
+      const hca = this.#find(name);
+      if (hca === undefined) throw new NotFoundError(`there is no HCA named ${name}`);
       const captured = new CapturedPort(target, counts, id, this.#clock);
-      this.#network.tap(entry.fn.hca.adapter.ports[0]!, captured);
-      entry.port.observer = captured.observe;
+      this.#network.tap(hca.fn.hca.adapter.ports[0]!, captured);
+      hca.port.observer = captured.observe;
     }
   }
 
   stopCapture(): void {
-    for (const { fn, port } of this.#entries) {
+    for (const { fn, port } of this.#hcas) {
       this.#network.untap(fn.hca.adapter.ports[0]!);
       port.observer = undefined;
     }
@@ -449,119 +335,10 @@ export class DeviceDomain {
   close(): void {
     this.#ibsim?.close();
     this.#ibsim = undefined;
-    for (const { options } of [...this.#entries]) this.removeHca(options.name);
-  }
-
-  /** Whoever has just sent a MAD sends more, and waits for the answers. */
-  #lookAtIbsim(server: IbsimServer, nowNs: number, isSure: boolean): number {
-    if (!isSure && nowNs < this.#nextIbsimLookNs) return 0;
-    const work = server.poll(nowNs, isSure);
-    if (work > 0) this.#lastIbsimNs = nowNs;
-    this.#nextIbsimLookNs = nowNs < this.#lastIbsimNs + SOCKET_EAGER_NS ? nowNs : nowNs + SOCKET_LOOK_NS;
-    return work;
-  }
-
-  /** One system call says whether any socket has something; only then each of them is asked. */
-  #lookAtSockets(nowNs: number, isSure: boolean): number {
-    this.#nextSocketLookNs = nowNs + SOCKET_LOOK_NS;
-    const isCalm = nowNs - this.#lastMessageNs > SOCKET_CALM_NS;
-    this.#nextHastySocketLookNs = isCalm ? nowNs + HASTY_SOCKET_LOOK_NS : this.#nextSocketLookNs;
-    if (!isSure && nowNs >= this.#lastMessageNs + SOCKET_EAGER_NS && !this.#isSocketReady()) return this.#pollNextServer();
-    let work = 0;
-    for (let i = 0; i < this.#entries.length; i++) work += this.#entries[i]!.server.poll();
-    if (work > 0) this.#lastMessageNs = nowNs;
-    if (nowNs < this.#lastMessageNs + SOCKET_EAGER_NS) {
-      this.#nextSocketLookNs = nowNs;
-      this.#nextHastySocketLookNs = nowNs;
-    }
-    return work;
-  }
-
-  /** Servers also watch for what makes no socket ready, such as a second client that waits. */
-  #pollNextServer(): number {
-    this.#serverCursor = this.#serverCursor + 1 < this.#entries.length ? this.#serverCursor + 1 : 0;
-    return this.#entries[this.#serverCursor]?.server.poll() ?? 0;
-  }
-
-  #isSocketReady(): boolean {
-    this.#poller.clear();
-    this.#watchServers(this.#poller);
-    return this.#poller.wait(0) > 0;
-  }
-
-  #pollAll(nowNs: number): number {
-    const entries = this.#entries;
-    let work = 0;
-    for (let i = 0; i < entries.length; i++) {
-      const entry = entries[i]!;
-      const done = entry.fn.hca.poll(nowNs);
-      if (done > 0) this.#noteBusy(entry);
-      work += done;
-    }
-    return work;
-  }
-
-  /** Polls the HCAs that have had something to do lately, and now and then one of the others. */
-  #pollHastily(nowNs: number): number {
-    const busy = this.#busy;
-    let work = 0;
-    if (--this.#sweepsToQuietHca < 0) {
-      this.#sweepsToQuietHca = SWEEPS_PER_QUIET_HCA - 1;
-      work = this.#pollNextQuiet(nowNs);
-    }
-    for (let i = busy.length - 1; i >= 0; i--) {
-      const entry = busy[i]!;
-      const done = entry.fn.hca.poll(nowNs, true);
-      work += done;
-      if (done > 0) entry.busyPolls = BUSY_POLLS;
-      else if (--entry.busyPolls === 0) this.#dropBusy(i);
-    }
-    return work;
-  }
-
-  #pollNextQuiet(nowNs: number): number {
-    this.#quietCursor = this.#quietCursor + 1 < this.#entries.length ? this.#quietCursor + 1 : 0;
-    const entry = this.#entries[this.#quietCursor];
-    if (entry === undefined || entry.busyPolls > 0) return 0;
-    const done = entry.fn.hca.poll(nowNs, true);
-    if (done > 0) this.#noteBusy(entry);
-    return done;
-  }
-
-  #noteBusy(entry: Entry): void {
-    if (entry.busyPolls === 0) this.#busy.push(entry);
-    entry.busyPolls = BUSY_POLLS;
-  }
-
-  #dropBusy(index: number): void {
-    const last = this.#busy.pop()!;
-    if (index < this.#busy.length) this.#busy[index] = last;
+    for (const { name } of [...this.#hcas]) this.removeHca(name);
   }
 
   #flushEvents(): void {
     for (let events = this.#due.pop(); events !== undefined; events = this.#due.pop()) events.flush();
-  }
-
-  #view(entry: Entry): HcaView {
-    const { adapter } = entry.fn.hca;
-    return {
-      name: entry.options.name,
-      socketPath: entry.options.socketPath,
-      doorbells: entry.options.doorbells,
-      nodeGuid: guidText(entry.port.node.guid),
-      portState: entry.port.state,
-      lid: entry.port.lid,
-      isConnected: entry.server.isConnected,
-      memoryBytes: entry.fn.dma.mappedBytes,
-      objects: {
-        qps: adapter.qps.count,
-        cqs: adapter.cqs.count,
-        srqs: adapter.srqs.count,
-        regions: adapter.regions.count,
-        icmPages: adapter.icm.mappedPages,
-      },
-      counters: countersObject(AdapterCounter, adapter.counters, false),
-      messages: countersObject(ServerCounter, entry.serverCounters, false),
-    };
   }
 }

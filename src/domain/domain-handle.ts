@@ -10,13 +10,13 @@ import type { ListKind, ObjectDetails, ObjectKind, ObjectViews } from "../hca/in
 import type { ChosenOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
 import { Capture } from "./capture.ts";
-import type { HcaView } from "./device-domain.ts";
 import { ENGINES_MAX } from "./engine-fabric.ts";
 import { EngineHandle, newBell } from "./engine-handle.ts";
 import { FabricHandle } from "./fabric-handle.ts";
 import { FaultsHandle } from "./faults-handle.ts";
 import { type HcaDeviceView, type HcaTree, type InspectQuestion, LISTED_MAX } from "./inspect.ts";
 import { joinFabricViews } from "./join-views.ts";
+import type { HcaView } from "./plugged-hca.ts";
 import type { DomainView, NewHca } from "./protocol.ts";
 import { TrunkMemory } from "./trunk-memory.ts";
 

@@ -7,10 +7,10 @@ import type { Topology } from "../fabric/topology/topology.ts";
 import type { ChosenOptions } from "../sm/options.ts";
 import type { DataPath } from "../transport/network.ts";
 import type { CaptureOptions } from "./capture-buffer.ts";
-import type { HcaOptions, HcaView } from "./device-domain.ts";
 import type { EnginePlace } from "./engine-fabric.ts";
 import type { FaultOperation } from "./faults/operations.ts";
 import type { InspectQuestion } from "./inspect.ts";
+import type { HcaOptions, HcaView } from "./plugged-hca.ts";
 
 /** What wakes an engine. */
 export interface EngineBell {

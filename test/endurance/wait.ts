@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Session } from "../../src/cli/session.ts";
-import type { HcaView } from "../../src/domain/device-domain.ts";
+import type { HcaView } from "../../src/domain/plugged-hca.ts";
 import { run } from "../vm/session.ts";
 
 const POLL_MS = 50;
