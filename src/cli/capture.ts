@@ -7,7 +7,7 @@ import { BlockType } from "../base/pcapng.ts";
 import { BlockSplitter, decodeBlock } from "../base/pcapng-reader.ts";
 import { findDomains, getHca, type RunningDomain } from "./domains.ts";
 import { catchInterrupts } from "./interrupt.ts";
-import { bytesText, printJson, UsageError } from "./output.ts";
+import { bytesText, plural, printJson, UsageError } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
 import { writeToOutput } from "./standard-output.ts";
 
@@ -202,4 +202,4 @@ function noteDropped(block: Buffer, dropped: Map<number, number>): void {
 }
 
 const textOf = ({ packets, bytes, dropped }: Written): string =>
-  `${packets} packets, ${bytesText(bytes)}${dropped === 0 ? "" : `, ${dropped} dropped`}`;
+  `${plural(packets, "packet")}, ${bytesText(bytes)}${dropped === 0 ? "" : `, ${dropped} dropped`}`;

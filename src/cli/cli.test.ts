@@ -95,7 +95,7 @@ test("mistakes end with status 2 and one line that helps", () => {
     [["up", "--hca", "n1,n2,n1"], /n1: expected each name once/],
     [["up", "--topology", "ring:3"], /expected a shape \(vhca up --help lists them\) or a file, and there is none to read/],
     [["up", "--topology", "fat-tree:3"], /fat-tree:3: expected fat-tree:K .*K is even/],
-    [["up", "--topology", "star:1"], /star:1 has 1 hosts, and 2 HCAs need one each/],
+    [["up", "--topology", "star:1"], /star:1 has 1 host, and 2 HCAs need one each/],
     [["run", "--topology", "pair", "--engines", "2", "--", "true"], /expected --engines 1, got 2/],
     [["run", "--mpi", "./a.out"], /expected openmpi or mpich; the program comes after --/],
     [["run", "--mpi"], /give the MPI program after --/],
@@ -198,7 +198,7 @@ test("up with a topology from a file: phantoms, and an error with its line", () 
     assert.match(vhca(["up", "--hca", "n1", "--topology", file], env).stderr, /lab.yaml:6: a cable leads to s3/);
     writeFileSync(file, "switches: {s1: , s2: }\nhosts:\n  n1: {switch: s1}\n  'm[1-3]': {switch: s2}\nlinks:\n  - [s1, s2]\n");
     const up = vhca(["up", "--hca", "n1", "--topology", file], env);
-    assert.match(up.stdout, /1 HCAs in .*lab.yaml: 4 hosts, 2 switches/, up.stderr);
+    assert.match(up.stdout, /1 HCA in .*lab.yaml: 4 hosts, 2 switches/, up.stderr);
     assert.match(vhca(["fabric", "show"], env).stdout, /m3/);
   } finally {
     vhca(["down"], env);

@@ -8,7 +8,7 @@ import { addDataPathOption, assertDataPath } from "./data-path.ts";
 import { addEnginesOption } from "./engines.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { addManagerOptions, type ManagerFlags, managerOf } from "./manager.ts";
-import { dim, ExitCode, printJson, UsageError } from "./output.ts";
+import { dim, ExitCode, plural, printJson, UsageError } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
 import { addQuotaOption } from "./quota.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
@@ -255,7 +255,8 @@ function sessionOptions(options: RunOptions, progress: ProgressLine, signal: Abo
     signal,
     log: options.verbose === true ? verboseLog : warningLog,
     onProgress: progress.show,
-    onBootEvent: (node, event) => progress.show({ step: `booting ${options.nodes} VMs`, detail: `${node} ${event.event}` }),
+    onBootEvent: (node, event) =>
+      progress.show({ step: `booting ${plural(options.nodes, "VM")}`, detail: `${node} ${event.event}` }),
   };
 }
 

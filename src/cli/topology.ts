@@ -4,7 +4,7 @@ import { readFileSync, statSync } from "node:fs";
 import { dirname, isAbsolute, relative, resolve, sep } from "node:path";
 import { type Command, Option } from "commander";
 import type { Topology } from "../fabric/topology/topology.ts";
-import { UsageError } from "./output.ts";
+import { plural, UsageError } from "./output.ts";
 
 /** Of a file that a netlist includes. */
 const INCLUDE_BYTES = 1 << 26;
@@ -49,7 +49,9 @@ export async function loadTopology({ text, hcas, engines, sm, lmc }: TopologyUse
     }
     const hosts = nodesOf(topology, "host").length;
     if (hcas > hosts)
-      throw new UsageError(`${text} has ${hosts} hosts, and ${hcas} HCAs need one each; use a larger one, or fewer HCAs`);
+      throw new UsageError(
+        `${text} has ${plural(hosts, "host")}, and ${hcas} HCAs need one each; use a larger one, or fewer HCAs`,
+      );
     return topology;
   } catch (error) {
     throw error instanceof TopologyError ? new UsageError(error.message) : error;
@@ -82,5 +84,5 @@ function includesBeside(path: string): (name: string) => string {
 /** "fat-tree:4: 16 hosts, 20 switches". */
 export function topologyText({ source, nodes }: Topology): string {
   const hosts = nodes.filter(({ kind }) => kind === "host").length;
-  return `${source}: ${hosts} hosts, ${nodes.length - hosts} switches`;
+  return `${source}: ${plural(hosts, "host")}, ${plural(nodes.length - hosts, "switch", "switches")}`;
 }

@@ -17,7 +17,7 @@ import { addEnginesOption } from "./engines.ts";
 import { addIbsimOption, ibsimArguments, ibsimText, serveIbsim } from "./ibsim.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { addManagerOptions, type ManagerFlags, managerArguments, managerOf } from "./manager.ts";
-import { printJson, printLine, UsageError } from "./output.ts";
+import { plural, printJson, printLine, UsageError } from "./output.ts";
 import { qemuHint } from "./qemu-hint.ts";
 import { addQuotaOption, quotaText } from "./quota.ts";
 import { PIPE_STATUS } from "./standard-output.ts";
@@ -203,7 +203,7 @@ async function announce(options: UpOptions, { status }: RunningDomain, isDetache
   }
   const topology = await topologyOf(options);
   const where = topology === undefined ? switchesText(options.engines) : `in ${topologyText(topology)}`;
-  printLine(`Device domain up (process ${pid}): ${hcas.length} HCAs ${where}, subnet manager ${options.sm}.`);
+  printLine(`Device domain up (process ${pid}): ${plural(hcas.length, "HCA")} ${where}, subnet manager ${options.sm}.`);
   for (const { name, socketPath } of hcas) printLine(`\n${name}:\n${qemuHint(socketPath)}`);
   if (options.ibsim !== undefined) printLine(`\n${ibsimText(options.ibsim)}`);
   printLine(isDetached ? "\nvhca status shows it, vhca down ends it." : "\nCtrl-C ends it.");

@@ -2,7 +2,7 @@
 
 import { type Command, Option } from "commander";
 import { findDomains, type RunningDomain } from "../domains.ts";
-import { bold, printJson, printLine, UsageError } from "../output.ts";
+import { bold, plural, printJson, printLine, UsageError } from "../output.ts";
 import { dotText } from "./dot.ts";
 import { makeGraph } from "./graph.ts";
 import { tableText } from "./table.ts";
@@ -56,7 +56,7 @@ async function everything({ client, status }: RunningDomain): Promise<object> {
 async function draw({ client, status }: RunningDomain, { table, dot, all = false }: ShowOptions): Promise<void> {
   const links = await client.fabricLinks();
   const { nodeCount, linkCount, linksUp } = status.fabric;
-  const title = `Fabric of process ${status.pid}: ${nodeCount} nodes, ${linkCount} links, ${linksUp} of them up`;
+  const title = `Fabric of process ${status.pid}: ${plural(nodeCount, "node")}, ${plural(linkCount, "link")}, ${linksUp} of them up`;
   if (dot !== true) printLine(bold(title));
   if (table === true) {
     printLine(tableText(links, all));

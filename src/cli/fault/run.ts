@@ -11,7 +11,7 @@ import type { FaultPlan, FaultsView } from "../../domain/faults/operations.ts";
 import { addCommonOptions, type CommonOptions, getFabricDomain, parseWhole } from "../fabric/common.ts";
 import { endText, makeGraph } from "../fabric/graph.ts";
 import { catchInterrupts } from "../interrupt.ts";
-import { dim, ExitCode, printJson, printLine, UsageError } from "../output.ts";
+import { dim, ExitCode, plural, printJson, printLine, UsageError } from "../output.ts";
 import { faultText, printFaults } from "./list.ts";
 
 const LOOK_MS = 50;
@@ -52,7 +52,7 @@ async function run(file: string, options: RunOptions): Promise<number> {
   const { client } = await getFabricDomain(options.domain);
   const plan = await readPlan(client, file, options.seed);
   const says = options.json !== true;
-  if (says) printLine(`Seed ${plan.seed} (--seed ${plan.seed} repeats it), ${plan.steps.length} faults`);
+  if (says) printLine(`Seed ${plan.seed} (--seed ${plan.seed} repeats it), ${plural(plan.steps.length, "fault")}`);
   if (options.dry === true) {
     if (says) for (let i = 0; i < plan.steps.length; i++) printStep(plan, i);
     else printJson(plan);

@@ -4,9 +4,9 @@ import { hex, nameOf } from "../../base/names.ts";
 import type { CqDetails, CqeView, QpDetails, RegionDetails, SrqDetails, WqeView } from "../../control/api.ts";
 import { PathMigration } from "../../spec/hca/contexts.ts";
 import { QpState, Service } from "../../spec/ib/numbers.ts";
-import { bold, bytesText, grid, table, wrapList, yellow } from "../output.ts";
+import { bold, bytesText, grid, plural, table, wrapList, yellow } from "../output.ts";
 import { waitText } from "./queue-pairs.ts";
-import { accessText, armedText, indented, lengthText, numberText, plural, ringText, WIDTH } from "./text.ts";
+import { accessText, armedText, indented, lengthText, numberText, ringText, WIDTH } from "./text.ts";
 
 const LABEL_WIDTH = 11;
 const INNER = WIDTH - 2;

@@ -11,8 +11,6 @@ export const WIDTH = 100;
 /** A number as the specification prints it and as the programs in the guest do. */
 export const numberText = (number: number): string => `${hex(number)} (${number})`;
 
-export const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
-
 export const indented = (lines: readonly string[], by = 2): string[] => lines.map((line) => " ".repeat(by) + line);
 
 /** `2 posted of 64, at 17`; a count that the ring cannot hold is the driver's mistake. */

@@ -12,9 +12,9 @@ import type {
   SessionView,
   SrqView,
 } from "../../control/api.ts";
-import { bold, bytesText, dim, grid, table, wrapList, yellow } from "../output.ts";
+import { bold, bytesText, dim, grid, plural, table, wrapList, yellow } from "../output.ts";
 import { qpLines } from "./queue-pairs.ts";
-import { accessText, armedText, indented, lengthText, moreText, plural, WIDTH } from "./text.ts";
+import { accessText, armedText, indented, lengthText, moreText, WIDTH } from "./text.ts";
 
 const PAGE_BYTES = 4096;
 const LABEL_WIDTH = 11;
