@@ -38,6 +38,11 @@ test("vhca fabric changes a fat tree that runs", async (t) => {
   await output("up --hca n1 --topology fat-tree:4");
   t.after(() => vhca("down"));
 
+  await t.test("of several cables, none is pulled if one is nowhere", async () => {
+    assert.equal((await vhca("fabric link down n3 n99")).status, 2);
+    assert.doesNotMatch(await output("fabric link list n3"), /PULLED/);
+  });
+
   await t.test("link down and up: the path goes another way", async () => {
     // Until the subnet manager has been everywhere.
     for (let ran = await vhca("fabric path n2 n16"); ran.status !== 0; ran = await vhca("fabric path n2 n16"));

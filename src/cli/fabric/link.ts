@@ -65,6 +65,8 @@ Examples:
 
 async function change(ends: readonly string[], changes: ChangeLink, options: CommonOptions): Promise<void> {
   const { client } = await getFabricDomain(options.domain);
+  // an end that is nowhere is told before anything has changed
+  for (const end of ends) await client.changeLink(end, {});
   const links: LinkView[] = [];
   for (const end of ends) links.push(await client.changeLink(end, changes));
   printLinks(await Promise.all(links.map((link) => settled(client, link))), options);
