@@ -96,6 +96,6 @@ export const events: Experiment = {
     guestEvents("mapped"),
     doorbellStep("trapped"),
     doorbellStep("answered"),
-    guestEvents("trapped"),
+    { ...guestEvents("trapped"), isSlow: true },
   ],
 };
