@@ -1,6 +1,6 @@
 // Two `vhca up` at the same time: the second must see the first, which does not serve yet. Held while a domain starts, and no longer.
 
-import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import { linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makePrivateFolder, runRoot } from "../lab/paths.ts";
 import { identify, isRunning, type ProcessId } from "../lab/run-folder.ts";
@@ -16,18 +16,24 @@ export function takeStartLock(): () => void {
     const owner = readOwner(path);
     if (owner !== undefined && isRunning(owner))
       throw new UsageError(`a device domain is starting already (process ${owner.pid}); vhca status shows it when it is up`);
-    unlinkSync(path);
+    // It may have been given back meanwhile.
+    rmSync(path, { force: true });
   }
-  return () => unlinkSync(path);
+  return () => rmSync(path, { force: true });
 }
 
+/** The lock appears with its owner in it: one without would be taken for that of a process that has ended. */
 function tryTake(path: string): boolean {
+  const mine = `${path}.${process.pid}`;
+  writeFileSync(mine, JSON.stringify(identify(process.pid)), { mode: 0o600 });
   try {
-    writeFileSync(path, JSON.stringify(identify(process.pid)), { flag: "wx", mode: 0o600 });
+    linkSync(mine, path);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
     throw error;
+  } finally {
+    rmSync(mine);
   }
 }
 
