@@ -4,7 +4,7 @@ import { type Memory, publishWord, swap32 } from "../base/bytes.ts";
 import { Command, ResizeCq } from "../spec/hca/commands.ts";
 import { Access, CqContext } from "../spec/hca/contexts.ts";
 import { CQE_BYTES, Cqe, CqeError, CqeErrorOpcode } from "../spec/hca/queues.ts";
-import { CqArm, CqArmDbRecord, DbRecordType, UarDoorbell } from "../spec/hca/registers.ts";
+import { CqArm, DbRecordType, UarDoorbell } from "../spec/hca/registers.ts";
 import type { DoorbellRecordSlot } from "./context-memory.ts";
 import type { Device } from "./device.ts";
 import { Region } from "./memory-region.ts";
@@ -121,12 +121,14 @@ export class DriverCompletionQueue {
 
   /** Asks for an event at the next (or next solicited) completion. */
   arm(solicitedOnly = false): void {
-    const { view } = this.#device.access.memory;
+    const { memory } = this.#device.access;
     const command = solicitedOnly ? CqArm.SOLICITED : CqArm.NEXT;
     const sequence = this.#armSequence & 3;
-    view.setUint32(this.armRecord.at, this.#consumer, false);
-    CqArmDbRecord.sequence.set(view, this.armRecord.at, sequence);
-    CqArmDbRecord.command.set(view, this.armRecord.at, command);
+    const { at } = this.armRecord;
+    memory.view.setUint32(at, this.#consumer, false);
+    // One store: a new sequence number beside the old command would be taken for a request of its own (5.7).
+    const second = (this.number << 8) | (DbRecordType.CQ_ARM << 5) | (sequence << 3) | command;
+    publishWord(memory, at + 4, swap32(second));
     const hi = ((sequence << 28) | (command << 24) | this.number) >>> 0;
     this.#device.access.writeDoorbell(this.uar, UarDoorbell.CQ, hi, this.#consumer);
   }
