@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { identify } from "../lab/run-folder.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { bytesText, table } from "./output.ts";
 import { planCommands } from "./run.ts";
@@ -131,7 +132,7 @@ test("up, status, hca, fabric, down", () => {
     assert.match(vhca(["status"], env).stdout, /a +no VM +DOWN/);
     assert.match(vhca(["hca", "add", "c"], env).stdout, /c\.sock/);
     assert.equal(vhca(["hca", "add", "c"], env).status, 2);
-    const status = JSON.parse(vhca(["status", "--json"], env).stdout) as { hcas: { name: string }[] }[];
+    const status = JSON.parse(vhca(["status", "--json"], env).stdout) as { pid: number; hcas: { name: string }[] }[];
     assert.deepEqual(
       status[0]?.hcas.map((h) => h.name),
       ["a", "b", "c"],
@@ -150,8 +151,12 @@ test("up, status, hca, fabric, down", () => {
     assert.deepEqual([ports, packets, bytes], [["a", "b", "c"], 0, statSync(file).size]);
     assert.match(vhca(["capture", file], env).stderr, /exists already/);
     assert.match(vhca(["capture", `${folder}/no/x`], env).stderr, /cannot be written/);
-    assert.equal(vhca(["hca", "rm", "a"], env).status, 0);
-    assert.equal(vhca(["down"], env).status, 0);
+    const removed = JSON.parse(vhca(["hca", "rm", "a", "--json"], env).stdout) as { name: string; portState: number };
+    assert.deepEqual([removed.name, removed.portState], ["a", 1]);
+    assert.equal(vhca(["hca", "rm", "c"], env).stdout, "c  gone\n");
+    const ended = JSON.parse(vhca(["down", "--json"], env).stdout) as { pid: number; hcas: { name: string }[] };
+    assert.deepEqual([ended.pid, ended.hcas.map((h) => h.name)], [status[0]?.pid, ["b"]]);
+    assert.equal(identify(ended.pid), undefined, "its process has ended");
     assert.equal(vhca(["down"], env).status, 2);
   } finally {
     vhca(["down"], env);

@@ -44,6 +44,12 @@ export async function getUpDomain(): Promise<RunningDomain> {
   return up;
 }
 
+/** What `vhca up` and `vhca down` print of a domain as JSON. */
+export const domainSummary = ({ pid, hcas }: Status): object => ({
+  pid,
+  hcas: hcas.map(({ name, socketPath, nodeGuid, doorbells }) => ({ name, socketPath, nodeGuid, doorbells })),
+});
+
 /** The HCA of that name in any domain. @throws UsageError if there is none */
 export async function getHca(name: string): Promise<{ domain: RunningDomain; hca: HcaView }> {
   const domains = await findDomains();

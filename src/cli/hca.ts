@@ -54,9 +54,12 @@ export function addHca(program: Command): void {
   hca
     .command("rm <name>")
     .description("Unplugs an HCA, of whichever domain; a VM or program that uses it loses it.")
-    .action(async (name: string) => {
-      const { client } = (await getHca(name)).domain;
-      await client.removeHca(name);
+    .option("--json", "print the HCA as JSON, as it was")
+    .action(async (name: string, { json }: { json?: boolean }) => {
+      const { domain, hca: view } = await getHca(name);
+      await domain.client.removeHca(name);
+      if (json === true) printJson(view);
+      else printLine(`${name}  gone`);
     });
   addShow(hca);
 }

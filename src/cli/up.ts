@@ -12,7 +12,7 @@ import { collectGarbage } from "../host/thrift.ts";
 import { RunFolder } from "../lab/run-folder.ts";
 import type { DataPath } from "../transport/network.ts";
 import { addDataPathOption, assertDataPath } from "./data-path.ts";
-import { CONTROL_SOCKET, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
+import { CONTROL_SOCKET, domainSummary, findDomains, getUpDomain, type RunningDomain } from "./domains.ts";
 import { addEnginesOption } from "./engines.ts";
 import { addIbsimOption, ibsimArguments, ibsimText, serveIbsim } from "./ibsim.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
@@ -195,10 +195,7 @@ async function assertNoneRuns(): Promise<void> {
 async function announce(options: UpOptions, { status }: RunningDomain, isDetached: boolean): Promise<void> {
   const { hcas, pid } = status;
   if (options.json === true) {
-    printJson({
-      pid,
-      hcas: hcas.map(({ name, socketPath, nodeGuid, doorbells }) => ({ name, socketPath, nodeGuid, doorbells })),
-    });
+    printJson(domainSummary(status));
     return;
   }
   const topology = await topologyOf(options);
