@@ -41,14 +41,14 @@ Examples:
     .description(
       "Freezes an HCA: it serves no doorbell and answers no MAD; its cable stays up. What its driver has written is looked at later.",
     )
-    .option("--for <time>", FOR, parseTime)
+    .option("--for <time>", FOR, parseFor)
     .action((hca: string, { for: forNs, ...options }: CommonOptions & { for?: number }) =>
       inject([{ kind: "freeze", hca, forNs }], options),
     );
   addCommonOptions(fault.command("sm"))
     .summary("the built-in subnet manager dies")
     .description("Ends the built-in subnet manager, with all that it knew; another one starts in its place when it is over.")
-    .option("--for <time>", FOR, parseTime)
+    .option("--for <time>", FOR, parseFor)
     .action(({ for: forNs, ...options }: CommonOptions & { for?: number }) => inject([{ kind: "sm", forNs }], options));
   addCommonOptions(fault.command("clear [what...]"))
     .summary("end faults: of NODE:PORT, an HCA, sm; all if left out")
@@ -77,7 +77,7 @@ function addLink(fault: Command): void {
     .option("--loss <part>", "part of the packets that get lost, such as 1% or 0.01", parsePart)
     .option("--corruption <part>", "part of the others that arrive with a wrong CRC", parsePart)
     .option("--delay <time>", "time that a packet takes, one way, such as 5us", parseTime)
-    .option("--for <time>", FOR, parseTime)
+    .option("--for <time>", FOR, parseFor)
     .option("--clear", "make them good")
     .action(link);
 }
@@ -120,6 +120,12 @@ function addFlap(fault: Command): void {
 function parseAboveZero(text: string): number {
   const ns = parseTime(text);
   if (ns === 0) throw new InvalidArgumentError("expected a time above 0");
+  return ns;
+}
+
+function parseFor(text: string): number {
+  const ns = parseTime(text);
+  if (ns === 0) throw new InvalidArgumentError("expected a time above 0; without --for a fault stays until it is cleared");
   return ns;
 }
 

@@ -192,6 +192,24 @@ test("clear ends everything, plans too; faults of what is gone are over", async 
   for (const { a, state } of fabric.links()) if (a.node !== "n1") assert.equal(state, "UP", a.node);
 });
 
+test("a fault that would be over as soon as it begins is refused, now or in a plan, and not counted", async () => {
+  const world = new SimulatedFabric();
+  const { faults } = world.fabric;
+  await world.open(2);
+  for (const fault of [
+    { kind: "spoil", end: "n1", faults: { loss: 1 }, forNs: 0 },
+    { kind: "pull", end: "n1", forNs: 0 },
+    { kind: "freeze", hca: "n1", forNs: -1 },
+    { kind: "sm", forNs: Number.NaN },
+    { kind: "flap", end: "n1", downNs: 0, upNs: 1, times: 1 },
+  ] as const) {
+    assert.throws(() => faults.inject(fault), /expected (a fault that lasts longer than 0 ns, got|times above 0)/, fault.kind);
+    assert.throws(() => faults.start({ seed: 1, steps: [{ atNs: 1, fault }] }), /expected (a fault that lasts|times above 0)/);
+  }
+  const { active, counts, plan } = faults.view();
+  assert.deepEqual([active, plan, ...Object.values(counts)], [[], undefined, 0, 0, 0, 0, 0, 0, 0]);
+});
+
 test("each mistake in a schedule is named with its line", () => {
   const parse = (text: string) => planOf(parseSchedule(text, "s.yaml"), new Random(1), []);
   for (const [text, message] of [
@@ -204,6 +222,8 @@ test("each mistake in a schedule is named with its line", () => {
     ["faults:\n  - { at: 1s, pull: n1, loss: 1% }", /pull does not take loss; it takes for/],
     ["faults:\n  - { at: 1s, link: n1 }", /link needs loss, corruption or delay/],
     ["faults:\n  - { at: 1s, flap: n1, up: 1s }", /flap needs down and up, two times/],
+    ["faults:\n  - { at: 1s, flap: n1, up: 1s, down: 0s }", /s.yaml:2: faults.0: flap needs down and up above 0/],
+    ["faults:\n  - { at: 1s, pull: n1, for: 0s }", /s.yaml:2: faults.0: expected for above 0; a fault without for stays/],
     ["faults:\n  - { at: 1s, sm: dead }", /expected sm: down/],
     ["faults:\n  - { at: 1s, pull: n1, every: 1s }", /expected every and repeat together/],
     ["faults:\n  - { at: 1s, pull: n1, every: 1s, repeat: 0 }", /s.yaml:2: expected to repeat once at least, got 0/],

@@ -60,7 +60,8 @@ test("vhca fault on a fat tree that runs", async (t) => {
     assert.match(await output("fault clear"), /Nothing is wrong on purpose\.\nSince the start: cables made bad 2, pulled 1;/);
   });
 
-  await t.test("mistakes", async () => {
+  await t.test("mistakes, of which none is counted", async () => {
+    const { counts } = await list();
     for (const [text, message] of [
       ["fault link n2", /expected --loss, --corruption or --delay, or clear/],
       ["fault link n2 clear --loss 1%", /expected --loss, --corruption or --delay, or clear/],
@@ -68,6 +69,9 @@ test("vhca fault on a fat tree that runs", async (t) => {
       ["fault link n2 --loss 110%", /expected a part of 1/],
       ["fault link n2 --delay 11s", /delay: expected 0 ns to 10 s/],
       ["fault flap n2 --down 0s", /expected a time above 0/],
+      ["fault freeze n1 --for 0s", /'0s' is invalid. expected a time above 0; without --for a fault stays/],
+      ["fault sm --for 0ms", /expected a time above 0; without --for/],
+      ["fault link n2 --loss 1% --for 0s", /expected a time above 0; without --for/],
       ["fault flap n2 --times 0", /expected 1 to 100000 times, got 0/],
       ["fault freeze n2", /there is no HCA n2; did you mean n1/],
       ["fault clear n77", /there is no node n77/],
@@ -75,6 +79,7 @@ test("vhca fault on a fat tree that runs", async (t) => {
     ] as const) {
       assert.match(await output(text, 2), message);
     }
+    assert.deepEqual((await list()).counts, counts);
   });
 
   await t.test("a schedule: its seed repeats it; Ctrl-C ends it and clears all", async () => {

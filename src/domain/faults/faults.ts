@@ -68,6 +68,7 @@ export class Faults {
 
   /** Injects one fault now. @throws NotFoundError, or what is wrong with it; nothing has happened then */
   inject(fault: Fault, nowNs: number): void {
+    assertLasts(fault);
     if (fault.kind === "flap") this.#flap(fault, nowNs);
     else if (fault.kind === "clear") this.#clear(fault.what);
     else this.#injectFor(fault, fault.forNs === undefined ? undefined : nowNs + fault.forNs);
@@ -100,6 +101,7 @@ export class Faults {
   /** @throws NotFoundError if what a step is about is not there, or its time is none */
   #check(atNs: number, fault: Fault): void {
     if (!(atNs >= 0 && atNs <= MAX_TIME_NS)) throw new Error(`expected a time of 0 to ${MAX_TIME_NS / 1e9} s, got ${atNs} ns`);
+    assertLasts(fault);
     if ("end" in fault) getLink(this.#fabric, fault.end);
     else if (fault.kind === "freeze" && !this.#target.hcas.includes(fault.hca))
       throw new NotFoundError(noHcaText(fault.hca, this.#target.hcas));
@@ -146,9 +148,6 @@ export class Faults {
 
   #flap({ end, downNs, upNs, times }: Fault & { kind: "flap" }, nowNs: number): void {
     const link = getLink(this.#fabric, end);
-    if (!(downNs > 0 && upNs > 0)) throw new Error(`expected times above 0, got ${downNs} ns down and ${upNs} ns up`);
-    if (!(Number.isInteger(times) && times >= 1 && times <= FLAPS_MAX))
-      throw new Error(`expected 1 to ${FLAPS_MAX} times, got ${times}`);
     const flap = { link, downNs, upNs, timesLeft: times };
     this.#flaps.set(link, flap);
     this.#flapDown(flap, nowNs);
@@ -304,6 +303,18 @@ export class Faults {
   #until(key: string, untilNs: number | undefined, end: () => void): void {
     if (untilNs === undefined) this.#agenda.delete(key);
     else this.#agenda.set(key, untilNs, end);
+  }
+}
+
+/** @throws if it is over as soon as it begins: it would be counted, and nobody would have noticed it */
+function assertLasts(fault: Fault): void {
+  if (fault.kind === "flap") {
+    const { downNs, upNs, times } = fault;
+    if (!(downNs > 0 && upNs > 0)) throw new Error(`expected times above 0, got ${downNs} ns down and ${upNs} ns up`);
+    if (!(Number.isInteger(times) && times >= 1 && times <= FLAPS_MAX))
+      throw new Error(`expected 1 to ${FLAPS_MAX} times, got ${times}`);
+  } else if (fault.kind !== "clear" && fault.forNs !== undefined && !(fault.forNs > 0)) {
+    throw new Error(`expected a fault that lasts longer than 0 ns, got ${fault.forNs} ns`);
   }
 }
 

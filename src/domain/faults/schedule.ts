@@ -77,6 +77,8 @@ function problemOf(entry: Record<string, unknown>): string | undefined {
   if (kind === "link" && !["loss", "corruption", "delay"].some((key) => given.includes(key)))
     return "link needs loss, corruption or delay";
   if (kind === "flap" && !(given.includes("down") && given.includes("up"))) return "flap needs down and up, two times";
+  if (kind === "flap" && [entry.down, entry.up].includes(0)) return "flap needs down and up above 0";
+  if (entry.for === 0) return "expected for above 0; a fault without for stays until it is cleared";
   return given.includes("repeat") !== given.includes("every") ? "expected every and repeat together" : undefined;
 }
 
