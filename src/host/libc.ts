@@ -29,6 +29,7 @@ export const ftruncate = declare<[fd: number, length: number]>("int ftruncate(in
 /** 64-bit offsets come back as exact numbers up to 2^53. */
 export const lseek = declare<[fd: number, offset: number, whence: number]>("int64_t lseek(int fd, int64_t offset, int whence)");
 export const fcntl = declare<[fd: number, command: number, argument: number]>("int fcntl(int fd, int command, int64_t argument)");
+export const flock = declare<[fd: number, operation: number]>("int flock(int fd, int operation)");
 export const close = declare<[fd: number]>("int close(int fd)");
 export const eventfd = declare<[initial: number, flags: number]>("int eventfd(unsigned int initial, int flags)");
 export const read = declare<[fd: number, address: number, length: number]>("int read(int fd, uintptr_t address, size_t length)");
@@ -121,6 +122,7 @@ export const Protection = { READ: 1, WRITE: 2 } as const;
 export const MapFlag = { SHARED: 0x01, PRIVATE: 0x02, FIXED: 0x10, ANONYMOUS: 0x20, NORESERVE: 0x4000 } as const;
 export const MfdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2, HUGETLB: 4 } as const;
 export const Fcntl = { GETFL: 3, SETFL: 4, DUPFD_CLOEXEC: 1030, ADD_SEALS: 1033, GET_SEALS: 1034 } as const;
+export const LockOperation = { EXCLUSIVE: 2, NONBLOCKING: 4 } as const;
 export const Seal = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16 } as const;
 export const OpenFlag = { ACCMODE: 3, RDWR: 2, NONBLOCK: 0o4000, CLOEXEC: 0o2000000 } as const;
 export const Whence = { DATA: 3, HOLE: 4 } as const;
