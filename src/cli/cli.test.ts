@@ -250,6 +250,30 @@ test("image build that Ctrl-C interrupts has the status of the signal", async ()
   assert.equal(status, 130);
 });
 
+test("run --json that ends before its VMs are ready says why, on stdout too", () => {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
+  const env = { VHCA_CACHE: join(folder, "cache"), XDG_RUNTIME_DIR: folder };
+  try {
+    for (const [args, status, error] of [
+      [["--timeout", "0"], 124, /^out of time before the VMs were ready/],
+      [["--mount", "/nowhere"], 2, /^the folder to mount does not exist: \/nowhere/],
+    ] as const) {
+      const ran = vhca(["run", "--nodes", "3", "--json", ...args, "--", "true"], env);
+      assert.equal(ran.status, status, ran.stderr);
+      const said = JSON.parse(ran.stdout) as { status: number; error: string; boot: { nodes: object[] }; commands: object[] };
+      assert.match(said.error, error);
+      assert.equal(ran.stderr, `vhca: ${said.error}\n`);
+      assert.deepEqual([said.status, said.commands], [status, []]);
+      assert.deepEqual(
+        said.boot.nodes,
+        ["n1", "n2", "n3"].map((node) => ({ node, events: [] })),
+      );
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test("the tour in process shows every operation and says what it is", () => {
   const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
   const ran = vhca(["tour", "--in-process", "--results", folder]);

@@ -3,12 +3,14 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Log } from "../base/log.ts";
 import type { Quota } from "../hca/limits.ts";
+import { LabError } from "../lab/lab-error.ts";
 import type { DataPath } from "../transport/network.ts";
+import { BootNews } from "./boot-news.ts";
 import { addDataPathOption, assertDataPath } from "./data-path.ts";
 import { addEnginesOption } from "./engines.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { addManagerOptions, type ManagerFlags, managerOf } from "./manager.ts";
-import { dim, ExitCode, plural, printJson, UsageError } from "./output.ts";
+import { dim, ExitCode, printError, printJson, UsageError } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
 import { addQuotaOption } from "./quota.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
@@ -72,7 +74,7 @@ export function addRun(program: Command): void {
       1,
     )
     .option("--keep-going", "let other commands finish when one has failed")
-    .option("--json", "print one JSON document with every command's output and status")
+    .option("--json", "print one JSON document with every command's output and status, or why there is none")
     .option("--verbose", "say what the device domain says")
     .addHelpText(
       "after",
@@ -164,12 +166,13 @@ async function run(words: readonly string[], given: RunOptions): Promise<number>
   assertDataPath(dataPath, engines);
   const topology = await loadTopology({ text, hcas: nodes, engines, sm, lmc });
   const progress = new ProgressLine(options.json);
+  const news = new BootNews(nodes, progress);
   const interrupt = catchInterrupts();
   const timeout = options.timeout === undefined ? undefined : AbortSignal.timeout(options.timeout * 1000);
   const signal = timeout === undefined ? interrupt.signal : AbortSignal.any([interrupt.signal, timeout]);
   let session: Session | undefined;
   try {
-    session = await Session.start({ ...sessionOptions(options, progress, signal), topology });
+    session = await Session.start({ ...sessionOptions(options, news, signal), topology });
     progress.done();
     const boot = await describeBoot(session);
     const how = { signal, isCollected: options.json === true, keepsGoing: options.keepGoing === true };
@@ -180,7 +183,9 @@ async function run(words: readonly string[], given: RunOptions): Promise<number>
     return interrupt.status ?? status;
   } catch (error) {
     progress.done();
-    return statusOfFailure(error, interrupt, timeout);
+    const failure = failureOf(error, interrupt, timeout, news);
+    if (options.json === true) printJson({ ...failure, boot: news.view, commands: [] });
+    return failure.status;
   } finally {
     await session?.stop();
     interrupt.dispose();
@@ -223,19 +228,34 @@ function firstFailure(results: readonly CommandResult[]): CommandResult | undefi
   return results.filter((r) => r.status !== 0 && !r.wasEnded).sort((a, b) => a.endedAtMs - b.endedAtMs)[0];
 }
 
-function statusOfFailure(error: unknown, interrupt: Interrupt, timeout: AbortSignal | undefined): number {
-  if (interrupt.status !== undefined) return interrupt.status;
-  if (timeout?.aborted !== true) throw error;
-  process.stderr.write("vhca: out of time before the VMs were ready\n");
-  return ExitCode.TIMEOUT;
+interface Failure {
+  status: number;
+  /** Why, in one line. */
+  error: string;
+  /** Further lines, such as the end of a VM's serial log. */
+  details?: string;
 }
+
+/** What ended a run before its commands could say it, also told on stderr. */
+function failureOf(error: unknown, { signal, status }: Interrupt, timeout: AbortSignal | undefined, { step }: BootNews): Failure {
+  if (status !== undefined) return { status, error: messageOf(signal.reason) };
+  if (timeout?.aborted === true) {
+    const message = `out of time before the VMs were ready${step === undefined ? "" : `, at this step: ${step}`}`;
+    process.stderr.write(`vhca: ${message}\n`);
+    return { status: ExitCode.TIMEOUT, error: message };
+  }
+  const details = error instanceof LabError && error.details !== "" ? { details: error.details } : {};
+  return { status: printError(error), error: messageOf(error), ...details };
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function statusOf(results: readonly CommandResult[], timeout: AbortSignal | undefined): number {
   if (timeout?.aborted === true) return ExitCode.TIMEOUT;
   return firstFailure(results)?.status ?? 0;
 }
 
-function sessionOptions(options: RunOptions, progress: ProgressLine, signal: AbortSignal): SessionOptions {
+function sessionOptions(options: RunOptions, news: BootNews, signal: AbortSignal): SessionOptions {
   return {
     nodes: options.nodes,
     image: options.image,
@@ -254,9 +274,8 @@ function sessionOptions(options: RunOptions, progress: ProgressLine, signal: Abo
     dataPath: options.dataPath,
     signal,
     log: options.verbose === true ? verboseLog : warningLog,
-    onProgress: progress.show,
-    onBootEvent: (node, event) =>
-      progress.show({ step: `booting ${plural(options.nodes, "VM")}`, detail: `${node} ${event.event}` }),
+    onProgress: news.onProgress,
+    onBootEvent: news.onBootEvent,
   };
 }
 

@@ -1,6 +1,5 @@
 // A device domain and a lab of VMs on it, started and ended together: what `vhca run` and the tour are made of.
 
-import { rmSync } from "node:fs";
 import type { Log } from "../base/log.ts";
 import { hcaSocketPath } from "../control/socket-paths.ts";
 import { DomainHandle } from "../domain/domain-handle.ts";
@@ -58,7 +57,7 @@ export class Session {
       dataPath: options.dataPath,
       log: options.log,
     });
-    const removeFolder = (): void => rmSync(folder.path, { recursive: true, force: true });
+    const removeFolder = (): void => folder.remove();
     process.once("exit", removeFolder);
     let closeControl = async (): Promise<void> => {};
     try {
