@@ -1,10 +1,12 @@
 // OpenSM on a large fabric of ours and on the same netlist in ibsim, in turn: from its start to SUBNET UP.
-//   node bench/opensm.ts [SHAPE] [ROUNDS]
+//   node bench/opensm.ts [SHAPE] [ROUNDS] [VMS]
+// With VMS, so many of our hosts, n1, n2 …, are VMs, started anew for each sweep; in ibsim all are phantoms.
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { silentLog } from "../src/base/log.ts";
+import { Session } from "../src/cli/session.ts";
 import { DomainHandle } from "../src/domain/domain-handle.ts";
 import { parseNetlist } from "../src/fabric/topology/netlist.ts";
 import { shapeTopology } from "../src/fabric/topology/shapes.ts";
@@ -12,7 +14,7 @@ import { nodesOf } from "../src/fabric/topology/topology.ts";
 import { netlistText } from "../test/ibsim/netlist-text.ts";
 import { type FabricTools, findTools, logSays } from "../test/ibsim/tools.ts";
 
-const [shape = "fat-tree:16", rounds = "5"] = process.argv.slice(2);
+const [shape = "fat-tree:16", rounds = "5", vms = "0"] = process.argv.slice(2);
 const found = await findTools();
 if (typeof found === "string") {
   console.log(found);
@@ -23,16 +25,19 @@ const text = netlistText(shapeTopology(shape));
 const netlist = join(tools.folder, "netlist");
 writeFileSync(netlist, text);
 const topology = parseNetlist(text, shape);
-const host = nodesOf(topology, "host")[0]!.name;
+/** Where OpenSM runs: the last host, which is never a VM's. */
+const host = nodesOf(topology, "host").at(-1)!.name;
 
 /** A domain that nobody needs waits for two seconds and then has itself compiled (domain/warm-up.ts); it is done when it rests again. */
 const WARM_MS = 3000;
 const REST_MS = 500;
 const REST_SHARE = 0.05;
+/** Beside VMs it never rests quite. */
+const MAX_WARM_MS = 15_000;
 
 async function warmUp(): Promise<void> {
   await sleep(WARM_MS);
-  for (;;) {
+  for (let waitedMs = WARM_MS; waitedMs < MAX_WARM_MS; waitedMs += REST_MS) {
     const before = process.cpuUsage();
     await sleep(REST_MS);
     const { user, system } = process.cpuUsage(before);
@@ -64,6 +69,21 @@ async function inIbsim(engine: string): Promise<number> {
 }
 
 async function inOurs(engine: string): Promise<number> {
+  return Number(vms) > 0 ? besideVms(engine) : amongPhantoms(engine);
+}
+
+async function besideVms(engine: string): Promise<number> {
+  const session = await Session.start({ nodes: Number(vms), sm: "none", topology, log: silentLog });
+  try {
+    await session.domain.serveIbsim("vhca-bench-ours");
+    await warmUp();
+    return await sweep("vhca-bench-ours", engine);
+  } finally {
+    await session.stop();
+  }
+}
+
+async function amongPhantoms(engine: string): Promise<number> {
   const domain = new DomainHandle({ log: silentLog, sm: "none", topology });
   try {
     await domain.serveIbsim("vhca-bench-ours");
