@@ -57,6 +57,14 @@ export class TrunkEnd implements PacketInlet {
     return this.#trunk.passFaults(packet.dlid, packet.sl, packetWords());
   }
 
+  countPath(): void {
+    this.#trunk.countPath(packet.dlid, packet.sl, packetWords());
+  }
+
+  countLost(isLoop: boolean): void {
+    this.#trunk.countLost(packet.dlid, packet.sl, packetWords(), isLoop);
+  }
+
   handle(tag: number, hops: number, bytes: Uint8Array): void {
     if (tag === LaneTag.MANAGEMENT) this.#trunk.arrive(bytes, hops);
     else if (tag === LaneTag.CONTROL) this.#trunk.farEndChanged(bytes[0] === Word.UP);

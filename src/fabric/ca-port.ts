@@ -17,7 +17,7 @@ import { UsablePkeys } from "./partition-enforcement.ts";
 import { PathTraffic } from "./path-traffic.ts";
 import { Port } from "./port.ts";
 import { ResolveCache } from "./resolve-cache.ts";
-import { passFaults } from "./trace.ts";
+import { NOWHERE, passFaults } from "./trace.ts";
 
 /** The MAD that an agent works on: what its caller gave is left alone if there is no answer. */
 const scratch = newMad();
@@ -83,9 +83,10 @@ export class CaPort extends Port {
     return this.#cache;
   }
 
-  get countsHops(): boolean {
+  countsHops(dlid: number): boolean {
     const { fabric } = this.node;
-    return fabric.hasFaults || fabric.lanes !== undefined;
+    // Cables here spare the unicast data that leave for another engine.
+    return fabric.lanes !== undefined || (fabric.hasFaults && (isMulticastLid(dlid) || this.resolve(dlid) >= NOWHERE));
   }
 
   countPath(dlid: number, sl: number, words: number, packets: number): void {

@@ -7,6 +7,7 @@ import { LinkSpeed, LinkWidth, NodeType } from "../spec/mad/numbers.ts";
 import type { Fabric } from "./fabric.ts";
 import { MAX_HOPS } from "./limits.ts";
 import { FabricNode } from "./node.ts";
+import { countLost, PathTraffic } from "./path-traffic.ts";
 import { Port } from "./port.ts";
 import type { PacketDelivery } from "./queue.ts";
 import { ResolveCache } from "./resolve-cache.ts";
@@ -37,6 +38,7 @@ export class Trunk extends FabricNode {
   readonly port: Port;
   readonly #carrier: TrunkCarrier;
   readonly #cache: ResolveCache;
+  readonly #traffic: PathTraffic;
   #isFollowing = false;
   /** Management packets that found no room. */
   dropped = 0;
@@ -49,6 +51,7 @@ export class Trunk extends FabricNode {
     this.port = new Port(this, options, false, lane);
     this.ports = [this.port];
     this.#cache = new ResolveCache(this.port);
+    this.#traffic = new PathTraffic(this.port);
   }
 
   /**
@@ -74,6 +77,16 @@ export class Trunk extends FabricNode {
   /** What a packet from the other end to unicast `dlid` reaches here, as `Port.index`. */
   resolve(dlid: number): number {
     return this.#cache.resolve(dlid);
+  }
+
+  /** Switches here are to count a packet of data that has come from the other end and goes on to where `resolve` says. */
+  countPath(dlid: number, sl: number, words: number): void {
+    this.#traffic.add(dlid, sl, words, 1);
+  }
+
+  /** They count one that ends here. @param isLoop it has gone round too often */
+  countLost(dlid: number, sl: number, words: number, isLoop: boolean): void {
+    countLost(this.port, dlid, sl, words, isLoop);
   }
 
   /** Sends a packet of data that has come from the other end through the cables here: the nanoseconds that it takes, or LOST. */

@@ -43,8 +43,8 @@ export interface Wire {
    * gone. Must not allocate.
    */
   passFaults(dlid: number, sl: number, words: number): number;
-  /** True if switches count packets one by one: in lanes, and where some cable has faults. */
-  readonly countsHops: boolean;
+  /** True if switches count packets to `dlid` one by one: in lanes, and where some cable has faults if it does not leave this engine. */
+  countsHops(dlid: number): boolean;
   /** Packets go to `dlid` and nothing on the way can happen to them: switches are to count them. Must not allocate. */
   countPath(dlid: number, sl: number, words: number, packets: number): void;
   /**

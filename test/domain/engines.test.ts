@@ -8,8 +8,13 @@ import { after, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { silentLog } from "../../src/base/log.ts";
 import { DomainHandle } from "../../src/domain/domain-handle.ts";
+import type { NodeView, PortView } from "../../src/fabric/inspect.ts";
 import { ALL_ACCESS, type Context, connectQp, openDevice, type QueuePair } from "../../src/verbs/index.ts";
 
+/** Of data only: management has service level 0. */
+const DATA_SL = 3;
+const SENT = `xmitDataSl${DATA_SL}`;
+const RECEIVED = `rcvDataSl${DATA_SL}`;
 const folder = mkdtempSync(join(tmpdir(), "vhca-engines-"));
 const domain = new DomainHandle({ log: silentLog, engines: 2 });
 after(async () => {
@@ -23,6 +28,20 @@ async function open(name: string): Promise<Context> {
   const context = await openDevice(socketPath, { memoryBytes: 16 << 20, mtts: 16384 });
   await context.portActive();
   return context;
+}
+
+/** Each end of a cable has received what the other one has sent, and each switch has sent what it has received. */
+function compareCounters(nodes: readonly NodeView[]): void {
+  const counted = ({ counters }: PortView): number[] => [counters[SENT] ?? 0, counters[RECEIVED] ?? 0];
+  for (const { name, type, ports } of nodes) {
+    for (const port of ports) {
+      const far = nodes.find(({ guid }) => guid === port.peer?.node)?.ports.find(({ number }) => number === port.peer?.port);
+      if (far !== undefined) assert.deepEqual(counted(port), counted(far).reverse(), `${name}:${port.number}`);
+    }
+    const sums = [0, 1].map((i) => ports.reduce((sum, port) => sum + counted(port)[i]!, 0));
+    assert.ok(sums[0]! >= 1e6 / 4, `${name} counts`);
+    if (type === "SWITCH") assert.equal(sums[0], sums[1], `${name} sends what it receives`);
+  }
 }
 
 interface End {
@@ -62,8 +81,8 @@ test("HCAs on two engines: one subnet, every operation, sleepers woken", async (
   ] as const) {
     const a = end(contexts[from]!, length);
     const b = end(contexts[to]!, length);
-    connectQp(a.qp, { lid: b.lid, qpNum: b.qp.qpNum });
-    connectQp(b.qp, { lid: a.lid, qpNum: a.qp.qpNum });
+    connectQp(a.qp, { lid: b.lid, qpNum: b.qp.qpNum, sl: DATA_SL });
+    connectQp(b.qp, { lid: a.lid, qpNum: a.qp.qpNum, sl: DATA_SL });
     for (let i = 0; i < length; i++) a.bytes[i] = (i * 7 + from) & 0xff;
     const remote = { remoteAddr: b.addr, rkey: b.rkey };
     await a.qp.send({ opcode: "RDMA_WRITE", sgList: [{ addr: a.addr, length, lkey: a.lkey }], ...remote });
@@ -79,6 +98,8 @@ test("HCAs on two engines: one subnet, every operation, sleepers woken", async (
     a.destroy();
     b.destroy();
   }
+  // Duplicates of what was slow may still be under way.
+  await setTimeout(60);
   const { hcas, fabric, engine } = await domain.describe();
   assert.deepEqual([engine.packetsMalformed, engine.packetsUnroutable, engine.managementWithoutRoom], [0, 0, 0]);
   assert.deepEqual(
@@ -95,6 +116,7 @@ test("HCAs on two engines: one subnet, every operation, sleepers woken", async (
     packets.join(),
   );
   assert.equal(hcas[2]?.counters.packetsSent, undefined);
+  compareCounters(fabric.nodes);
   for (const context of contexts) context.close();
   assert.equal(await domain.removeHca("h2"), true);
   await assert.rejects(domain.tree("h2"), /there is no HCA named h2; there are: h1, h3, h4/);

@@ -58,7 +58,9 @@ export class StubWire implements Wire {
     return false;
   }
 
-  readonly countsHops = false;
+  countsHops(): boolean {
+    return false;
+  }
 
   countPath(): void {}
 

@@ -36,5 +36,9 @@ export class Loopback implements PacketInlet {
     return wire?.hasFaultyFabric === true ? wire.passFaults(packet.dlid, packet.sl, packetWords()) : 0;
   }
 
+  /** The sender has done so. */
+  countPath(): void {}
+  countLost(): void {}
+
   handle(): void {}
 }

@@ -102,7 +102,7 @@ function writeGrh(view: DataView, at: number, qp: QueuePair, payloadLength: numb
 export function countSent(wire: Wire, length: number, dlid: number, sl: number): void {
   const words = countAtSender(wire, length, dlid, sl);
   // Where packets go hop by hop or may be lost, the switches that it reaches count it.
-  if (!wire.countsHops) wire.countPath(dlid, sl, words, 1);
+  if (!wire.countsHops(dlid)) wire.countPath(dlid, sl, words, 1);
 }
 
 /** Counts a packet as the port that sends it does (16.1.3.5); returns its words from the LRH to the ICRC. */

@@ -39,6 +39,10 @@ export interface PacketInlet {
   resolveMulticast(dlid: number, out: Int32Array, delaysNs: Float64Array): number;
   /** What faulty cables do to the packet in hand on its way, as `Wire.passFaults`. */
   passFaults(): number;
+  /** The unicast packet in hand goes its way and faulty cables do nothing to it: switches are to count it, unless its sender has said so. */
+  countPath(): void;
+  /** The same for one that ends on its way, because it has gone round if so said. */
+  countLost(isLoop: boolean): void;
   /** Takes what is not data: a management packet, or word of the link itself. */
   handle(tag: number, hops: number, bytes: Uint8Array): void;
 }
@@ -77,13 +81,20 @@ function receiveData(network: Network, inlet: PacketInlet, hops: number, nowNs: 
 function route(network: Network, inlet: PacketInlet, target: number, hops: number, nowNs: number): void {
   const port = network.portAt(target);
   if (port !== undefined) {
-    const delayNs = port.wire.hasFaultyFabric ? inlet.passFaults() : 0;
+    let delayNs = 0;
+    if (port.wire.hasFaultyFabric) delayNs = inlet.passFaults();
+    else inlet.countPath();
     if (delayNs === 0) deliver(port, nowNs);
     else if (delayNs > 0) delay(network, target, nowNs + delayNs);
     return;
   }
   const lane = network.laneAt(target);
-  if (lane === undefined || hops >= MAX_HOPS || !forward(lane, inlet.ring, hops)) network.counts.unroutable++;
+  if (lane !== undefined && hops < MAX_HOPS && forward(lane, inlet.ring, hops)) {
+    inlet.countPath();
+    return;
+  }
+  network.counts.unroutable++;
+  inlet.countLost(lane !== undefined && hops >= MAX_HOPS);
 }
 
 function forward(lane: PacketLane, ring: PacketRing, hops: number): boolean {
