@@ -24,6 +24,7 @@ export function joinFabricViews(views: readonly FabricView[]): FabricView {
     isCut: views.some(({ isCut }) => isCut),
     links: [...views.flatMap(({ links }) => links), ...trunks],
     counts,
+    lanes: undefined,
     queued: sum(({ queued }) => queued),
     epoch: sum(({ epoch }) => epoch),
   };

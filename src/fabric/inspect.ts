@@ -9,6 +9,7 @@ import { NodeType } from "../spec/mad/numbers.ts";
 import { PortInfo } from "../spec/mad/sm-attributes.ts";
 import { CaNode } from "./ca-node.ts";
 import type { Fabric, FabricCounts } from "./fabric.ts";
+import { inspectAllLanes, type LanesView } from "./lanes/inspect.ts";
 import type { FabricNode } from "./node.ts";
 import type { Port } from "./port.ts";
 import { Trunk } from "./trunk.ts";
@@ -56,6 +57,8 @@ export interface FabricView {
     readonly isUp: boolean;
   }[];
   readonly counts: FabricCounts;
+  /** Undefined where data do not go through lanes. */
+  readonly lanes: LanesView | undefined;
   readonly queued: number;
   readonly epoch: number;
 }
@@ -95,6 +98,7 @@ export function inspectFabric(fabric: Fabric): FabricView {
       isUp: a.isLinkUp,
     })),
     counts: { ...fabric.counts },
+    lanes: fabric.lanes === undefined ? undefined : inspectAllLanes(fabric.lanes),
     queued: fabric.queued,
     epoch: fabric.epoch,
   };

@@ -37,6 +37,12 @@ test("a switch whose host has stopped: credits used up, packets queued, and thos
   assert.ok(lane!.discardedPackets > 0 && lane!.creditBytes < 2112 && lane!.packets > 0);
   assert.equal(lane!.queuedBytes, lane!.packets * 2112);
   assert.equal(toA!.lanes[0]!.bufferedBytes, lane!.queuedBytes, "they lie in the buffer of the port that they came by");
+  const waiting = inspectNodeNamed(world.fabric, "a").ports[0]!.lanes!.lanes[0]!;
+  assert.deepEqual(world.system.fabric.inspect().lanes, {
+    packets: waiting.packets + lane!.packets + lane!.sentPackets,
+    bufferBytes: 16384,
+    counts: { tooOld: lane!.discardedPackets, stalled: 0, withoutLane: 0, unroutable: 0, copiesLost: 0 },
+  });
   const lines = nodeText(node).split("\n");
   assert.match(lines[0]!, /^s1 {2}switch, node GUID 0x[0-9a-f]{16}, receive buffers of 16384 B for each lane$/);
   assert.match(lines[1]!, /^port +peer +LID +link +state +VLs +VL +sent +queued +bytes +credits +buffered +waited +discarded$/);
@@ -46,7 +52,9 @@ test("a switch whose host has stopped: credits used up, packets queued, and thos
 });
 
 test("without lanes there are none to show", () => {
-  const node = inspectNodeNamed(busy("").fabric, "s1");
+  const { fabric, system } = busy("");
+  assert.equal(system.fabric.inspect().lanes, undefined);
+  const node = inspectNodeNamed(fabric, "s1");
   assert.ok(!node.hasLanes && node.ports.every(({ lanes }) => lanes === undefined));
   assert.match(nodeText(node).split("\n")[1]!, /^port +peer +LID +link +state$/);
 });

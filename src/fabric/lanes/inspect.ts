@@ -1,9 +1,11 @@
 // The lanes of a port as plain objects, for printing.
 
 import { LANE_COUNT } from "./arbiter.ts";
+import type { LaneCounts } from "./lane-state.ts";
 import { BLOCK_BYTES } from "./limits.ts";
 import { dataLanes } from "./link-rate.ts";
 import type { PortLanes } from "./port-lanes.ts";
+import type { VirtualLanes } from "./virtual-lanes.ts";
 
 export interface LaneView {
   readonly vl: number;
@@ -33,6 +35,22 @@ export interface PortLanesView {
   /** Those that have been used. */
   readonly lanes: UsedLaneView[];
 }
+
+/** All lanes of a fabric. */
+export interface LanesView {
+  /** Packets under way, at hosts and in switches. */
+  readonly packets: number;
+  /** Receive buffer of a port for each lane. */
+  readonly bufferBytes: number;
+  /** Packets that went no further, by reason; where, each port's own counters say. */
+  readonly counts: LaneCounts;
+}
+
+export const inspectAllLanes = (lanes: VirtualLanes): LanesView => ({
+  packets: lanes.length,
+  bufferBytes: lanes.bufferBlocks * BLOCK_BYTES,
+  counts: { ...lanes.counts },
+});
 
 /** The lanes where something is, or is missing. @param bufferBlocks what a lane has credits for when its receiver's buffer is empty */
 export function inspectLanes(lanes: PortLanes, bufferBlocks: number): LaneView[] {
