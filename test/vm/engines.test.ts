@@ -38,6 +38,20 @@ test("two VMs on two engines", async (t) => {
     assert.match(out, /ping data/);
   });
 
+  await t.test("perfquery: every port on the way has counted the same of a service level, in both engines", async () => {
+    await serverAndClient(session, "ib_write_bw -n 200 -s 100000 -S 3", "ib_write_bw -n 200 -s 100000 -S 3 n1");
+    const { nodes } = (await session.describe()).fabric;
+    const lidOf = (name: string): number => Math.max(...nodes.find((node) => node.name === name)!.ports.map(({ lid }) => lid));
+    const to = (name: string, peer: string): string =>
+      `${lidOf(name)} ${nodes.find((node) => node.name === name)!.ports.find((port) => port.peer?.name === peer)!.number}`;
+    const sent = [to("n2", "s2"), to("s2", "s1"), to("s1", "n1")].map((port) => `perfquery --xmtsl ${port}`);
+    const received = [to("s2", "n2"), to("s1", "s2"), to("n1", "s1")].map((port) => `perfquery --rcvsl ${port}`);
+    const out = await run(session, "n1", [...sent, ...received].join(" && "));
+    const counts = [...out.matchAll(/DataSL3:\.+(\d+)/g)].map(([, count]) => Number(count));
+    assert.ok(counts[0]! >= (200 * 100_000) / 4, out);
+    assert.deepEqual(counts, new Array(6).fill(counts[0]), out);
+  });
+
   await t.test("everything that is for the other VM went as packets", async () => {
     const { hcas } = await session.describe();
     for (const { name, counters } of hcas) assert.ok((counters.packetsSent ?? 0) > 500, name);
