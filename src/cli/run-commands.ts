@@ -1,15 +1,17 @@
 // Commands in several VMs at once: output line by line with the node's name in front, one status each.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { KeptOutput } from "../lab/kept-output.ts";
 import type { Lab } from "../lab/lab.ts";
+import { LabError } from "../lab/lab-error.ts";
 import { LineSplitter } from "./line-splitter.ts";
+import { printError } from "./output.ts";
 
 /** How long other commands may go on after one has failed: a server whose client is gone would wait for ever. */
 const GRACE_MS = 5_000;
 
 /** Status of a command that we ended, as of a shell's command that SIGTERM ended. */
 const STATUS_ENDED = 143;
-const KEPT_BYTES = 64 << 20;
 
 export interface NodeCommand {
   node: string;
@@ -25,6 +27,10 @@ export interface CommandResult extends NodeCommand {
   endedAtMs: number;
   /** Ended by us, because another command failed, time ran out or the user said so. */
   wasEnded: boolean;
+  /** Why it did not end by itself although we did not end it: its VM is gone. */
+  error?: string;
+  /** There was more output than is kept. */
+  isCut?: true;
 }
 
 export interface RunCommandsOptions {
@@ -67,53 +73,49 @@ async function runOne(
   startMs: number,
 ): Promise<CommandResult> {
   const prefix = isPrefixed && lab.nodes.length > 1 ? `${command.node} | ` : "";
-  const out = isCollected ? new Kept() : new LineSplitter((line) => process.stdout.write(`${prefix}${line}\n`));
-  const err = isCollected ? new Kept() : new LineSplitter((line) => process.stderr.write(`${prefix}${line}\n`));
+  const [out, err] = [process.stdout, process.stderr].map(
+    (stream) => new Output(isCollected, (line) => stream.write(`${prefix}${line}\n`)),
+  ) as [Output, Output];
   const began = performance.now();
-  const status = await statusOf(lab, command, signal, out, err);
+  const end = await endOf(lab, command, signal, out, err);
   out.end();
   err.end();
   const now = performance.now();
   return {
-    ...command,
-    status: status ?? STATUS_ENDED,
-    ...{ stdout: out instanceof Kept ? out.text : "", stderr: err instanceof Kept ? err.text : "" },
-    ...{ seconds: (now - began) / 1000, endedAtMs: now - startMs, wasEnded: status === undefined },
+    ...{ ...command, ...end, stdout: out.kept.text, stderr: err.kept.text },
+    ...{ seconds: (now - began) / 1000, endedAtMs: now - startMs },
+    ...(out.kept.isCut || err.kept.isCut ? { isCut: true } : {}),
   };
 }
 
-/** A command's status; undefined if `signal` ended it, or came before it began. */
-async function statusOf(
-  lab: Lab,
-  { node, command }: NodeCommand,
-  signal: AbortSignal,
-  out: Sink,
-  err: Sink,
-): Promise<number | undefined> {
+type End = Pick<CommandResult, "status" | "wasEnded" | "error">;
+
+/** How a command ended. It may have been ended by `signal`, also before it began, or its VM is gone, which is told at once. */
+async function endOf(lab: Lab, { node, command }: NodeCommand, signal: AbortSignal, out: Output, err: Output): Promise<End> {
   try {
     const streams = { onStdout: (chunk: Buffer) => out.push(chunk), onStderr: (chunk: Buffer) => err.push(chunk) };
-    return (await lab.node(node).exec(command, { signal, ...streams })).status;
+    return { status: (await lab.node(node).exec(command, { signal, ...streams })).status, wasEnded: false };
   } catch (error) {
-    if (signal.aborted) return undefined;
-    throw error;
+    if (signal.aborted) return { status: STATUS_ENDED, wasEnded: true };
+    if (!(error instanceof LabError && error.code === "node-gone")) throw error;
+    return { status: printError(error), wasEnded: false, error: error.message };
   }
 }
 
-type Sink = Pick<LineSplitter, "push">;
+/** Output that is printed line by line, or kept for the result. */
+class Output {
+  readonly kept = new KeptOutput();
+  readonly #lines: LineSplitter | undefined;
 
-/** Output that is kept for the result, up to a bound. */
-class Kept {
-  readonly #chunks: Buffer[] = [];
-  #bytes = 0;
-
-  push(chunk: Buffer): void {
-    if (this.#bytes < KEPT_BYTES) this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
+  constructor(isCollected: boolean, print: (line: string) => void) {
+    this.#lines = isCollected ? undefined : new LineSplitter(print);
   }
 
-  end(): void {}
+  push(chunk: Buffer): void {
+    (this.#lines ?? this.kept).push(chunk);
+  }
 
-  get text(): string {
-    return Buffer.concat(this.#chunks).toString("utf8");
+  end(): void {
+    this.#lines?.end();
   }
 }

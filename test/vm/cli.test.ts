@@ -140,11 +140,37 @@ test("vhca run on VMs", async (t) => {
   });
 
   await t.test("Ctrl-C while booting, too", async () => {
-    const ran = await vhca(["run", "--", "true"], async (kill) => {
+    const ran = await vhca(["run", "--json", "--", "true"], async (kill) => {
       await sleep(2500);
       kill("SIGINT");
     });
     assert.equal(ran.status, 130);
+    const { status, error, commands } = JSON.parse(ran.stdout) as { status: number; error: string; commands: unknown[] };
+    assert.deepEqual([status, error, commands], [130, "interrupted by SIGINT", []]);
+    assert.deepEqual([leftovers(), labProcesses()], [[], []]);
+  });
+
+  await t.test("a VM that dies, while it boots or while commands run: status 3, why, and what there is until then", async () => {
+    const booting = await vhca(["run", "--cold", "--json", "--", "true"], async () => {
+      while (labProcesses().length < 2) await sleep(50);
+      process.kill(Number(labProcesses()[0]), "SIGKILL");
+    });
+    const { status, error, boot, commands } = JSON.parse(booting.stdout);
+    assert.deepEqual([booting.status, status, commands, boot.nodes.length], [3, 3, [], 2], booting.stderr);
+    assert.match(error, /^n[12] ended while it was booting/);
+    assert.match(booting.stderr, /^vhca: n[12] ended while it was booting/);
+
+    const off = "echo last; sleep 1; echo o >/proc/sysrq-trigger; sleep 100";
+    const running = await vhca(["run", "--json", "--on", "n1", "echo up; sleep 100", "--on", "n2", off]);
+    const parts = JSON.parse(running.stdout) as { status: number; commands: Record<string, unknown>[] };
+    assert.deepEqual([running.status, parts.status], [3, 3], running.stderr);
+    assert.deepEqual(
+      parts.commands.map(({ stdout, status, wasEnded, error }) => [stdout, status, wasEnded, error]),
+      [
+        ["up\n", 143, true, undefined],
+        ["last\n", 3, false, "n2 is gone: its VM has ended, or the connection to it"],
+      ],
+    );
     assert.deepEqual([leftovers(), labProcesses()], [[], []]);
   });
 

@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { KeptOutput } from "../kept-output.ts";
 import { LabError } from "../lab-error.ts";
 import type { Tool } from "../packages/tree.ts";
 import { runCommand, signalGroup, spawnTied } from "../run-command.ts";
@@ -15,15 +16,13 @@ import { HOST_KEY_ALIAS } from "./keys.ts";
 export const STATUS_TIMED_OUT = 124;
 /** ssh's own status when the connection, not the command, failed. */
 const STATUS_SSH_FAILED = 255;
-/** Output kept when nobody listens to it; the rest is dropped. */
-const KEPT_OUTPUT_BYTES = 64 << 20;
 /** Time between asking a command to end and making it. */
 const GRACE_MS = 2000;
 
 export interface ExecOptions {
   /** What the command reads: nothing (default), a text, a stream, or our own standard input. */
   readonly stdin?: string | Readable | "inherit" | undefined;
-  /** Called with each piece of output as it comes; without it the output is collected in the result. */
+  /** Called with each piece of output as it comes; without it the output is kept for the result (kept-output.ts). */
   readonly onStdout?: ((chunk: Buffer) => void) | undefined;
   readonly onStderr?: ((chunk: Buffer) => void) | undefined;
   /** Ends the command, and what it started, when aborted. */
@@ -146,14 +145,9 @@ function spawnClient(endpoint: SshEndpoint, args: readonly string[], options: Ex
 }
 
 function collect(stream: Readable | null, listener: ((chunk: Buffer) => void) | undefined): () => string {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  stream?.on("data", (chunk: Buffer) => {
-    if (listener !== undefined) return listener(chunk);
-    if (length < KEPT_OUTPUT_BYTES) chunks.push(chunk);
-    length += chunk.length;
-  });
-  return () => Buffer.concat(chunks).toString("utf8");
+  const kept = new KeptOutput();
+  stream?.on("data", listener ?? ((chunk: Buffer) => kept.push(chunk)));
+  return () => kept.text;
 }
 
 function feed(child: ChildProcess, stdin: ExecOptions["stdin"]): void {
