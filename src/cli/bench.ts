@@ -37,7 +37,10 @@ interface PaperOptions {
 }
 
 export function addBench(program: Command): void {
-  const bench = program.command("bench").summary("measure: the paper's evaluation on this machine");
+  const bench = program
+    .command("bench")
+    .summary("measure: the paper's evaluation on this machine")
+    .description("Measures this machine with the experiments of the paper.");
   bench
     .command("paper")
     .summary("repeat the paper's evaluation; writes JSON and a page with the figures")

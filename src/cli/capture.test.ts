@@ -84,6 +84,19 @@ test("vhca capture and packets that come", async (t) => {
     vhca("capture", join(folder, "next.pcapng"), "--seconds", "0.1");
   });
 
+  await t.test("it also ends when its reader has left and nothing comes", async () => {
+    const { stdout } = await start(`${capture} - --port a,b a | head -c 4 | od -An -tx1; echo "status \${PIPESTATUS[0]}"`).ended;
+    assert.equal(stdout, " 0a 0d 0d 0a\nstatus 0\n");
+  });
+
+  await t.test("names twice, and with commas; a folder is no file", async () => {
+    const file = join(folder, "names.pcapng");
+    const written = vhca("capture", file, "--port", "b,a", "a", "--seconds", "0.1", "--json");
+    assert.deepEqual((JSON.parse(written) as { ports: string[] }).ports, ["b", "a"]);
+    const { status, stderr } = await start(`${capture} ${folder}`).ended;
+    assert.deepEqual([status, stderr.split(": ").slice(0, 2)], [2, ["vhca", `${folder} cannot be written`]]);
+  });
+
   await t.test("one that is refused leaves no file behind", async () => {
     const other = join(folder, "other.pcapng");
     const { child, ended } = start(`exec ${capture} ${join(folder, "first.pcapng")}`);

@@ -5,6 +5,7 @@ import type { IncomingMessage } from "node:http";
 import { type Command, InvalidArgumentError } from "commander";
 import { BlockType } from "../base/pcapng.ts";
 import { BlockSplitter, decodeBlock } from "../base/pcapng-reader.ts";
+import { hasNoReader } from "../host/poller.ts";
 import { findDomains, getHca, type RunningDomain } from "./domains.ts";
 import { catchInterrupts } from "./interrupt.ts";
 import { bytesText, plural, printJson, UsageError } from "./output.ts";
@@ -34,7 +35,7 @@ export function addCapture(program: Command): void {
     .command("capture <file>")
     .summary("write the packets of a running domain's ports to a file for Wireshark")
     .description("Writes what ports send and receive to a pcapng file (- is standard output), until Ctrl-C or the bound given.")
-    .option("--port <names...>", "HCAs whose ports are looked at; all of the domain if left out")
+    .option("--port <names...>", "HCAs whose ports are looked at; all of the domain if left out", addNames)
     .option("--count <packets>", "end after so many packets", parseCount)
     .option("--seconds <time>", "end after so long", parsePositive)
     .option("--json", "print what was written as JSON")
@@ -51,6 +52,11 @@ are written are dropped from the file, not from the fabric; the count is printed
     )
     .action(capture);
 }
+
+/** `--port n1 n2`, `--port n1,n2` and `--port n1 --port n2` are the same. */
+const addNames = (text: string, names: readonly string[] = []): string[] => [
+  ...new Set([...names, ...text.split(",").filter((name) => name !== "")]),
+];
 
 function parsePositive(text: string): number {
   const value = Number(text);
@@ -97,16 +103,22 @@ async function findDomain(ports: readonly string[]): Promise<RunningDomain> {
 
 /** Opens a new file, or a device or pipe that exists. */
 function openTarget(file: string): number {
-  try {
-    return openSync(file, "wx", 0o600);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "EEXIST") throw new UsageError(`${file} cannot be written: ${(error as Error).message}`);
-  }
-  const descriptor = openSync(file, "r+");
+  const made = open(file, "wx", "EEXIST");
+  if (made !== undefined) return made;
+  const descriptor = open(file, "r+") as number;
   if (!fstatSync(descriptor).isFile()) return descriptor;
   closeSync(descriptor);
   throw new UsageError(`${file} exists already; remove it or choose another name`);
+}
+
+/** @returns undefined after that error. @throws UsageError after others */
+function open(file: string, flags: string, expected?: string): number | undefined {
+  try {
+    return openSync(file, flags, 0o600);
+  } catch (error) {
+    if (expected !== undefined && (error as NodeJS.ErrnoException).code === expected) return undefined;
+    throw new UsageError(`${file} cannot be written: ${(error as Error).message}`);
+  }
 }
 
 /** @throws what the domain says, after removing the file that was made for its packets */
@@ -138,7 +150,11 @@ async function run(
   };
   interrupt.signal.addEventListener("abort", end);
   const timer = options.seconds === undefined ? undefined : setTimeout(end, options.seconds * 1000);
-  const show = (): void => progress.show({ step: `capturing ${ports.join(", ")}`, detail: textOf(written) });
+  const show = (): void => {
+    progress.show({ step: `capturing ${ports.join(", ")}`, detail: textOf(written) });
+    // where nothing is captured nothing is written, which would say so
+    if (target === process.stdout.fd && hasNoReader(target)) end();
+  };
   const shower = setInterval(show, PROGRESS_MS);
   show();
   try {

@@ -121,6 +121,28 @@ test("mistakes end with status 2 and one line that helps", () => {
   }
 });
 
+test("the help of every command says what it does, and defaults as one types them", () => {
+  for (const command of [
+    "run",
+    "up",
+    "status",
+    "hca",
+    "fabric link",
+    "fabric cable",
+    "fabric node",
+    "image",
+    "bench",
+    "image build",
+  ]) {
+    const { status, stdout } = vhca([...command.split(" "), "--help"]);
+    assert.equal(status, 0);
+    const [usage = "", what = ""] = stdout.split("\n\n");
+    assert.match(usage, new RegExp(`^Usage: vhca ${command} `));
+    assert.match(what, /^[A-Z].*\.$/s, command);
+    assert.doesNotMatch(stdout, /default:\s+\[/);
+  }
+});
+
 test("up, status, hca, fabric, down", () => {
   const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
   const env = { XDG_RUNTIME_DIR: folder };

@@ -129,9 +129,14 @@ function parseFor(text: string): number {
   return ns;
 }
 
-/** Injects them one after the other, and prints what there is then. */
+/** Injects them one after the other, and prints what there is then; none if one is about something that is nowhere. */
 async function inject(faults: readonly Fault[], options: CommonOptions): Promise<void> {
-  const { client } = await getFabricDomain(options.domain);
+  const { client, status } = await getFabricDomain(options.domain);
+  const others = ["sm", ...status.hcas.map(({ name }) => name)];
+  for (const fault of faults.length > 1 ? faults : []) {
+    const end = "end" in fault ? fault.end : fault.kind === "clear" ? fault.what : undefined;
+    if (end !== undefined && ("end" in fault || !others.includes(end))) await client.changeLink(end, {});
+  }
   let view: FaultsView | undefined;
   for (const fault of faults) view = await client.injectFault(fault);
   if (view !== undefined) printFaults(view, options);

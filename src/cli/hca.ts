@@ -31,8 +31,12 @@ interface ShowOptions {
 }
 
 export function addHca(program: Command): void {
-  const hca = program.command("hca").summary("add, remove or show HCAs of a running device domain");
+  const hca = program
+    .command("hca")
+    .summary("add, remove or show HCAs of a running device domain")
+    .description("Adds, removes and shows HCAs of a running device domain.");
   addQuotaOption(hca.command("add <name>"))
+    .summary("plug another HCA in")
     .description("Plugs another HCA into the switch of the domain that is up, for a VM of yours or a program (vhca/verbs).")
     .addOption(
       new Option("--doorbells <how>", "map doorbells into the guest, or trap them")
@@ -53,6 +57,7 @@ export function addHca(program: Command): void {
     });
   hca
     .command("rm <name>")
+    .summary("unplug an HCA")
     .description("Unplugs an HCA, of whichever domain; a VM or program that uses it loses it.")
     .option("--json", "print the HCA as JSON, as it was")
     .action(async (name: string, { json }: { json?: boolean }) => {

@@ -6,21 +6,20 @@ import { Cache } from "../lab/packages/cache.ts";
 import { buildNamedImage } from "../lab/prepare.ts";
 import { interruptible } from "./interrupt.ts";
 import { bytesText, ExitCode, printJson, printLine, table } from "./output.ts";
+import { packagesOption } from "./packages-option.ts";
 import { ProgressLine } from "./progress.ts";
 
 const HASH_SHOWN = 12;
 
 export function addImage(program: Command): void {
-  const image = program.command("image").summary("build, list or remove guest images");
+  const image = program
+    .command("image")
+    .summary("build, list or remove guest images")
+    .description("Builds, lists and removes guest images, which vhca run --image boots.");
   image
     .command("build")
     .description("Builds a guest image from the newest packages: the default set plus those named.")
-    .option(
-      "--packages <list>",
-      "Debian packages to add, comma-separated",
-      (text: string) => text.split(",").filter((p) => p !== ""),
-      [],
-    )
+    .addOption(packagesOption())
     .option("--name <name>", "make it known under this name, for --image", parseName)
     .option("--json", "print the image as JSON")
     .action(async (options: { packages: string[]; name?: string; json?: boolean }) => {

@@ -12,5 +12,6 @@ test("a quota that makes no sense says what would", () => {
   assert.throws(() => parseQuota("qps"), /expected NAME=NUMBER, such as qps=100/);
   assert.throws(() => parseQuota("mrs=5"), /there is no such quota; there are qps, cqs, srqs, regions/);
   assert.throws(() => parseQuota("qps=0"), /qps: /);
+  assert.throws(() => parseQuota("qps=1,cqs=2,qps=3"), /qps: expected each quota once/);
   assert.throws(() => parseQuota("qps=1,"), /expected NAME=NUMBER/);
 });

@@ -18,6 +18,7 @@ export function parseQuota(text: string): Partial<Quota> {
     if (name === "") throw new InvalidArgumentError(`${item}: expected NAME=NUMBER, such as qps=100 or registeredBytes=1G`);
     if (!(name in DEFAULT_QUOTA))
       throw new InvalidArgumentError(`${name}: there is no such quota; there are ${Object.keys(DEFAULT_QUOTA).join(", ")}`);
+    if (name in values) throw new InvalidArgumentError(`${name}: expected each quota once`);
     values[name] = Number(number) * (UNITS[unit] ?? 1);
   }
   const wrong = Object.entries(values).find(([, value]) => !Number.isSafeInteger(value) || value < 1);

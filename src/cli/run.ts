@@ -11,6 +11,7 @@ import { addEnginesOption } from "./engines.ts";
 import { catchInterrupts, type Interrupt } from "./interrupt.ts";
 import { addManagerOptions, type ManagerFlags, managerOf } from "./manager.ts";
 import { dim, ExitCode, printError, printJson, UsageError } from "./output.ts";
+import { packagesOption } from "./packages-option.ts";
 import { ProgressLine } from "./progress.ts";
 import { addQuotaOption } from "./quota.ts";
 import { type CommandResult, type NodeCommand, runCommands } from "./run-commands.ts";
@@ -57,7 +58,11 @@ export function addRun(program: Command): void {
     .usage("[options] [--on NODE COMMAND]… [-- COMMAND]")
     .argument("[command...]", "a command for every node, after --")
     .option("--nodes <n>", "how many VMs", parseNodes, 2)
-    .option("--on <node command...>", "a command for one node; repeatable, all run at the same time", collect, []);
+    .addOption(
+      new Option("--on <node command...>", "a command for one node; repeatable, all run at the same time")
+        .argParser(collect)
+        .default([], "none"),
+    );
   addMpiOptions(command);
   addLabOptions(command);
   addQuotaOption(command);
@@ -93,7 +98,7 @@ Exit status: that of the first command that failed, else 0; 124 time-out; 2 wron
 export function addLabOptions(command: Command): void {
   command
     .option("--image <name>", "a guest image made with vhca image build")
-    .option("--packages <list>", "Debian packages to add, comma-separated", parseList, [])
+    .addOption(packagesOption())
     .addOption(new Option("--kernel <which>", "guest kernel").choices(["6.12", "newest"]).default("6.12"))
     .option("--memory <MiB>", "memory of each VM", parseCount, 1024)
     .option("--cpus <n>", "processors of each VM", parseCount, 1)
@@ -139,8 +144,6 @@ function parseSeconds(text: string): number {
   }
   return value;
 }
-
-const parseList = (text: string): string[] => text.split(",").filter((item) => item !== "");
 
 /** Pairs `--on` words with nodes and adds the command for every node. */
 export function planCommands(on: readonly string[], words: readonly string[], nodes: number): NodeCommand[] {

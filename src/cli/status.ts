@@ -11,6 +11,7 @@ export function addStatus(program: Command): void {
   program
     .command("status")
     .summary("show the device domains and their HCAs")
+    .description("Shows the device domains of this user on this machine, those of runs that go on among them, and their HCAs.")
     .option("--json", "print everything as JSON")
     .action(async (options: { json?: boolean }) => {
       const domains = (await findDomains()).map((d) => d.status);

@@ -48,7 +48,9 @@ export function addUp(program: Command): void {
     .description(
       "Starts a device domain with one switch, or a topology, and HCAs in it, for VMs of your own; they connect by socket path.",
     )
-    .option("--hca <names>", "HCAs to create, comma-separated", parseNames, ["n1", "n2"])
+    .addOption(
+      new Option("--hca <names>", "HCAs to create, comma-separated").argParser(parseNames).default(["n1", "n2"], "n1,n2"),
+    )
     .addOption(
       new Option("--doorbells <how>", "map doorbells into the guest, or trap them")
         .choices(["mapped", "trapped"])

@@ -14,7 +14,8 @@ import type { FaultsHandle } from "../domain/faults-handle.ts";
 import { FaultValues } from "./fabric-api.ts";
 
 const end = z.string().min(1).max(100);
-const timeNs = z.number().min(0).max(MAX_TIME_NS);
+const TIME = `expected 0 to ${MAX_TIME_NS / 1e9} s (a week)`;
+const timeNs = z.number().min(0, TIME).max(MAX_TIME_NS, TIME);
 const forNs = timeNs.optional();
 
 const Fault = z.discriminatedUnion("kind", [

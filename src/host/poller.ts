@@ -99,3 +99,6 @@ export async function waitForAny(fds: readonly number[], timeoutMs: number): Pro
   for (const fd of fds) poller.add(fd, PollEvent.IN);
   await poller.waitElsewhere(timeoutMs * NS_PER_MS);
 }
+
+/** Whether whoever read from this pipe or socket has left (POLLERR, poll(2)), as a write would find out. */
+export const hasNoReader = (fd: number): boolean => waitFor(fd, 0, 0);

@@ -27,7 +27,10 @@ interface NodeOptions extends RateOptions {
 }
 
 export function addCable(fabric: Command): void {
-  const cable = fabric.command("cable").summary("add or remove cables");
+  const cable = fabric
+    .command("cable")
+    .summary("add or remove cables")
+    .description("Adds cables to a running fabric, and takes them away.");
   addRateOptions(addCommonOptions(cable.command("add <end> <other>")), false)
     .description("Joins two ports; an end without :PORT gets the first that is free.")
     .action(async (end: string, other: string, { width, speed, ...options }: RateOptions) => {
@@ -47,7 +50,10 @@ export function addCable(fabric: Command): void {
 }
 
 export function addNode(fabric: Command): void {
-  const node = fabric.command("node").summary("show one node; add or remove switches and phantom hosts");
+  const node = fabric
+    .command("node")
+    .summary("show one node; add or remove switches and phantom hosts")
+    .description("Shows one node; adds and removes switches and phantom hosts.");
   addNodeShow(node);
   const add = node.command("add").addArgument(new Argument("<kind>", "what it is").choices(["host", "switch"]));
   addRateOptions(addCommonOptions(add.argument("<name>")), false)

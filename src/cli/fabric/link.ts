@@ -28,7 +28,10 @@ interface SetOptions extends CommonOptions {
 }
 
 export function addLink(fabric: Command): void {
-  const link = fabric.command("link").summary("pull cables, plug them in, change what they carry, list them");
+  const link = fabric
+    .command("link")
+    .summary("pull cables, plug them in, change what they carry, list them")
+    .description("Pulls cables, plugs them in, changes what they carry, lists them.");
   for (const [name, isPlugged, text] of [
     ["down", false, "Pulls cables: both ports go DOWN, the subnet manager routes around them."],
     ["up", true, "Plugs pulled cables in again."],

@@ -18,7 +18,7 @@ export function addPath(fabric: Command): void {
       "Follows a packet through the switches' tables as they are now: every hop with its ports, or where and why it ends.",
     )
     .option("--offset <n>", "to LID number n of the other end, of the 2^LMC that it has, from 0", parseWhole, 0)
-    .addHelpText("after", "\nA and B are nodes, or NODE:PORT. Status 1 if a packet does not arrive, one way or the other.")
+    .addHelpText("after", "\nFROM and TO are nodes, or NODE:PORT. Status 1 if a packet does not arrive, one way or the other.")
     .action(async (from: string, to: string, options: PathOptions) => {
       const { client } = await getFabricDomain(options.domain);
       const there = await client.path(from, to, options.offset);
