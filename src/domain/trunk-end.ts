@@ -35,7 +35,7 @@ export class TrunkEnd implements PacketInlet {
     this.ring = incoming;
     this.#outgoing = outgoing;
     this.#seen = outgoing.written;
-    const lane = network.addLane(outgoing);
+    const lane = network.addLane(outgoing, (sl, words) => this.#trunk.countDiscarded(sl, words));
     this.#trunk = fabric.addTrunk(switchPort, description, lane, {
       send: (packet, hops) => this.#write(LaneTag.MANAGEMENT | (hops << LANE_HOPS_SHIFT), packet),
       linkChanged: (isUp) => this.#say(isUp ? Word.UP : Word.DOWN),

@@ -3,12 +3,14 @@
 
 import { type PortInfoValues, PortKind } from "../mad/attributes.ts";
 import { PhysState, PortState } from "../spec/ib/numbers.ts";
+import { PortCounter } from "../spec/ib/port-counters.ts";
 import { LinkSpeed, LinkWidth, NodeType } from "../spec/mad/numbers.ts";
 import type { Fabric } from "./fabric.ts";
 import { MAX_HOPS } from "./limits.ts";
 import { FabricNode } from "./node.ts";
 import { countLost, PathTraffic } from "./path-traffic.ts";
 import { Port } from "./port.ts";
+import { count, countData } from "./port-counts.ts";
 import type { PacketDelivery } from "./queue.ts";
 import { ResolveCache } from "./resolve-cache.ts";
 import { passFaults } from "./trace.ts";
@@ -87,6 +89,15 @@ export class Trunk extends FabricNode {
   /** They count one that ends here. @param isLoop it has gone round too often */
   countLost(dlid: number, sl: number, words: number, isLoop: boolean): void {
     countLost(this.port, dlid, sl, words, isLoop);
+  }
+
+  /** A copy of a multicast packet, which both ends of the cable count, had no room in it. */
+  countDiscarded(sl: number, words: number): void {
+    const egress = this.port.peer;
+    if (egress === undefined) return;
+    countData(egress, "xmit", sl, -words, -1, true);
+    countData(this.port, "rcv", sl, -words, -1, true);
+    count(egress, PortCounter.xmitDiscards);
   }
 
   /** Sends a packet of data that has come from the other end through the cables here: the nanoseconds that it takes, or LOST. */

@@ -10,7 +10,7 @@ import { completeSend, countTraffic } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
 import { beginReceive, datagram, endReceive, grh, receivingParty } from "./datagram-receive.ts";
 import { DatagramSent, datagramPacketBytes, sendDatagramPacket } from "./packets/datagrams.ts";
-import { countAtSender, countReceived, countSent } from "./packets/packet.ts";
+import { countAtSender, countReceived, countSent, wordsOf } from "./packets/packet.ts";
 import type { PacketLane } from "./packets/ring.ts";
 import type { AdapterPort } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
@@ -187,7 +187,9 @@ function sendCopy(qp: QueuePair, target: number): void {
   qp.sendList.rewind();
   const sent = sendDatagramPacket(qp, lane);
   if (sent === DatagramSent.SOURCE_FAULT) isSourceMissing = true;
-  if (sent === DatagramSent.NO_ROOM) qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
+  if (sent !== DatagramSent.NO_ROOM) return;
+  qp.adapter.counters[AdapterCounter.droppedUnreachable]! += 1;
+  qp.adapter.network.discardCopy(target, datagram.sl, wordsOf(datagramPacketBytes()));
 }
 
 /** Gives every QP of `port`'s HCA that is attached to the MGID its copy. */

@@ -17,6 +17,9 @@ import type { AdapterPort } from "./port.ts";
 export type DataPath = "auto" | "short" | "packets" | "lanes";
 export const DATA_PATHS: readonly DataPath[] = ["auto", "short", "packets", "lanes"];
 
+/** Is told of each copy of a multicast packet that has no room in a lane. */
+export type LaneDiscard = (sl: number, words: number) => void;
+
 /** `Wire.resolve` answers with this minus n for a port that is reached through lane n; -1 is nowhere. */
 const FIRST_LANE = -2;
 
@@ -32,7 +35,8 @@ export class Network {
   #loopback: PacketLane | undefined = undefined;
   #late: LatePackets | undefined = undefined;
   #laneNet: LaneNet | undefined = undefined;
-  readonly #lanes: (PacketLane | undefined)[] = [];
+  readonly #lanes: PacketLane[] = [];
+  readonly #discards: LaneDiscard[] = [];
   readonly #inlets: PacketInlet[] = [];
 
   /** Connects a port under the number its wire has in the fabric. */
@@ -61,8 +65,9 @@ export class Network {
   }
 
   /** Adds a way to another engine; returns the number that `Wire.resolve` answers for ports behind it. */
-  addLane(lane: PacketLane): number {
+  addLane(lane: PacketLane, discard: LaneDiscard): number {
     this.#lanes.push(lane);
+    this.#discards.push(discard);
     this.epoch++;
     return FIRST_LANE - (this.#lanes.length - 1);
   }
@@ -70,6 +75,11 @@ export class Network {
   /** The lane with the number that `Wire.resolve` has answered. */
   laneAt(answer: number): PacketLane | undefined {
     return answer <= FIRST_LANE ? this.#lanes[FIRST_LANE - answer] : undefined;
+  }
+
+  /** A copy of a multicast packet, of service level `sl` and `words` of 4 bytes, that switches count for that lane finds no room there. */
+  discardCopy(answer: number, sl: number, words: number): void {
+    this.#discards[FIRST_LANE - answer]?.(sl, words);
   }
 
   /** Where packets between ports of this engine go; made when some are wanted for the first time, and kept: answers may be owed long after. */

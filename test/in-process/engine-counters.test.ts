@@ -2,125 +2,33 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SimClock } from "../../src/base/clock.ts";
-import { Random } from "../../src/base/random.ts";
-import { InProcessFabric, type InProcessGuest } from "../../src/domain/in-process-fabric.ts";
-import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import { setRoute } from "../../src/fabric/hand-made-subnet.ts";
 import { inspectEnd } from "../../src/fabric/inspect-links.ts";
-import { LabFabric } from "../../src/fabric/lab-fabric.ts";
-import type { Port } from "../../src/fabric/port.ts";
-import type { SwitchNode } from "../../src/fabric/switch-node.ts";
 import { newRequest } from "../../src/mad/mad.ts";
 import { buildMadPacket, gmpAddress, madOf, parseMadPacket } from "../../src/mad/packet.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
-import { PhysState, Service } from "../../src/spec/ib/numbers.ts";
+import { Service } from "../../src/spec/ib/numbers.ts";
 import { PM_DATA_AT } from "../../src/spec/mad/headers.ts";
 import { LFT_DISCARD, Method, MgmtClass, PmAttribute } from "../../src/spec/mad/numbers.ts";
 import { PortCountersExtended } from "../../src/spec/mad/pm-attributes.ts";
-import { Buffer64, connect, datagramQp, type End } from "./pair.ts";
+import { EngineHosts } from "./engine-hosts.ts";
+import { Buffer64, connect, datagramQp } from "./pair.ts";
 
 const MS = 1e6;
 const BYTES = 100_000;
 const MTU = 2048;
 const PACKETS = Math.ceil(BYTES / MTU);
-const SMALL = { logQps: 12, logCqs: 12, logMpts: 12, mtts: 8192 };
 const RC = { retryCount: 7, rnrRetry: 7, ackTimeout: 16, mtuCode: 4 };
-/** Of records in the ring between engines that the other end takes and leaves alone. */
-const NO_TAG = 0xff;
 /** Of data only: management has service level 0. */
 const SL = 3;
 const SENT = `xmitDataSl${SL}`;
 const RECEIVED = `rcvDataSl${SL}`;
 
-/** A host on each of several engines. */
-class World {
-  readonly clock = new SimClock();
-  readonly system: InProcessFabric;
-  readonly hosts: End[] = [];
-  readonly #before = new Map<Port, Record<string, number>>();
-
-  constructor(engines: number) {
-    this.system = new InProcessFabric({ clock: this.clock, random: new Random(1), engines });
-    for (let i = 0; i < engines; i++) {
-      const { device, node, port } = this.system.addGuest(`h${i + 1}`, 16 << 20, SMALL);
-      const pd = device.allocatePd();
-      this.hosts.push({ node, device, wire: port, pd, cq: new DriverCompletionQueue(device, 255, pd) });
-    }
-    this.elapse(300 * MS, 300);
-    assert.ok(this.system.guests.every(({ port }) => port.isActive));
-  }
-
-  /** Lets `ns` pass in steps, with everything that becomes due in between. */
-  elapse(ns: number, steps: number): void {
-    for (let i = 0; i < steps; i++) {
-      this.clock.advanceNs(ns / steps);
-      this.system.domain.settle();
-    }
-  }
-
-  /** The n-th engine's switch. */
-  switch(n: number): SwitchNode {
-    const fabric = this.system.engines[n - 1]?.fabric;
-    assert.ok(fabric instanceof LabFabric);
-    return fabric.switch;
-  }
-
-  /** The port of `h1` on its cable to `s1`, of `s1` to `h1`, or of `s1` to `s2`. */
-  port(from: string, to: string): Port {
-    const n = Number(from.slice(1));
-    if (from.startsWith("h")) return this.system.guests[n - 1]!.port;
-    const far = to.startsWith("h") ? `${to} ` : `cable to engine ${to.slice(1)}`;
-    const port = this.switch(n).ports.find((each) => `${each.peer?.node.name} `.startsWith(far));
-    assert.ok(port !== undefined, `${from} has no port to ${to}`);
-    return port;
-  }
-
-  /** Takes a cable down and lets the subnet manager find other ways. */
-  disable(from: string, to: string): void {
-    const { node, number } = this.port(from, to);
-    node.setPhysState(number, PhysState.DISABLED);
-    this.elapse(300 * MS, 300);
-  }
-
-  /** Ports along a way, at both ends of each cable. */
-  along(way: readonly string[]): { port: Port; isSender: boolean }[] {
-    return way.slice(1).flatMap((to, i) => [
-      { port: this.port(way[i]!, to), isSender: true },
-      { port: this.port(to, way[i]!), isSender: false },
-    ]);
-  }
-
-  /** From now on, `sent` and `received` say what has been counted since. */
-  begin(): void {
-    this.#before.clear();
-    for (const { fabric } of this.system.engines)
-      for (const { a, b } of fabric.fabric.links) for (const port of [a, b]) this.#before.set(port, inspectEnd(port).counters);
-  }
-
-  count(port: Port, name: string): number {
-    return (inspectEnd(port).counters[name] ?? 0) - (this.#before.get(port)?.[name] ?? 0);
-  }
-
-  /** What each port along a way has sent or received. */
-  counts(way: readonly string[], sent: string, received: string): number[] {
-    return this.along(way).map(({ port, isSender }) => this.count(port, isSender ? sent : received));
-  }
-
-  /** All ports of a way have counted the same, which is returned. */
-  same(way: readonly string[], sent: string, received: string): number {
-    const counts = this.counts(way, sent, received);
-    assert.deepEqual(
-      counts,
-      counts.map(() => counts[0]),
-      `${way.join(" ")}: ${sent}`,
-    );
-    return counts[0]!;
-  }
-
+/** Hosts that exchange messages. */
+class World extends EngineHosts {
   /** A message between two hosts, which is answered. */
   exchange(from: string, to: string, opcode: number): void {
-    const [a, b] = [from, to].map((name) => this.hosts[Number(name.slice(1)) - 1]) as [End, End];
+    const [a, b] = [this.host(from), this.host(to)];
     const [qp] = connect(a, b, Service.RC, { ...RC, sl: SL });
     qp.postSend({ opcode, sges: [new Buffer64(a, BYTES).sge()], ...new Buffer64(b, BYTES).remote() });
     this.elapse(10 * MS, 50);
@@ -132,7 +40,7 @@ class World {
 
   /** @param prepare what is to happen just before it is sent */
   datagram(from: string, to: string, { bytes = 64, isComing = true, prepare = () => {} } = {}): void {
-    const [a, b] = [from, to].map((name) => this.hosts[Number(name.slice(1)) - 1]) as [End, End];
+    const [a, b] = [this.host(from), this.host(to)];
     const receiver = datagramQp(b);
     receiver.postReceive([new Buffer64(b, 40 + bytes).sge()]);
     const address = { dlid: b.wire.lid, sl: SL };
@@ -254,11 +162,7 @@ test("a packet for which the next cable has no room is discarded before it", () 
   const world = new World(3);
   world.disable("s1", "s2");
   world.begin();
-  const [, { port: far }, { port: between }] = world.system.guests as [InProcessGuest, InProcessGuest, InProcessGuest];
-  const lane = world.system.engines[2]!.domain.network.laneAt(between.resolve(far.lid))!;
-  const prepare = (): void => {
-    while (lane.reserve(8, 0, 0, 0)) lane.commit(NO_TAG);
-  };
+  const prepare = (): void => world.fillRing("s3", "s2");
   world.datagram("h1", "h2", { bytes: MTU, isComing: false, prepare });
   assert.ok(world.same(["h1", "s1", "s3"], SENT, RECEIVED) >= MTU / 4);
   assert.deepEqual(world.counts(["s3", "s2", "h2"], SENT, RECEIVED), [0, 0, 0, 0]);

@@ -105,11 +105,14 @@ export function countSent(wire: Wire, length: number, dlid: number, sl: number):
   if (!wire.countsHops(dlid)) wire.countPath(dlid, sl, words, 1);
 }
 
+/** Words of a packet of `length` bytes without CRCs, as ports count them: from the LRH to the ICRC (16.1.3.5). */
+export const wordsOf = (length: number): number => (length + ICRC_BYTES) >>> 2;
+
 /** Counts a packet as the port that sends it does (16.1.3.5); returns its words from the LRH to the ICRC. */
 export function countAtSender(wire: Wire, length: number, dlid: number, sl: number): number {
   const isMulticast = isMulticastLid(dlid);
   const { counters } = wire;
-  const words = (length + ICRC_BYTES) >>> 2;
+  const words = wordsOf(length);
   wire.slData[sl]! += words;
   counters[PortCounter.xmitData]! += words;
   counters[PortCounter.xmitPackets]! += 1;
@@ -120,7 +123,7 @@ export function countAtSender(wire: Wire, length: number, dlid: number, sl: numb
 /** Counts a packet of `length` bytes without CRCs as the port that receives it does. */
 export function countReceived(wire: Wire, length: number, sl: number, isMulticast: boolean): void {
   const { counters, slData } = wire;
-  const words = (length + ICRC_BYTES) >>> 2;
+  const words = wordsOf(length);
   slData[RCV_DATA_SL + sl]! += words;
   counters[PortCounter.rcvData]! += words;
   counters[PortCounter.rcvPackets]! += 1;
@@ -128,7 +131,7 @@ export function countReceived(wire: Wire, length: number, sl: number, isMulticas
 }
 
 /** Words of the packet in hand, as ports count them. */
-export const packetWords = (): number => (packet.end - packet.at + ICRC_BYTES) >>> 2;
+export const packetWords = (): number => wordsOf(packet.end - packet.at);
 
 /** The packet in hand; one at a time in an engine. */
 export const packet = {

@@ -14,7 +14,7 @@ import { scatterBytes } from "../scatter-list.ts";
 import { readDatagram } from "./datagrams.ts";
 import { type LaneNet, NOTHING_DUE } from "./lane-net.ts";
 import type { LatePackets } from "./late-packets.ts";
-import { countReceived, LANE_HOPS_SHIFT, LANE_TAG_MASK, LaneTag, packet, parsePacket } from "./packet.ts";
+import { countReceived, LANE_HOPS_SHIFT, LANE_TAG_MASK, LaneTag, packet, packetWords, parsePacket } from "./packet.ts";
 import { receiveRequest } from "./responder.ts";
 import { receiveResponse } from "./responses.ts";
 import type { PacketLane, PacketRing } from "./ring.ts";
@@ -247,7 +247,9 @@ function receiveMulticast(network: Network, inlet: PacketInlet, hops: number, no
     else if (port !== undefined) deliverToMembers(port);
     else {
       const lane = network.laneAt(target);
-      if (lane === undefined || hops >= MAX_MULTICAST_HOPS || !forward(lane, inlet.ring, hops)) network.counts.unroutable++;
+      if (lane !== undefined && hops < MAX_MULTICAST_HOPS && forward(lane, inlet.ring, hops)) continue;
+      network.counts.unroutable++;
+      network.discardCopy(target, packet.sl, packetWords());
     }
   }
 }
