@@ -75,6 +75,7 @@ async function capture(file: string, options: CaptureCommandOptions): Promise<vo
   if (file === "-" && process.stdout.isTTY) throw new UsageError("a capture is no text: send it into a file or a program");
   const domain = await findDomain(options.port ?? []);
   const ports = options.port ?? domain.status.hcas.map(({ name }) => name);
+  if (ports.length === 0) throw new UsageError("the device domain has no HCA whose port could be looked at; vhca hca add NAME");
   const target = file === "-" ? process.stdout.fd : openTarget(file);
   const progress = new ProgressLine(options.json);
   try {

@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import { execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { identify } from "../lab/run-folder.ts";
@@ -23,6 +24,17 @@ function vhca(
 ): { status: number | null; stdout: string; stderr: string } {
   return spawnSync(process.execPath, [main, ...args], { encoding: "utf8", env: { ...process.env, ...env }, timeout: 60_000 });
 }
+
+/** The same while this process goes on. */
+const vhcaBeside = (
+  args: readonly string[],
+  env: Record<string, string>,
+): Promise<{ status: number; stdout: string; stderr: string }> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { env: { ...process.env, ...env } }, (error, stdout, stderr) =>
+      resolve({ status: Number(error?.code ?? 0), stdout, stderr }),
+    );
+  });
 
 test("planCommands: --on pairs and a command for every node", () => {
   assert.deepEqual(planCommands(["n2", "a", "n1", "b"], [], 2), [
@@ -186,15 +198,36 @@ test("up, status, hca, fabric, down", () => {
   }
 });
 
+test("a domain without HCAs, and something else in a domain's place, are told as what they are", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-cli-"));
+  const env = { XDG_RUNTIME_DIR: folder };
+  const stranger = join(folder, "vhca", "stranger", "control.sock");
+  mkdirSync(dirname(stranger), { recursive: true, mode: 0o700 });
+  const server = createServer((_request, response) => response.end("no JSON")).listen(stranger);
+  await once(server, "listening");
+  try {
+    const up = await vhcaBeside(["up", "--hca", ","], env);
+    assert.match(up.stdout, /: 0 HCAs on one switch/);
+    assert.equal(up.stderr.split("\n").length, 2, "told once, however often it looks");
+    const show = await vhcaBeside(["hca", "show", "a"], env);
+    assert.equal(show.status, 2);
+    const [strange = "", none] = show.stderr.split("\n");
+    assert.match(strange, /^vhca: what serves .*stranger.* does not answer as a device domain does, left out: /);
+    assert.equal(none, "vhca: there is no HCA named a; no device domain has any");
+    const capture = await vhcaBeside(["capture", join(folder, "x.pcapng")], env);
+    assert.equal(capture.status, 2);
+    assert.match(capture.stderr, /has no HCA whose port could be looked at/);
+  } finally {
+    await vhcaBeside(["down"], env);
+    server.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test("up: two at once are one, and what the background process refuses is told as it is", async () => {
   const [folder, other] = [mkdtempSync(join(tmpdir(), "vhca-cli-")), mkdtempSync(join(tmpdir(), "vhca-cli-"))];
   const env = { XDG_RUNTIME_DIR: folder };
-  const start = (hca: string): Promise<{ status: number; stdout: string; stderr: string }> =>
-    new Promise((resolve) => {
-      execFile(process.execPath, [main, "up", "--hca", hca], { env: { ...process.env, ...env } }, (error, stdout, stderr) =>
-        resolve({ status: Number(error?.code ?? 0), stdout, stderr }),
-      );
-    });
+  const start = (hca: string): ReturnType<typeof vhcaBeside> => vhcaBeside(["up", "--hca", hca], env);
   try {
     const both = await Promise.all(["a", "b"].map(start));
     const [won, lost] = both.sort((x, y) => x.status - y.status);
@@ -278,7 +311,8 @@ test("run --json that ends before its VMs are ready says why, on stdout too", ()
   try {
     for (const [args, status, error] of [
       [["--timeout", "0"], 124, /^out of time before the VMs were ready/],
-      [["--mount", "/nowhere"], 2, /^the folder to mount does not exist: \/nowhere/],
+      [["--mount", "/nowhere"], 2, /^mount: expected a folder, which does not exist: \/nowhere/],
+      [["--mount", main], 2, /^mount: expected a folder, and this is none: /],
     ] as const) {
       const ran = vhca(["run", "--nodes", "3", "--json", ...args, "--", "true"], env);
       assert.equal(ran.status, status, ran.stderr);

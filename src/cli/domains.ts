@@ -31,10 +31,19 @@ async function ask(socketPath: string): Promise<RunningDomain | undefined> {
   const client = new ControlClient(socketPath);
   try {
     return { client, status: await client.status() };
-  } catch {
-    // A socket that nobody serves any more; its folder is the janitor's.
+  } catch (error) {
+    // A socket that nobody serves any more is nothing to tell; its folder is the janitor's.
+    if (error instanceof Error && error.cause === undefined) tellOnce(socketPath, error.message);
     return undefined;
   }
+}
+
+const told = new Set<string>();
+
+function tellOnce(socketPath: string, why: string): void {
+  if (told.has(socketPath)) return;
+  told.add(socketPath);
+  process.stderr.write(`vhca: what serves ${socketPath} does not answer as a device domain does, left out: ${why}\n`);
 }
 
 /** The domain that `vhca up` started. @throws UsageError if there is none */
@@ -58,7 +67,6 @@ export async function getHca(name: string): Promise<{ domain: RunningDomain; hca
     if (hca !== undefined) return { domain, hca };
   }
   const names = domains.flatMap((d) => d.status.hcas.map((h) => h.name));
-  throw new UsageError(
-    `there is no HCA named ${name}; ${names.length === 0 ? "no device domain runs" : `there are: ${names.join(", ")}`}`,
-  );
+  const none = domains.length === 0 ? "no device domain runs" : "no device domain has any";
+  throw new UsageError(`there is no HCA named ${name}; ${names.length === 0 ? none : `there are: ${names.join(", ")}`}`);
 }

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { alignColumns, grid, wrapList } from "./output.ts";
+import { LabError } from "../lab/lab-error.ts";
+import { alignColumns, grid, printError, wrapList } from "./output.ts";
+
+test("a package that does not exist is the user's mistake, a mirror that does not answer is not", () => {
+  const statuses = (["usage", "unknown-package", "no-mirror", "boot"] as const).map((code) =>
+    printError(new LabError(code, code)),
+  );
+  assert.deepEqual([...statuses, printError(new Error("invariant"))], [2, 2, 3, 3, 3]);
+});
 
 test("grid: as many columns as fit, read from top to bottom", () => {
   const values = ["a", "bb", "c", "d", "e"].map((name, i) => [name, String(i * 10)] as const);

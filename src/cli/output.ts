@@ -15,7 +15,7 @@ export function printError(error: unknown): number {
   if (process.env.VHCA_DEBUG !== undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   if (error instanceof LabError) {
     if (error.details !== "") process.stderr.write(`${indent(error.details)}\n`);
-    return error.code === "usage" ? ExitCode.USAGE : ExitCode.LAB;
+    return error.isUsers ? ExitCode.USAGE : ExitCode.LAB;
   }
   const isUsage = [UsageError, NotFoundError, RefusedError].some((each) => error instanceof each);
   return isUsage ? ExitCode.USAGE : ExitCode.LAB;

@@ -42,6 +42,11 @@ export class LabError extends Error {
     this.details = options.details ?? "";
   }
 
+  /** What the user has asked for makes no sense; nothing is wrong with the machine. */
+  get isUsers(): boolean {
+    return this.code === "usage" || this.code === "unknown-package";
+  }
+
   /** VMs cannot be had here at all. */
   get meansNoVms(): boolean {
     return NO_VM_CODES.includes(this.code);

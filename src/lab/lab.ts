@@ -204,7 +204,10 @@ function checkOptions(options: LabOptions): void {
   if (!isWhole(ethernetMtu, 68, MAX_ETHERNET_MTU))
     throw new LabError("usage", `MTU: expected 68 to ${MAX_ETHERNET_MTU}, got ${ethernetMtu}`);
   if (mount !== undefined && !(existsSync(mount) && statSync(mount).isDirectory()))
-    throw new LabError("usage", `the folder to mount does not exist: ${mount}`);
+    throw new LabError(
+      "usage",
+      `mount: expected a folder, ${existsSync(mount) ? "and this is none" : "which does not exist"}: ${mount}`,
+    );
 }
 
 /** The snapshot for this lab; without one its guests boot, which takes longer but needs nothing. */
