@@ -56,5 +56,16 @@ export function publishWord(memory: Memory, at: number, value: number): void {
   Atomics.store(memory.words, at >> 2, value);
 }
 
+/**
+ * A big-endian word at `at`, a multiple of 4, read as a whole: another processor may store there at any moment. Code that is not compiled yet reads those
+ * of a DataView byte by byte.
+ */
+export const loadBig32 = (memory: Memory, at: number): number => swap32(memory.words[at >> 2]!);
+
+/** Stores one as a whole; only the low 32 bits of `value` count. */
+export function storeBig32(memory: Memory, at: number, value: number): void {
+  memory.words[at >> 2] = swap32(value);
+}
+
 /** Swaps the 4 bytes of a word: from big-endian memory read in host order, or back. */
 export const swap32 = (word: number): number => (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);

@@ -1,6 +1,7 @@
 // From what happened to EQEs and interrupts: which queue an event goes to, and when the guest is told. Docs "infinihost"
 // 5.8 (types), 5.9 (arming), 2.8.11 (MAP_EQ).
 
+import { loadBig32, type Memory } from "../base/bytes.ts";
 import { EventType, PortChange } from "../spec/hca/queues.ts";
 import { EQ_SET_CI_STRIDE } from "../spec/hca/registers.ts";
 import type { EventSink } from "../transport/adapter.ts";
@@ -98,11 +99,11 @@ export class Events implements EventSink {
   }
 
   /** Reads the consumer indices and arm bits that the driver has stored in the registers (5.9). */
-  pollRegisters(registers: DataView, consumerIndicesAt: number, armMask: number): void {
+  pollRegisters(registers: Memory, consumerIndicesAt: number, armMask: number): void {
     for (let eqn = 0; eqn < MAX_EQS; eqn++) {
       const queue = this.queues[eqn];
       if (queue === undefined) continue;
-      queue.consumer = registers.getInt32(consumerIndicesAt + eqn * EQ_SET_CI_STRIDE, false);
+      queue.consumer = loadBig32(registers, consumerIndicesAt + eqn * EQ_SET_CI_STRIDE);
       if (queue.pendingEvents > 0) this.#flush(queue);
       if (((armMask >>> eqn) & 1) !== 0) this.#arm(queue);
     }

@@ -217,12 +217,12 @@ export class Hca {
   }
 
   #pollEqRegisters(): void {
-    const { words, view } = this.#registers;
+    const { words } = this.#registers;
     const word = EQ_ARM_LOW_AT >> 2;
     if (words[word] === 0) return;
     // An exchange: what the driver stores between a load and a store of ours would be lost.
     const armMask = swap32(Atomics.exchange(words, word, 0));
-    this.events.pollRegisters(view, EQ_SET_CI_AT, armMask);
+    this.events.pollRegisters(this.#registers, EQ_SET_CI_AT, armMask);
   }
 
   // ---- trapped accesses ---------------------------------------------------------------------------------------------

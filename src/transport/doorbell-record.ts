@@ -1,6 +1,6 @@
 // One doorbell record of the UAR context: 8 bytes of guest memory that only the driver writes. Docs "infinihost" 3.5, P-8.
 
-import type { Memory } from "../base/bytes.ts";
+import { loadBig32, type Memory } from "../base/bytes.ts";
 import type { Icm } from "./icm.ts";
 
 /** Reads one record; the place is found once and kept until ICM or DMA maps change. */
@@ -22,17 +22,17 @@ export class DoorbellRecord {
 
   /** First dword, or -1 while no memory backs the record (a consumer index of -1 is then indistinguishable: see `isBacked`). */
   first(): number {
-    return this.#locate() ? this.#memory.view.getInt32(this.#at, false) : -1;
+    return this.#locate() ? loadBig32(this.#memory, this.#at) : -1;
   }
 
   /** Second dword, or 0 while no memory backs the record. */
   second(): number {
-    return this.#locate() ? this.#memory.view.getInt32(this.#at + 4, false) : 0;
+    return this.#locate() ? loadBig32(this.#memory, this.#at + 4) : 0;
   }
 
   /** Count of posted WQEs modulo 2^16, or `fallback` while no memory backs the record. */
   counter(fallback: number): number {
-    return this.#locate() ? this.#memory.view.getUint16(this.#at + 2, false) : fallback;
+    return this.#locate() ? loadBig32(this.#memory, this.#at) & 0xffff : fallback;
   }
 
   isBacked(): boolean {

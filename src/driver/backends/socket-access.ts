@@ -1,7 +1,7 @@
 // Register access to an HCA behind a vfio-user socket: this process is the VM. BAR 2 and the register pages are mapped if the
 // device allows it, so doorbells and commands are plain stores; otherwise every access is a message.
 
-import { type Memory, sliceOf } from "../../base/bytes.ts";
+import { loadBig32, type Memory, publishWord, sliceOf, storeBig32, swap32 } from "../../base/bytes.ts";
 import { createEventfd, drainEventfd } from "../../host/eventfd.ts";
 import { closeDescriptor, PollEvent } from "../../host/libc.ts";
 import { Poller, waitForAny } from "../../host/poller.ts";
@@ -63,7 +63,7 @@ export class SocketAccess implements DeviceAccess {
 
   readRegister(offset: number): number {
     const area = areaOf(this.#bar0, offset, 4);
-    if (area !== undefined) return area.memory.view.getUint32(offset - area.offset, false);
+    if (area !== undefined) return loadBig32(area.memory, offset - area.offset) >>> 0;
     const bytes = this.#client.read(RegionIndex.BAR0, offset, 4);
     return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, false);
   }
@@ -71,7 +71,8 @@ export class SocketAccess implements DeviceAccess {
   writeRegister(offset: number, value: number): void {
     const area = areaOf(this.#bar0, offset, 4);
     if (area !== undefined) {
-      area.memory.view.setUint32(offset - area.offset, value, false);
+      // One store: GO of a command must not be seen beside the opcode of the one before.
+      publishWord(area.memory, offset - area.offset, swap32(value));
       return;
     }
     const bytes = new Uint8Array(4);
@@ -89,8 +90,8 @@ export class SocketAccess implements DeviceAccess {
     const at = page * UAR_PAGE_BYTES + offset;
     const area = areaOf(this.#bar2, at, 8);
     if (area !== undefined) {
-      area.memory.view.setUint32(at - area.offset, hi, false);
-      area.memory.view.setUint32(at - area.offset + 4, lo, false);
+      storeBig32(area.memory, at - area.offset, hi);
+      storeBig32(area.memory, at - area.offset + 4, lo);
       return;
     }
     const bytes = new Uint8Array(8);
