@@ -6,7 +6,8 @@ import { type Command, InvalidArgumentError } from "commander";
 import { BlockType } from "../base/pcapng.ts";
 import { BlockSplitter, decodeBlock } from "../base/pcapng-reader.ts";
 import { hasNoReader } from "../host/poller.ts";
-import { findDomains, getHca, type RunningDomain } from "./domains.ts";
+import { getDomainOf, type RunningDomain } from "./domains.ts";
+import { domainOption } from "./fabric/common.ts";
 import { catchInterrupts } from "./interrupt.ts";
 import { bytesText, plural, printJson, UsageError } from "./output.ts";
 import { ProgressLine } from "./progress.ts";
@@ -17,6 +18,7 @@ const PROGRESS_MS = 500;
 const FLUSH_MS = 5000;
 
 interface CaptureCommandOptions {
+  domain?: number;
   port?: string[];
   count?: number;
   seconds?: number;
@@ -36,6 +38,7 @@ export function addCapture(program: Command): void {
     .summary("write the packets of a running domain's ports to a file for Wireshark")
     .description("Writes what ports send and receive to a pcapng file (- is standard output), until Ctrl-C or the bound given.")
     .option("--port <names...>", "HCAs whose ports are looked at; all of the domain if left out", addNames)
+    .addOption(domainOption())
     .option("--count <packets>", "end after so many packets", parseCount)
     .option("--seconds <time>", "end after so long", parsePositive)
     .option("--json", "print what was written as JSON")
@@ -73,7 +76,7 @@ function parseCount(text: string): number {
 async function capture(file: string, options: CaptureCommandOptions): Promise<void> {
   if (file === "-" && options.json === true) throw new UsageError("--json needs a FILE: standard output is the capture's");
   if (file === "-" && process.stdout.isTTY) throw new UsageError("a capture is no text: send it into a file or a program");
-  const domain = await findDomain(options.port ?? []);
+  const domain = await getDomainOf(options.port ?? [], options.domain);
   const ports = options.port ?? domain.status.hcas.map(({ name }) => name);
   if (ports.length === 0) throw new UsageError("the device domain has no HCA whose port could be looked at; vhca hca add NAME");
   const target = file === "-" ? process.stdout.fd : openTarget(file);
@@ -88,18 +91,6 @@ async function capture(file: string, options: CaptureCommandOptions): Promise<vo
     progress.done();
     if (file !== "-") closeSync(target);
   }
-}
-
-/** The domain of these HCAs; without any, the one that is up, or the only one. */
-async function findDomain(ports: readonly string[]): Promise<RunningDomain> {
-  const found = await Promise.all(ports.map(async (name) => (await getHca(name)).domain));
-  const pids = new Set(found.map(({ status }) => status.pid));
-  if (pids.size > 1) throw new UsageError(`${ports.join(", ")} are in different domains; capture one domain at a time`);
-  if (found[0] !== undefined) return found[0];
-  const [first, ...others] = await findDomains();
-  if (first === undefined) throw new UsageError("no device domain runs; start one with: vhca up");
-  if (first.status.kind === "up" || others.length === 0) return first;
-  throw new UsageError("several domains run; say by --port which HCAs are meant (vhca status shows them)");
 }
 
 /** Opens a new file, or a device or pipe that exists. */

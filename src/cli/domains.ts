@@ -4,7 +4,6 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Status } from "../control/api.ts";
 import { ControlClient } from "../control/client.ts";
-import type { HcaView } from "../domain/plugged-hca.ts";
 import { runRoot } from "../lab/paths.ts";
 import { UsageError } from "./output.ts";
 
@@ -59,14 +58,37 @@ export const domainSummary = ({ pid, hcas }: Status): object => ({
   hcas: hcas.map(({ name, socketPath, nodeGuid, doorbells }) => ({ name, socketPath, nodeGuid, doorbells })),
 });
 
-/** The HCA of that name in any domain. @throws UsageError if there is none */
-export async function getHca(name: string): Promise<{ domain: RunningDomain; hca: HcaView }> {
+/**
+ * The domain that has all these HCAs: that of process `pid` if it is given, else the one that is up, or the only one.
+ * @throws UsageError if there is none, or several
+ */
+export async function getDomainOf(names: readonly string[], pid?: number): Promise<RunningDomain> {
   const domains = await findDomains();
-  for (const domain of domains) {
-    const hca = domain.status.hcas.find((h) => h.name === name);
-    if (hca !== undefined) return { domain, hca };
-  }
-  const names = domains.flatMap((d) => d.status.hcas.map((h) => h.name));
+  const meant = pid === undefined ? domains : [findByPid(domains, pid)];
+  const [first, ...others] = meant.filter((domain) => names.every((name) => hasHca(domain, name)));
+  if (first === undefined) throw new UsageError(noHcaText(names, meant));
+  if (first.status.kind === "up" || others.length === 0) return first;
+  const what = names.length === 0 ? "run" : `have ${names.join(", ")}`;
+  throw new UsageError(`several domains ${what}; say by --domain which one is meant: ${pidsOf([first, ...others])}`);
+}
+
+/** @throws UsageError */
+function findByPid(domains: readonly RunningDomain[], pid: number): RunningDomain {
+  const found = domains.find(({ status }) => status.pid === pid);
+  if (found !== undefined) return found;
+  throw new UsageError(
+    `no device domain has process ${pid}; ${domains.length === 0 ? "none runs" : `there are ${pidsOf(domains)}`}`,
+  );
+}
+
+const pidsOf = (domains: readonly RunningDomain[]): string => domains.map(({ status }) => status.pid).join(", ");
+const hasHca = ({ status }: RunningDomain, name: string): boolean => status.hcas.some((hca) => hca.name === name);
+
+function noHcaText(names: readonly string[], domains: readonly RunningDomain[]): string {
+  if (names.length === 0) return "no device domain runs; start one with: vhca up";
+  const strange = names.find((name) => !domains.some((domain) => hasHca(domain, name)));
+  if (strange === undefined) return `${names.join(", ")} are in different domains; name those of one domain`;
+  const there = [...new Set(domains.flatMap(({ status }) => status.hcas.map(({ name }) => name)))];
   const none = domains.length === 0 ? "no device domain runs" : "no device domain has any";
-  throw new UsageError(`there is no HCA named ${name}; ${names.length === 0 ? none : `there are: ${names.join(", ")}`}`);
+  return `there is no HCA named ${strange}; ${there.length === 0 ? none : `there are: ${there.join(", ")}`}`;
 }

@@ -4,7 +4,8 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { ObjectNumber } from "../control/api.ts";
 import type { ControlClient } from "../control/client.ts";
 import type { Quota } from "../hca/limits.ts";
-import { getHca, getUpDomain } from "./domains.ts";
+import { getDomainOf, getUpDomain } from "./domains.ts";
+import { domainOption } from "./fabric/common.ts";
 import { cqDetailLines, qpDetailLines, regionDetailLines, srqDetailLines } from "./hca/details.ts";
 import { treeLines } from "./hca/tree.ts";
 import { printJson, printLine } from "./output.ts";
@@ -15,6 +16,7 @@ import { addQuotaOption } from "./quota.ts";
 const SHOWN = 16;
 
 interface AddOptions {
+  domain?: number;
   beside?: string;
   doorbells: "mapped" | "trapped";
   quota?: Partial<Quota>;
@@ -22,6 +24,7 @@ interface AddOptions {
 }
 
 interface ShowOptions {
+  domain?: number;
   all?: boolean;
   json?: boolean;
   qp?: number;
@@ -43,11 +46,17 @@ export function addHca(program: Command): void {
         .choices(["mapped", "trapped"])
         .default("mapped"),
     )
-    .option("--beside <name>", "into the domain of that HCA instead, such as n1 of a `vhca run` that goes on")
+    .addOption(domainOption())
+    .addOption(
+      new Option("--beside <name>", "into the domain of that HCA instead, such as n1 of a `vhca run` that goes on").conflicts(
+        "domain",
+      ),
+    )
     .option("--json", "print the HCA as JSON")
     .action(async (name: string, options: AddOptions) => {
-      const { client } = options.beside === undefined ? await getUpDomain() : (await getHca(options.beside)).domain;
-      const { doorbells, quota } = options;
+      const { beside, domain, doorbells, quota } = options;
+      const isElsewhere = beside !== undefined || domain !== undefined;
+      const { client } = await (isElsewhere ? getDomainOf(beside === undefined ? [] : [beside], domain) : getUpDomain());
       const view = await client.addHca({ name, doorbells, ...(quota === undefined ? {} : { quota }) });
       if (options.json === true) printJson(view);
       else
@@ -59,10 +68,12 @@ export function addHca(program: Command): void {
     .command("rm <name>")
     .summary("unplug an HCA")
     .description("Unplugs an HCA, of whichever domain; a VM or program that uses it loses it.")
+    .addOption(domainOption())
     .option("--json", "print the HCA as JSON, as it was")
-    .action(async (name: string, { json }: { json?: boolean }) => {
-      const { domain, hca: view } = await getHca(name);
-      await domain.client.removeHca(name);
+    .action(async (name: string, { json, domain }: { json?: boolean; domain?: number }) => {
+      const { client, status } = await getDomainOf([name], domain);
+      const view = status.hcas.find((each) => each.name === name);
+      await client.removeHca(name);
       if (json === true) printJson(view);
       else printLine(`${name}  gone`);
     });
@@ -81,6 +92,7 @@ function addShow(hca: Command): void {
     .addOption(one("--srq <number>", "everything about one SRQ: the WQEs that come next", ["mr"]))
     .addOption(one("--mr <key>", "everything about the region of an lkey or rkey: where its pages lie", []))
     .option("--all", "long lists to their end, and counters that are zero")
+    .addOption(domainOption())
     .option("--json", "print everything as JSON")
     .addHelpText(
       "after",
@@ -97,7 +109,7 @@ function parseNumber(text: string): number {
 }
 
 async function show(name: string, options: ShowOptions): Promise<void> {
-  const { client } = (await getHca(name)).domain;
+  const { client } = await getDomainOf([name], options.domain);
   if (options.qp !== undefined) print(await client.object(name, "qp", options.qp), qpDetailLines, name, options);
   else if (options.cq !== undefined) print(await client.object(name, "cq", options.cq), cqDetailLines, name, options);
   else if (options.srq !== undefined) print(await client.object(name, "srq", options.srq), srqDetailLines, name, options);

@@ -6,8 +6,8 @@ import { parseDuration } from "../../base/duration.ts";
 import type { ControlClient } from "../../control/client.ts";
 import type { LinkView } from "../../fabric/inspect-links.ts";
 import { SPEEDS, WIDTHS } from "../../fabric/topology/topology.ts";
-import { findDomains, type RunningDomain } from "../domains.ts";
-import { printJson, printLine, red, UsageError } from "../output.ts";
+import { getDomainOf, type RunningDomain } from "../domains.ts";
+import { printJson, printLine, red } from "../output.ts";
 import { endText } from "./graph.ts";
 import { countsText, faultsText, rateText, stateText } from "./states.ts";
 
@@ -16,11 +16,11 @@ export interface CommonOptions {
   json?: boolean;
 }
 
-export function addCommonOptions(command: Command): Command {
-  return command
-    .option("--domain <pid>", "the domain of that process, where several run (vhca status shows them)", parseWhole)
-    .option("--json", "print the result as JSON");
-}
+export const addCommonOptions = (command: Command): Command =>
+  command.addOption(domainOption()).option("--json", "print the result as JSON");
+
+export const domainOption = (): Option =>
+  new Option("--domain <pid>", "the domain of that process, where several run (vhca status shows them)").argParser(parseWhole);
 
 export function addRateOptions(command: Command, canBeAuto: boolean): Command {
   const choices = (names: object): string[] => [...Object.keys(names), ...(canBeAuto ? ["auto"] : [])];
@@ -30,20 +30,7 @@ export function addRateOptions(command: Command, canBeAuto: boolean): Command {
 }
 
 /** The domain of that process; without one, that which is up, or the only one. @throws UsageError */
-export async function getFabricDomain(pid: number | undefined): Promise<RunningDomain> {
-  const domains = await findDomains();
-  const pids = domains.map(({ status }) => status.pid).join(", ");
-  if (pid !== undefined) {
-    const found = domains.find(({ status }) => status.pid === pid);
-    if (found === undefined)
-      throw new UsageError(`no device domain has process ${pid}; ${pids === "" ? "none runs" : `there are ${pids}`}`);
-    return found;
-  }
-  const [first, ...others] = domains;
-  if (first === undefined) throw new UsageError("no device domain runs; start one with: vhca up");
-  if (first.status.kind === "up" || others.length === 0) return first;
-  throw new UsageError(`several domains run; say by --domain which one is meant: ${pids}`);
-}
+export const getFabricDomain = (pid: number | undefined): Promise<RunningDomain> => getDomainOf([], pid);
 
 export function parseWhole(text: string): number {
   const value = Number(text);
