@@ -63,6 +63,10 @@ test("of several domains the one with all the HCAs, the one that is up, or the o
 
   await refused("hca show n1", new RegExp(`^vhca: several domains have n1; say by --domain which one is meant: ${pids}\n$`));
   await refused("hca rm n1", /several domains have n1; say by --domain/);
+  await refused(
+    "down",
+    new RegExp(`^vhca: no device domain is up, only of vhca run, which ends its own \\(process ${pids}\\); start`),
+  );
   await refused("fabric path n1 n2", /several domains run; say by --domain/);
   await refused(`capture ${join(folder, "x")}`, /several domains run; say by --domain/);
   await refused(`capture ${join(folder, "x")} --port n2 n3`, /n2, n3 are in different domains; name those of one domain/);

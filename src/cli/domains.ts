@@ -47,9 +47,11 @@ function tellOnce(socketPath: string, why: string): void {
 
 /** The domain that `vhca up` started. @throws UsageError if there is none */
 export async function getUpDomain(): Promise<RunningDomain> {
-  const up = (await findDomains()).find((d) => d.status.kind === "up");
-  if (up === undefined) throw new UsageError("no device domain is up; start one with: vhca up");
-  return up;
+  const domains = await findDomains();
+  const up = domains.find((d) => d.status.kind === "up");
+  if (up !== undefined) return up;
+  const runs = domains.length === 0 ? "" : `, only of vhca run, which ends its own (process ${pidsOf(domains)})`;
+  throw new UsageError(`no device domain is up${runs}; start one with: vhca up`);
 }
 
 /** What `vhca up` and `vhca down` print of a domain as JSON. */
