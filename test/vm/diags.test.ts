@@ -13,6 +13,9 @@ const CABLES = 48;
 /** Ports of switches, port 0 not among them, and of hosts. */
 const PORTS = 2 * CABLES;
 
+/** VHCA_TEST_LONG=1: everything, however long it takes. */
+const isLong = process.env.VHCA_TEST_LONG === "1";
+
 const count = (text: string, pattern: RegExp): number => text.match(new RegExp(pattern, "gm"))?.length ?? 0;
 
 /** A command that succeeds and says nothing on standard error; its output. */
@@ -119,12 +122,13 @@ test("a fat tree as diagnostic tools see it from a guest", async (t) => {
     await serving;
   });
 
-  await t.test("osmtest: inventory, everything it validates, services, multicast", async () => {
-    const flows = ["c", "a", "s", "e", "t", "m -M 1"];
+  await t.test("osmtest: inventory, events, multicast", async () => {
+    // Validating everything, 12,000 MADs here, takes an emulated guest a minute; otherwise engines.test.ts does that, where the subnet is small, and services.
+    const flows = ["c", ...(isLong ? ["a", "s"] : []), "e", "t", "m -M 1"];
     for (const flow of flows) {
       const { status, stdout } = await session.lab
         .node("n1")
-        .exec(`cd /tmp && osmtest -i osmtest.dat -f ${flow}`, { timeoutMs: 60_000 });
+        .exec(`cd /tmp && osmtest -i osmtest.dat -f ${flow}`, { timeoutMs: 180_000 });
       assert.deepEqual([status, /PASS\s*$/.test(stdout)], [0, true], `osmtest -f ${flow}\n${stdout.slice(-3000)}`);
     }
   });

@@ -15,6 +15,10 @@ test("two VMs on two engines", async (t) => {
     assert.match(out, /SMINFO_MASTER/);
   });
 
+  await t.test("osmtest validates all that the subnet administration says", async () => {
+    assert.match(await run(session, "n1", "cd /tmp && osmtest -f c && osmtest -f a"), /"All Validations" PASS/);
+  });
+
   await t.test("IP over InfiniBand", async () => {
     assert.match(await run(session, "n1", "ping -c 3 -i 0.2 n2-ib"), / 0% packet loss/);
   });
