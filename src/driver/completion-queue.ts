@@ -1,6 +1,6 @@
 // The driver's side of a completion queue. Docs "infinihost" 4.2, 5.6, 5.7.
 
-import { type Memory, publishWord, swap32 } from "../base/bytes.ts";
+import { type Memory, publishWord, storeBig32, swap32 } from "../base/bytes.ts";
 import { Command, ResizeCq } from "../spec/hca/commands.ts";
 import { Access, CqContext } from "../spec/hca/contexts.ts";
 import { CQE_BYTES, Cqe, CqeError, CqeErrorOpcode } from "../spec/hca/queues.ts";
@@ -125,7 +125,7 @@ export class DriverCompletionQueue {
     const command = solicitedOnly ? CqArm.SOLICITED : CqArm.NEXT;
     const sequence = this.#armSequence & 3;
     const { at } = this.armRecord;
-    memory.view.setUint32(at, this.#consumer, false);
+    storeBig32(memory, at, this.#consumer);
     // One store: a new sequence number beside the old command would be taken for a request of its own (5.7).
     const second = (this.number << 8) | (DbRecordType.CQ_ARM << 5) | (sequence << 3) | command;
     publishWord(memory, at + 4, swap32(second));

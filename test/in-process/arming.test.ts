@@ -5,23 +5,36 @@ import { mock, test } from "node:test";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { Buffer64, connect, TestBed } from "./pair.ts";
 
-/** Runs `body` while the device sweeps after each store of a dword. */
+/** Runs `body` while the device sweeps after each store of a field or a published dword; `storeBig32` cannot be seen. */
 function sweptBetweenStores(bed: TestBed, body: () => void): void {
-  const { setUint32 } = DataView.prototype;
+  let sweeps = 0;
   let isSweeping = false;
-  const spy = mock.method(DataView.prototype, "setUint32", function (this: DataView, ...args: Parameters<typeof setUint32>) {
-    setUint32.apply(this, args);
+  const sweep = (): void => {
     if (isSweeping) return;
     isSweeping = true;
     bed.domain.settle();
     isSweeping = false;
-  });
+    sweeps++;
+  };
+  const { setUint32 } = DataView.prototype;
+  const { store } = Atomics;
+  const spies = [
+    mock.method(DataView.prototype, "setUint32", function (this: DataView, ...args: Parameters<typeof setUint32>) {
+      setUint32.apply(this, args);
+      sweep();
+    }),
+    mock.method(Atomics, "store", (words: Int32Array, at: number, value: number) => {
+      store(words, at, value);
+      sweep();
+      return value;
+    }),
+  ];
   try {
     body();
   } finally {
-    spy.mock.restore();
+    for (const spy of spies) spy.mock.restore();
   }
-  assert.ok(spy.mock.callCount() > 0);
+  assert.ok(sweeps > 0);
 }
 
 test("an arm for solicited completions after one for any: at no moment are both halves of different requests seen", () => {
