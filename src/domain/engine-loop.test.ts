@@ -6,7 +6,9 @@ test("with a core of its own the engine spins; where VMs need the cores, as long
   const own = idlePolicy(4, 2, 20_000);
   const shared = idlePolicy(2, 2, 20_000);
   assert.ok(own.spinNs > shared.spinNs);
-  assert.deepEqual([shared.spinNs, shared.shortSleepNs], [20_000, 40_000]);
+  assert.equal(shared.spinNs, 20_000);
+  assert.equal(own.shortSleepNs, 40_000, "the scheduler may let a VM share even that core");
+  assert.equal(shared.shortSleepNs, 40_000);
   assert.deepEqual([own.hops, shared.hops], [false, true]);
   assert.deepEqual(idlePolicy(1, 4, 20_000), { ...shared, hops: false }, "one core: nowhere to hop to");
   // a sleep that costs next to nothing is still no spinning

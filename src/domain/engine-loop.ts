@@ -55,22 +55,20 @@ export interface IdlePolicy {
 }
 
 /** With a core to itself the engine need not be thrifty. */
-const OWN_CORE = { spinNs: 50_000, hops: false, shortSleepNs: 10_000 };
+const OWN_CORE = { spinNs: 50_000, hops: false };
 const MIN_SHORT_SLEEP_NS = 10_000;
 
 /**
  * A policy for a machine with `cores` cores and `clients` VMs or programs that may poll: never more spinners than cores. Where the engine shares
  * a core with a polling VM, a sleep costs that core `sleepCostNs` whatever its length. Spinning just as long first can at most
- * double what waiting costs and catches quick answers; sleeping twice as long leaves the VM the larger part.
+ * double what waiting costs and catches quick answers; sleeping twice as long leaves the VM the larger part. It does so with cores to
+ * spare, too: after some quiet the scheduler lets the two share one, and a sleep shorter than its cost ends before the VM has run.
  */
 export function idlePolicy(cores: number, clients: number, sleepCostNs: number): IdlePolicy {
-  const shared = {
-    spinNs: sleepCostNs,
-    hops: cores > 1,
-    shortSleepNs: Math.max(MIN_SHORT_SLEEP_NS, 2 * sleepCostNs),
-  };
+  const shared = { spinNs: sleepCostNs, hops: cores > 1 };
   return {
     ...(clients < cores ? OWN_CORE : shared),
+    shortSleepNs: Math.max(MIN_SHORT_SLEEP_NS, 2 * sleepCostNs),
     shortUntilNs: 3_000_000,
     mediumSleepNs: 200_000,
     mediumUntilNs: 100_000_000,
