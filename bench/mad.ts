@@ -31,7 +31,7 @@ const topology = shapeTopology(shape);
 const baseName = `vhca-bench-mad-${process.pid}`;
 const domain = new DeviceDomain({ clock: systemClock, log: silentLog, random: new Random(1), sm: "none", topology });
 domain.serveIbsim(baseName, process.getuid?.() ?? 0);
-const client = new RawClient(baseName, () => domain.sweep(systemClock.nowNs(), true));
+const client = new RawClient(baseName, () => domain.sweep(systemClock.nowNs()));
 if (client.connect(nodesOf(topology, "host")[0]!.name, true) === undefined) throw new Error("the program is refused");
 
 function ask(path: readonly number[], attribute: number, modifier = 0): DataView {
@@ -102,7 +102,7 @@ function exchange(requests: readonly DataView[]): number {
     client.send(PERMISSIVE, SMI, request);
   }
   const before = processorNs();
-  domain.sweep(systemClock.nowNs(), true);
+  domain.sweep(systemClock.nowNs());
   const usedNs = processorNs() - before;
   for (let i = 0; i < requests.length; i++) if (client.receive() === undefined) throw new Error("a request is not answered");
   return usedNs;

@@ -29,10 +29,8 @@ import { HcaPolls } from "./hca-polls.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
 import { type HcaOptions, type HcaView, PluggedHca } from "./plugged-hca.ts";
 import type { TrunkOptions } from "./protocol.ts";
-import { SocketLooks } from "./socket-looks.ts";
+import { Ready, SocketLooks } from "./socket-looks.ts";
 
-/** After so long without work of guests the engine has time for thorough sweeps, and for everybody. */
-const HASTE_NS = 10_000;
 /** Nodes of the fabric described between two sweeps. */
 const NODES_AT_ONCE = 16;
 /** Links, which are small. */
@@ -171,21 +169,26 @@ export class DeviceDomain {
     return pids.size + unknown;
   }
 
-  /** A sleep on all sockets has just found that none of them has anything. */
+  /** Whose sockets have something, as `Ready` bits, after a wait on a set to which `watch` was the last to add. */
+  readyIn(poller: Poller): number {
+    return this.#sockets.readyIn(poller);
+  }
+
+  /** A sleep on all sockets has just found that none of an HCA has anything. */
   noteQuietSockets(nowNs: number): void {
     this.#sockets.noteQuiet(nowNs);
   }
 
   /**
    * Does what there is to do at this time. Returns how much; 0 means that the caller may sleep.
-   * @param pollSockets look at the sockets now, because something has happened there
+   * @param ready whose sockets to look at now, because something has happened there (`Ready` bits)
    * @param idleNs since the last work of guests. Whoever is at work waits for the end of the sweep: what has been quiet is then looked at
    * only now and then
    */
-  sweep(nowNs: number, pollSockets: boolean, idleNs = Number.POSITIVE_INFINITY): number {
-    let work = this.#sockets.look(nowNs, pollSockets, idleNs);
-    work += idleNs < HASTE_NS ? this.#polls.pollHastily(nowNs) : this.#polls.pollAll(nowNs);
-    let others = this.#ibsim === undefined ? 0 : this.#sockets.lookAtIbsim(this.#ibsim, nowNs, pollSockets);
+  sweep(nowNs: number, ready: number = Ready.ALL, idleNs = Number.POSITIVE_INFINITY): number {
+    let work = this.#sockets.look(nowNs, (ready & Ready.HCAS) !== 0, idleNs);
+    let others = this.#ibsim === undefined ? 0 : this.#sockets.lookAtIbsim(this.#ibsim, nowNs, (ready & Ready.PROGRAMS) !== 0);
+    work += this.#polls.poll(nowNs, idleNs, this.#sockets.isServing(nowNs));
     others += this.#fabric.step(nowNs, FABRIC_BUDGET) + this.#faults.step(nowNs);
     const moved = this.#network.receive(nowNs) + this.#engine.step(nowNs);
     this.#hasMoved = moved > 0;

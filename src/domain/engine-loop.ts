@@ -7,6 +7,7 @@ import { CoreHopper } from "../host/core-hop.ts";
 import { PollEvent, Poller } from "../host/poller.ts";
 import type { DeviceDomain } from "./device-domain.ts";
 import { HopHabit } from "./hop-habit.ts";
+import { Ready } from "./socket-looks.ts";
 
 /** What the loop counts. */
 export const LoopCounter = counterSlots(
@@ -156,7 +157,8 @@ class EngineLoop {
   #lastGuestWorkNs: number;
   /** The last sweep did work of guests: that has ended when the next one begins. */
   #hasJustWorked = false;
-  #socketsReady = true;
+  /** Whose sockets have something, as far as the last sleep knows. */
+  #ready: number = Ready.ALL;
   #nowNs: number;
   #sweepsToClock = 0;
   #warmUp: Iterator<void> | undefined;
@@ -186,8 +188,8 @@ class EngineLoop {
     if (this.#hasJustWorked) this.#lastGuestWorkNs = now;
     this.#hasJustWorked = false;
     const idleNs = now - this.#lastGuestWorkNs;
-    const work = domain.sweep(now, this.#socketsReady, idleNs);
-    this.#socketsReady = false;
+    const work = domain.sweep(now, this.#ready, idleNs);
+    this.#ready = Ready.NONE;
     counters[SWEEPS]! += 1;
     if (work > 0) {
       counters[SWEEPS_WITH_WORK]! += 1;
@@ -264,14 +266,15 @@ class EngineLoop {
     counters[SLEEPS]! += 1;
     this.#sweepsToClock = 0;
     const before = this.#options.clock.nowNs();
-    this.#socketsReady = this.#sleep(sleepNs);
+    const isWoken = this.#sleep(sleepNs);
     const after = this.#options.clock.nowNs();
     const slept = after - before;
-    if (!this.#socketsReady) domain.noteQuietSockets(after);
+    this.#ready = isWoken ? domain.readyIn(this.#poller) : Ready.NONE;
+    if ((this.#ready & Ready.HCAS) === 0) domain.noteQuietSockets(after);
     counters[ASKED_SLEEP_NS]! += sleepNs;
     counters[SLEPT_NS]! += slept;
     if (slept > sleepNs + 1_000_000) counters[LATE_SLEEPS]! += 1;
-    if (this.#socketsReady) counters[WAKES_BY_SOCKET]! += 1;
+    if (isWoken) counters[WAKES_BY_SOCKET]! += 1;
   }
 
   /** Says so before it looks for packets a last time: whoever sends one after that look sees that it has to wake this engine. */

@@ -69,7 +69,7 @@ export function* ibsimWarmUpSteps(clock: Clock, random: Random): Generator<void,
     const topology = shapeTopology(SHAPE);
     const domain = new DeviceDomain({ clock, log: silentLog, random, sm: "none", topology });
     domain.serveIbsim(baseName, process.getuid?.() ?? 0);
-    const program = new Program(baseName, firstHost(topology), () => domain.sweep(clock.nowNs(), true));
+    const program = new Program(baseName, firstHost(topology), () => domain.sweep(clock.nowNs()));
     for (let sweep = 0; sweep < SWEEPS && program.isAnswered; sweep++) {
       for (const _ of sweepOnce(program)) if (program.sent % REQUESTS_PER_STEP === 0) yield;
     }

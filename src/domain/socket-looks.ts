@@ -4,6 +4,9 @@ import { Poller } from "../host/poller.ts";
 import type { IbsimServer } from "../ibsim/server.ts";
 import type { PluggedHca } from "./plugged-hca.ts";
 
+/** Whose sockets have something, as bits: what a sleep that they have ended tells. */
+export const Ready = { NONE: 0, HCAS: 1, PROGRAMS: 2, ALL: 3 } as const;
+
 /** Sockets are looked at this often while the engine is awake. */
 const SOCKET_LOOK_NS = 50_000;
 /**
@@ -22,6 +25,9 @@ const SOCKET_EAGER_NS = 100_000;
 export class SocketLooks {
   readonly #hcas: readonly PluggedHca[];
   readonly #poller = new Poller();
+  /** Where the sockets of the HCAs are in the set of `watch`. */
+  #firstPlace = 0;
+  #endPlace = 0;
   #nextNs = 0;
   #nextHastyNs = 0;
   #lastMessageNs = Number.NEGATIVE_INFINITY;
@@ -37,10 +43,19 @@ export class SocketLooks {
 
   /** Adds the sockets of all HCAs to a poller. */
   watch(poller: Poller): void {
+    this.#firstPlace = poller.count;
     for (let i = 0; i < this.#hcas.length; i++) this.#hcas[i]!.server.watch(poller);
+    this.#endPlace = poller.count;
   }
 
-  /** A sleep on all sockets has just found that none of them has anything. */
+  /** Whose sockets have something, after a wait on a set that ends with those of all HCAs (`watch`) and those of programs. */
+  readyIn(poller: Poller): number {
+    const hcas = poller.hasEvents(this.#firstPlace, this.#endPlace) ? Ready.HCAS : Ready.NONE;
+    const programs = poller.hasEvents(this.#endPlace, poller.count) ? Ready.PROGRAMS : Ready.NONE;
+    return hcas | programs;
+  }
+
+  /** A sleep on all sockets has just found that none of an HCA has anything. */
   noteQuiet(nowNs: number): void {
     this.#nextNs = nowNs + SOCKET_LOOK_NS;
     if (--this.#sleepsToServer > 0) return;
@@ -77,6 +92,11 @@ export class SocketLooks {
     if (work > 0) this.#lastIbsimNs = nowNs;
     this.#nextIbsimNs = nowNs < this.#lastIbsimNs + SOCKET_EAGER_NS ? nowNs : nowNs + SOCKET_LOOK_NS;
     return work;
+  }
+
+  /** Whether programs of the host have just been served. */
+  isServing(nowNs: number): boolean {
+    return nowNs < this.#lastIbsimNs + SOCKET_EAGER_NS;
   }
 
   #isReady(): boolean {

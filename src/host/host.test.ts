@@ -136,6 +136,7 @@ test("Poller: says which descriptor is ready, and waits no longer than told", ()
   assert.equal(poller.wait(60e9), 1);
   assert.equal(poller.eventsOf(place), PollEvent.IN);
   assert.equal(poller.eventsOf(0), 0);
+  assert.deepEqual([poller.hasEvents(0, 1), poller.hasEvents(1, poller.count), poller.hasEvents(0, 2)], [false, true, true]);
   assert.equal(waitFor(loud, PollEvent.IN, 60e9), true);
   assert.equal(waitFor(quiet, PollEvent.IN, 1000), false);
   poller.clear();

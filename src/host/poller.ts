@@ -79,6 +79,17 @@ export class Poller {
   eventsOf(place: number): number {
     return this.#memory.view.getInt16(TIMESPEC_BYTES + place * POLLFD_BYTES + 6, true);
   }
+
+  /** Descriptors in the set: the place of the next one. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Whether anything happened to a descriptor from place `from` to before place `to`. */
+  hasEvents(from: number, to: number): boolean {
+    for (let place = from; place < to; place++) if (this.eventsOf(place) !== 0) return true;
+    return false;
+  }
 }
 
 const single = new Poller(1);

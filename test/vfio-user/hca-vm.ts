@@ -50,7 +50,7 @@ export class TestDomain {
 
   /** One sweep, sockets included. */
   sweep(): number {
-    return this.domain.sweep(this.clock.nowNs(), true);
+    return this.domain.sweep(this.clock.nowNs());
   }
 
   /** Sweeps until there is nothing to do at this time. */

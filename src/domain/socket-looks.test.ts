@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createEventfd, drainEventfd, signalEventfd } from "../host/eventfd.ts";
+import { closeDescriptor } from "../host/libc.ts";
+import { PollEvent, Poller } from "../host/poller.ts";
+import type { PluggedHca } from "./plugged-hca.ts";
+import { Ready, SocketLooks } from "./socket-looks.ts";
+
+test("a sleep tells whose sockets have ended it: those of HCAs, of programs, both, or another descriptor", (t) => {
+  const [bell, one, two, program] = [createEventfd(), createEventfd(), createEventfd(), createEventfd()];
+  const all = [bell, one, two, program];
+  t.after(() => all.forEach(closeDescriptor));
+  const hcas = [one, two].map(
+    (fd) => ({ server: { watch: (poller: Poller) => poller.add(fd, PollEvent.IN) } }) as unknown as PluggedHca,
+  );
+  const looks = new SocketLooks(hcas);
+  const poller = new Poller();
+  const readyAfter = (...signalled: number[]): number => {
+    for (const fd of signalled) signalEventfd(fd);
+    poller.clear();
+    poller.add(bell, PollEvent.IN);
+    looks.watch(poller);
+    poller.add(program, PollEvent.IN);
+    poller.wait(0);
+    for (const fd of signalled) drainEventfd(fd);
+    return looks.readyIn(poller);
+  };
+  assert.equal(readyAfter(), Ready.NONE);
+  assert.equal(readyAfter(bell), Ready.NONE);
+  assert.equal(readyAfter(one), Ready.HCAS);
+  assert.equal(readyAfter(two), Ready.HCAS);
+  assert.equal(readyAfter(program), Ready.PROGRAMS);
+  assert.equal(readyAfter(bell, two, program), Ready.ALL);
+});
