@@ -198,9 +198,10 @@ export class SwitchNode extends FabricNode implements ManagementPort {
       return;
     }
     const dlid = Lrh.dlid.get(view, 0);
-    if (this.port0.ownsLid(dlid)) this.#receiveForPort0(packet, delivery, 0);
+    // Nearly all of a subnet manager's: its own LID need not be looked up for them.
+    if (dlid === Lid.PERMISSIVE && delivery.isVl15) this.#receiveForPort0(packet, delivery, port.number);
+    else if (this.port0.ownsLid(dlid)) this.#receiveForPort0(packet, delivery, 0);
     else if (isUnicastLid(dlid)) this.#forward(delivery, dlid, port);
-    else if (dlid === Lid.PERMISSIVE && delivery.isVl15) this.#receiveForPort0(packet, delivery, port.number);
     else if (isMulticastLid(dlid) && !delivery.isVl15) this.#replicate(delivery, dlid);
     else countRelayError(port, false);
   }

@@ -12,6 +12,7 @@ import {
   recvmmsg,
   recvmsg,
   SocketConstant,
+  send,
   sendmsg,
   setsockopt,
   socket,
@@ -124,28 +125,25 @@ export class AbstractDatagramSocket {
 
   /** Sends a datagram to the connected socket. Returns its length or a negative errno (-EAGAIN: the other end's queue is full). */
   send(memory: NativeMemory, at: number, length: number): number {
-    scratch.view.setUint32(MSG_NAMELEN, 0, true);
-    return this.#send(memory, at, length);
+    const { MSG_DONTWAIT, MSG_NOSIGNAL } = SocketConstant;
+    const count = send(this.descriptor, memory.address + at, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return count < 0 ? -lastErrno() : count;
   }
 
   /** Sends a datagram to whoever sent the last one received, by any socket. */
   reply(memory: NativeMemory, at: number, length: number): number {
-    setPointer(scratch.view, MSG_NAME, scratch, SENDER);
-    return this.#send(memory, at, length);
-  }
-
-  close(): void {
-    closeDescriptor(this.descriptor);
-  }
-
-  #send(memory: NativeMemory, at: number, length: number): number {
     const { view } = scratch;
+    setPointer(view, MSG_NAME, scratch, SENDER);
     setPointer(view, IOVEC, memory, at);
     setWord64(view, IOVEC + 8, length);
     setWord64(view, MSG_CONTROLLEN, 0);
     const { MSG_DONTWAIT, MSG_NOSIGNAL } = SocketConstant;
     const count = sendmsg(this.descriptor, message, MSG_DONTWAIT | MSG_NOSIGNAL);
     return count < 0 ? -lastErrno() : count;
+  }
+
+  close(): void {
+    closeDescriptor(this.descriptor);
   }
 }
 

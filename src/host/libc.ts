@@ -54,6 +54,9 @@ export const accept4 = declare<[fd: number, address: number, length: number, fla
 export const connect = declare<[fd: number, address: number, length: number]>(
   "int connect(int fd, uintptr_t address, uint32_t length)",
 );
+export const send = declare<[fd: number, buffer: Address, length: number, flags: number]>(
+  "int send(int fd, uintptr_t buffer, size_t length, int flags)",
+);
 export const sendmsg = declare<[fd: number, message: number, flags: number]>("int sendmsg(int fd, uintptr_t message, int flags)");
 export const recvmsg = declare<[fd: number, message: number, flags: number]>("int recvmsg(int fd, uintptr_t message, int flags)");
 export const recvmmsg = declare<[fd: number, messages: Address, count: number, flags: number, timeout: number]>(

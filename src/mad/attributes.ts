@@ -76,6 +76,8 @@ export class PortAttributes {
   mkeyLeaseEndNs: number = Number.POSITIVE_INFINITY;
 
   readonly #powerUp: PortInfoValues;
+  /** PortInfo's, kept beside it: every packet asks for it at both ends of a cable, and the attributes of a port are far away by then. */
+  #physState = 0;
 
   constructor(options: PortOptions) {
     this.number = options.number;
@@ -122,6 +124,7 @@ export class PortAttributes {
     PortInfo.gidPrefix.setBig(this.info, 0, this.kind === PortKind.SWITCH_EXTERNAL ? 0n : DEFAULT_GID_PREFIX);
     PortInfo.guidCap.set(this.info, 0, this.gidCount);
     writeAll(PortInfo, this.info, 0, this.#powerUp as Record<string, number | bigint>);
+    this.#physState = PortInfo.physState.get(this.info, 0);
     const tables = new Uint8Array(this.info.buffer, this.#tablesAt, this.#pkeyCount * 2 + this.gidCount * GID_BYTES).fill(0);
     if (this.#pkeyCount > 0) tables.set(DEFAULT_PKEY_BYTES);
     if (this.gidCount > 0) this.setGuid(0, this.guid);
@@ -175,9 +178,10 @@ export class PortAttributes {
     PortInfo.portState.set(this.info, 0, state);
   }
   get physState(): number {
-    return PortInfo.physState.get(this.info, 0);
+    return this.#physState;
   }
   set physState(physState: number) {
+    this.#physState = physState;
     PortInfo.physState.set(this.info, 0, physState);
   }
   get mtuCode(): number {
