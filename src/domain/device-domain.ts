@@ -205,6 +205,11 @@ export class DeviceDomain {
     return this.#hasGuestWork;
   }
 
+  /** Whether programs of the host have been served a moment ago. */
+  isServing(nowNs: number): boolean {
+    return this.#sockets.isServing(nowNs);
+  }
+
   /** Whether the last sweep moved messages, or parts of them. */
   get hasMoved(): boolean {
     return this.#hasMoved;

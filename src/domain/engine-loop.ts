@@ -5,6 +5,7 @@ import type { Clock } from "../base/clock.ts";
 import { counterSlots } from "../base/counters.ts";
 import { CoreHopper } from "../host/core-hop.ts";
 import { PollEvent, Poller } from "../host/poller.ts";
+import { yieldThread } from "../host/thread.ts";
 import type { DeviceDomain } from "./device-domain.ts";
 import { HopHabit } from "./hop-habit.ts";
 import { Ready } from "./socket-looks.ts";
@@ -13,6 +14,7 @@ import { Ready } from "./socket-looks.ts";
 export const LoopCounter = counterSlots(
   "sweeps",
   "sweepsWithWork",
+  "yields",
   "sleeps",
   "wakesBySocket",
   "askedSleepNs",
@@ -24,6 +26,7 @@ export const LoopCounter = counterSlots(
 // feedback") and compiles it again, hundreds of times a second (node --trace-deopt).
 const SWEEPS = LoopCounter.sweeps;
 const SWEEPS_WITH_WORK = LoopCounter.sweepsWithWork;
+const YIELDS = LoopCounter.yields;
 const SLEEPS = LoopCounter.sleeps;
 const WAKES_BY_SOCKET = LoopCounter.wakesBySocket;
 const ASKED_SLEEP_NS = LoopCounter.askedSleepNs;
@@ -198,7 +201,7 @@ class EngineLoop {
         this.#hasJustWorked = true;
         if (domain.hasMoved) this.#habit.noteWork();
         if (domain.hasInterrupted) this.#habit.noteInterrupt();
-      }
+      } else this.#sweepsToClock = 0;
       this.#sweepsToClock -= work >> CLOCK_WORK_SHIFT;
       return;
     }
@@ -214,7 +217,9 @@ class EngineLoop {
       this.#sweepsToClock = 0;
       return;
     }
-    this.#rest(this.#sleepNs(now, idleNs));
+    // A program of the host sends its next MAD within microseconds of an answer, if it gets a core: to be woken for it would cost both more.
+    if (domain.isServing(now)) this.#giveWay();
+    else this.#rest(this.#sleepNs(now, idleNs));
   }
 
   /** Gives this core back to the VM that waits for it, and spins where another does. */
@@ -224,6 +229,13 @@ class EngineLoop {
     this.#hopper.hop();
     this.#sweepsToClock = 0;
     this.#lastGuestWorkNs = this.#options.clock.nowNs();
+  }
+
+  /** Whoever waits for this core goes first. */
+  #giveWay(): void {
+    this.#options.counters[YIELDS]! += 1;
+    yieldThread();
+    this.#sweepsToClock = 0;
   }
 
   /** While VMs start there is no core to spare: not before a driver runs and has nothing to do, or with nobody there. */

@@ -156,6 +156,22 @@ test("fifteen programs at a time; killed ones free their places", { skip }, asyn
   await untilClients(before);
 });
 
+test("the engine gives way and looks again while a program is at work, and sleeps when none is", { skip }, async () => {
+  const yields = async (): Promise<number> => (await domain.describe()).engine.yields ?? 0;
+  const before = await yields();
+  await print("H3", "ibnetdiscover");
+  const after = await yields();
+  assert.ok(after > before, `${after - before} yields`);
+  // OpenSM asks for nothing now, for ten seconds at a time; it may do so just now.
+  const still = async (): Promise<boolean> => {
+    const from = await yields();
+    await sleep(100);
+    return (await yields()) === from;
+  };
+  for (let trial = 0; trial < 20; trial++) if (await still()) return;
+  assert.fail("it never rests");
+});
+
 test("a killed OpenSM is no subnet manager any more, and another one takes over", { skip }, async () => {
   const first = tools.startOpensm(BASE, "H2", ["-p", "1"]);
   await logSays(first.log, /Entering STANDBY state|SUBNET UP/);
