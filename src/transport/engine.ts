@@ -3,6 +3,7 @@
 import type { Adapter } from "./adapter.ts";
 import { runReplies } from "./packets/replies.ts";
 import { runSendQueue, runWaiting } from "./requester.ts";
+import { TURN_BYTES } from "./send-queue.ts";
 
 /** What one HCA may move before the next has its turn: two slices, … */
 const ADAPTER_TURN_BYTES = 128 * 1024;
@@ -89,7 +90,8 @@ function turn(adapter: Adapter, nowNs: number, turnBytes: number): number {
   while (work < turnBytes) {
     const qp = adapter.takeActive();
     if (qp === undefined) break;
-    work += runSendQueue(qp, nowNs);
+    // Who is the only one takes the whole turn at once: the less lies between two messages, the less of it has left the cache.
+    work += runSendQueue(qp, nowNs, adapter.hasActive ? TURN_BYTES : turnBytes - work);
   }
   return work;
 }

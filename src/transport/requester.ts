@@ -15,35 +15,35 @@ import { connectionOf } from "./packets/route.ts";
 import { migrate } from "./path-migration.ts";
 import { runPlainRequests } from "./plain-request.ts";
 import { type QueuePair, Waiting } from "./queue-pair.ts";
-import { failSend, fetch, finishDrain, NO_TIMEOUT_NS, RNR_FOREVER, TURN_BYTES } from "./send-queue.ts";
+import { failSend, fetch, finishDrain, NO_TIMEOUT_NS, RNR_FOREVER } from "./send-queue.ts";
 import { executeManagement } from "./special.ts";
 import { Outcome, WQE_COST_BYTES } from "./status.ts";
 
 /**
  * Gives the QP a turn.
+ * @param limit about how much work to do, in bytes
  * @returns work done, in bytes; the QP has been put back among the active ones if there is more
  */
-export function runSendQueue(qp: QueuePair, nowNs: number): number {
+export function runSendQueue(qp: QueuePair, nowNs: number, limit: number): number {
   if (qp.state === QpState.ERR || qp.state === QpState.SQE) return flushQueues(qp);
   if (qp.state !== QpState.RTS && qp.state !== QpState.SQ_DRAINING) return 0;
   if (qp.connection?.isRequesting === true && !leavePackets(qp)) return runPackets(qp, nowNs);
   let work = 0;
-  while (work < TURN_BYTES) {
+  while (work < limit) {
     if (!qp.isTransferring) {
       if (qp.state === QpState.SQ_DRAINING) {
         finishDrain(qp);
         return work;
       }
       if (qp.sqHead === qp.sqPosted && !qp.refreshPosted()) return work;
-      const done = runPlainRequests(qp, TURN_BYTES - work);
+      const done = runPlainRequests(qp, limit - work);
       work += done;
       if (done > 0) continue;
     }
     const doneBefore = qp.isTransferring ? qp.done : 0;
     const outcome = execute(qp);
     work += WQE_COST_BYTES + qp.done - doneBefore;
-    if (outcome === Outcome.DONE) continue;
-    if (outcome === Outcome.MORE) break;
+    if (outcome === Outcome.DONE || outcome === Outcome.MORE) continue;
     if (outcome === Outcome.HELD_BACK) return work;
     if (outcome === Outcome.PACKETS) return work + startPackets(qp, nowNs);
     if (outcome === Outcome.ERROR) {

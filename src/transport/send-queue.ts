@@ -18,7 +18,7 @@ import { completeSendError } from "./completion.ts";
 import { AdapterCounter } from "./counters.ts";
 import type { QueuePair } from "./queue-pair.ts";
 
-/** What a QP may do before the next one has its turn. */
+/** What a QP may do before the next one of its HCA has its turn. */
 export const TURN_BYTES = 64 * 1024;
 /** Infinite RNR retries (9.7.5.2.8). */
 export const RNR_FOREVER = 7;

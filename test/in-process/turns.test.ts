@@ -45,3 +45,24 @@ test("a small write is the first in the sweep that finds it; a long one of anoth
   bed.domain.settle();
   assert.ok(target.bytes.equals(source.bytes));
 });
+
+test("queue pairs of one HCA move by a slice in turn", { skip: usesPackets }, () => {
+  const bed = new TestBed(2);
+  const [a, b] = bed.guests;
+  assert.ok(a && b);
+  const source = new Buffer64(a, LONG);
+  source.bytes.fill(1);
+  const targets = [new Buffer64(b, LONG), new Buffer64(b, LONG)];
+  const qps = targets.map(() => connect(a, b)[0]);
+  for (const [i, target] of targets.entries()) {
+    target.bytes.fill(0);
+    qps[i]?.postSend({ opcode: SendOpcode.RDMA_WRITE, sges: [source.sge()], ...target.remote() });
+  }
+  for (let slices = 1; slices < LONG / SLICE; slices++) {
+    sweep(bed);
+    const moved = targets.map(({ bytes }) => bytes.indexOf(0));
+    assert.deepEqual(moved, [slices * SLICE, slices * SLICE], `sweep ${slices}`);
+  }
+  bed.domain.settle();
+  assert.ok(targets.every(({ bytes }) => bytes.equals(source.bytes)));
+});
