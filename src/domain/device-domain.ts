@@ -153,7 +153,8 @@ export class DeviceDomain {
   /** VMs that are connected. */
   get connectedCount(): number {
     let count = 0;
-    for (const { server } of this.#hcas) if (server.isConnected) count++;
+    const hcas = this.#hcas;
+    for (let i = 0; i < hcas.length; i++) if (hcas[i]!.server.isConnected) count++;
     return count;
   }
 
@@ -233,7 +234,8 @@ export class DeviceDomain {
 
   /** True while no driver has started its HCA. */
   get isUnused(): boolean {
-    for (const { fn } of this.#hcas) if (fn.hca.systemState !== SystemState.RESET) return false;
+    const hcas = this.#hcas;
+    for (let i = 0; i < hcas.length; i++) if (hcas[i]!.fn.hca.systemState !== SystemState.RESET) return false;
     return true;
   }
 

@@ -80,7 +80,7 @@ export function idlePolicy(cores: number, clients: number, sleepCostNs: number):
     longSleepNs: 500_000,
     // Whoever has not been heard for so long can wait two more milliseconds; two idle VMs then cost 1.5 to 2 % of a core instead of 7.
     longUntilNs: 1.2e9,
-    quietSleepNs: 3_000_000,
+    quietSleepNs: 4_000_000,
     unusedSleepNs: 20_000_000,
   };
 }

@@ -265,12 +265,16 @@ export class Fabric {
         if (node.nextDeadlineNs() === Number.POSITIVE_INFINITY) this.#watched.delete(node);
       }
     } while (this.#queue.length > 0 && done < budget);
-    this.#dueNs = this.nextDeadlineNs();
+    this.#dueNs = this.#earliestNs();
     return done;
   }
 
-  /** When `step` has something to do: now if packets are queued, Infinity if nothing is pending. */
+  /** When `step` has something to do: now if packets are queued, Infinity if nothing is pending. Asks nobody: it is asked before every sleep. */
   nextDeadlineNs(): number {
+    return Math.max(this.#dueNs, this.#nowNs);
+  }
+
+  #earliestNs(): number {
     if (this.#queue.length > 0) return this.#nowNs;
     let earliestNs = this.#late.dueNs;
     for (const node of this.#watched) earliestNs = Math.min(earliestNs, node.nextDeadlineNs());

@@ -64,7 +64,9 @@ export class Engine {
 
   /** True while some QP waits for a time; the caller must not sleep long. */
   get isWaiting(): boolean {
-    return this.#busy.some((adapter) => adapter.waiting.length > 0);
+    const busy = this.#busy;
+    for (let i = 0; i < busy.length; i++) if (busy[i]!.waiting.length > 0) return true;
+    return false;
   }
 
   /** Keeps, of the first `count`, those that have more to do, and all that have come since, in their order. */

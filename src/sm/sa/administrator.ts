@@ -167,8 +167,8 @@ export class SubnetAdministrator {
   }
 
   nextDeadlineNs(): number {
-    const parts = [this.#responder, this.#requests, this.reporter, this.services];
-    return Math.min(...parts.map((part) => part.nextDeadlineNs()));
+    const answersNs = Math.min(this.#responder.nextDeadlineNs(), this.#requests.nextDeadlineNs());
+    return Math.min(answersNs, this.reporter.nextDeadlineNs(), this.services.nextDeadlineNs());
   }
 
   /** A port has come into the subnet: whoever has subscribed is told. */
