@@ -11,9 +11,9 @@ export const Ready = { NONE: 0, HCAS: 1, PROGRAMS: 2, ALL: 3 } as const;
 const SOCKET_LOOK_NS = 50_000;
 /**
  * … and this often where guests have been at work lately and no message has come for some time: the look takes as long as several small
- * messages.
+ * messages, and few enough of them must meet one (decision 10, "The slowest in a thousand").
  */
-const HASTY_SOCKET_LOOK_NS = 1_000_000;
+const HASTY_SOCKET_LOOK_NS = 5_000_000;
 const SOCKET_CALM_NS = 20_000_000;
 /** After so long without work of guests the engine has time for their sockets. */
 const SOCKET_HASTE_NS = 1_000_000;
