@@ -7,8 +7,9 @@ test("with a core of its own the engine spins; where VMs need the cores, as long
   const shared = idlePolicy(2, 2, 20_000);
   assert.ok(own.spinNs > shared.spinNs);
   assert.equal(shared.spinNs, 20_000);
+  assert.ok(own.eagerSleepNs < own.shortSleepNs && own.eagerUntilNs < own.shortUntilNs);
   assert.equal(own.shortSleepNs, 40_000, "the scheduler may let a VM share even that core");
-  assert.equal(shared.shortSleepNs, 40_000);
+  assert.deepEqual([shared.eagerSleepNs, shared.shortSleepNs], [40_000, 40_000]);
   assert.deepEqual([own.hops, shared.hops], [false, true]);
   assert.deepEqual(idlePolicy(1, 4, 20_000), { ...shared, hops: false }, "one core: nowhere to hop to");
   // a sleep that costs next to nothing is still no spinning

@@ -41,6 +41,10 @@ export interface IdlePolicy {
   /** and once more on another core, if that pays. */
   hops: boolean;
   /** Then sleep this long at a time, … */
+  eagerSleepNs: number;
+  /** … until this long after the last work, */
+  eagerUntilNs: number;
+  /** then this long, … */
   shortSleepNs: number;
   /** … until this long after the last work, */
   shortUntilNs: number;
@@ -59,20 +63,23 @@ export interface IdlePolicy {
 }
 
 /** With a core to itself the engine need not be thrifty. */
-const OWN_CORE = { spinNs: 50_000, hops: false };
+// Commands of a driver come one after the other, tens of microseconds apart.
+const OWN_CORE = { spinNs: 50_000, hops: false, eagerSleepNs: 10_000, eagerUntilNs: 150_000 };
 const MIN_SHORT_SLEEP_NS = 10_000;
 
 /**
  * A policy for a machine with `cores` cores and `clients` VMs or programs that may poll: never more spinners than cores. Where the engine shares
  * a core with a polling VM, a sleep costs that core `sleepCostNs` whatever its length. Spinning just as long first can at most
  * double what waiting costs and catches quick answers; sleeping twice as long leaves the VM the larger part. It does so with cores to
- * spare, too: after some quiet the scheduler lets the two share one, and a sleep shorter than its cost ends before the VM has run.
+ * spare, too, after a moment: when all has been quiet the scheduler lets the two share one, and a sleep shorter than its cost ends before the
+ * VM has run.
  */
 export function idlePolicy(cores: number, clients: number, sleepCostNs: number): IdlePolicy {
-  const shared = { spinNs: sleepCostNs, hops: cores > 1 };
+  const shortSleepNs = Math.max(MIN_SHORT_SLEEP_NS, 2 * sleepCostNs);
+  const shared = { spinNs: sleepCostNs, hops: cores > 1, eagerSleepNs: shortSleepNs, eagerUntilNs: 0 };
   return {
     ...(clients < cores ? OWN_CORE : shared),
-    shortSleepNs: Math.max(MIN_SHORT_SLEEP_NS, 2 * sleepCostNs),
+    shortSleepNs,
     shortUntilNs: 3_000_000,
     mediumSleepNs: 200_000,
     mediumUntilNs: 100_000_000,
@@ -257,7 +264,8 @@ class EngineLoop {
     const policy = this.#policy;
     const { domain } = this.#options;
     let sleep = domain.isUnused ? policy.unusedSleepNs : policy.quietSleepNs;
-    if (idleNs < policy.shortUntilNs) sleep = policy.shortSleepNs;
+    if (idleNs < policy.eagerUntilNs) sleep = policy.eagerSleepNs;
+    else if (idleNs < policy.shortUntilNs) sleep = policy.shortSleepNs;
     else if (idleNs < policy.mediumUntilNs) sleep = policy.mediumSleepNs;
     else if (!domain.isUnused && idleNs < policy.longUntilNs) sleep = policy.longSleepNs;
     if (domain.isWaiting && sleep > WAITING_SLEEP_NS) sleep = WAITING_SLEEP_NS;
