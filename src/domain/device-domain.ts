@@ -175,7 +175,7 @@ export class DeviceDomain {
     return this.#sockets.readyIn(poller);
   }
 
-  /** A sleep on all sockets has just found that none of an HCA has anything. */
+  /** A sleep on all sockets has just found that those of the HCAs have nothing. */
   noteQuietSockets(nowNs: number): void {
     this.#sockets.noteQuiet(nowNs);
   }

@@ -32,3 +32,22 @@ test("a sleep tells whose sockets have ended it: those of HCAs, of programs, bot
   assert.equal(readyAfter(program), Ready.PROGRAMS);
   assert.equal(readyAfter(bell, two, program), Ready.ALL);
 });
+
+test("sockets are looked at every 5 ms while guests work and no message comes, every 50 µs when they have rested", (t) => {
+  const quiet = createEventfd();
+  t.after(() => closeDescriptor(quiet));
+  let looks = 0;
+  const poll = (): number => {
+    looks++;
+    return 0;
+  };
+  const server = { watch: (poller: Poller) => poller.add(quiet, PollEvent.IN), poll };
+  const sockets = new SocketLooks([{ server } as unknown as PluggedHca]);
+  const looksIn = (fromNs: number, idleNs: number): number => {
+    looks = 0;
+    for (let nowNs = fromNs; nowNs < fromNs + 100_000_000; nowNs += 50_000) sockets.look(nowNs, false, idleNs);
+    return looks;
+  };
+  assert.equal(looksIn(0, 0), 20);
+  assert.equal(looksIn(100_000_000, 2_000_000), 2000);
+});

@@ -25,7 +25,7 @@ const SOCKET_EAGER_NS = 100_000;
 export class SocketLooks {
   readonly #hcas: readonly PluggedHca[];
   readonly #poller = new Poller();
-  /** Where the sockets of the HCAs are in the set of `watch`. */
+  /** Where the sockets of the HCAs are in the set that `watch` was last given. */
   #firstPlace = 0;
   #endPlace = 0;
   #nextNs = 0;
@@ -48,14 +48,14 @@ export class SocketLooks {
     this.#endPlace = poller.count;
   }
 
-  /** Whose sockets have something, after a wait on a set that ends with those of all HCAs (`watch`) and those of programs. */
+  /** Whose sockets have something, after a wait on the set that `watch` was last given and to which those of programs were added. */
   readyIn(poller: Poller): number {
     const hcas = poller.hasEvents(this.#firstPlace, this.#endPlace) ? Ready.HCAS : Ready.NONE;
     const programs = poller.hasEvents(this.#endPlace, poller.count) ? Ready.PROGRAMS : Ready.NONE;
     return hcas | programs;
   }
 
-  /** A sleep on all sockets has just found that none of an HCA has anything. */
+  /** A sleep on all sockets has just found that those of the HCAs have nothing. */
   noteQuiet(nowNs: number): void {
     this.#nextNs = nowNs + SOCKET_LOOK_NS;
     if (--this.#sleepsToServer > 0) return;
@@ -90,7 +90,7 @@ export class SocketLooks {
     if (!isSure && nowNs < this.#nextIbsimNs) return 0;
     const work = server.poll(nowNs, isSure);
     if (work > 0) this.#lastIbsimNs = nowNs;
-    this.#nextIbsimNs = nowNs < this.#lastIbsimNs + SOCKET_EAGER_NS ? nowNs : nowNs + SOCKET_LOOK_NS;
+    this.#nextIbsimNs = this.isServing(nowNs) ? nowNs : nowNs + SOCKET_LOOK_NS;
     return work;
   }
 
