@@ -7,20 +7,32 @@ export interface Memory {
   readonly view: DataView;
   /** Aligned words in host order, for shadow compares and Atomics. */
   readonly words: Int32Array;
+  /** Where its first byte lies in the window of this thread (window.ts), as an int32: negative above 2 GiB. Or OUTSIDE. */
+  readonly windowAt: number;
 }
 
-/** Wraps `length` bytes of `buffer` from `offset` (a multiple of 4). */
-export function memoryOf(buffer: ArrayBufferLike, offset = 0, length = buffer.byteLength - offset): Memory {
+/** `windowAt` of memory that compiled code cannot see. No address in a window: they end before the last 64 KiB. */
+export const OUTSIDE = -1;
+
+/** Wraps `length` bytes of `buffer` from `offset` (a multiple of 4), which lie at `windowAt` in the window. */
+export function memoryOf(
+  buffer: ArrayBufferLike,
+  offset = 0,
+  length = buffer.byteLength - offset,
+  windowAt: number = OUTSIDE,
+): Memory {
   return {
     bytes: Buffer.from(buffer as ArrayBuffer, offset, length),
     view: new DataView(buffer, offset, length),
     words: new Int32Array(buffer, offset, length >> 2),
+    windowAt: windowAt | 0,
   };
 }
 
 /** `length` bytes of a memory from byte `at` (a multiple of 4). */
 export function sliceOf(memory: Memory, at: number, length: number): Memory {
-  return memoryOf(memory.bytes.buffer, memory.bytes.byteOffset + at, length);
+  const windowAt = memory.windowAt === OUTSIDE ? OUTSIDE : memory.windowAt + at;
+  return memoryOf(memory.bytes.buffer, memory.bytes.byteOffset + at, length, windowAt);
 }
 
 /** Zeroed private memory of `length` bytes (rounded up to 8). */

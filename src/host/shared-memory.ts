@@ -9,7 +9,7 @@
 
 import { fstatSync, statfsSync } from "node:fs";
 import type { MemorySource } from "../base/address-space.ts";
-import { type Memory, memoryOf } from "../base/bytes.ts";
+import { type Memory, sliceOf } from "../base/bytes.ts";
 import { check, closeDescriptor, Fcntl, fcntl, ftruncate, MfdFlag, memfdCreate, OpenFlag, Seal } from "./libc.ts";
 import { Mapping } from "./mapping.ts";
 import { Errno, SystemError } from "./system-error.ts";
@@ -57,8 +57,7 @@ export class SharedMemory {
     const start = offset - index * CHUNK_BYTES;
     if (!(length > 0 && start + length <= CHUNK_BYTES && offset + length <= this.byteLength))
       throw new SystemError("mmap", Errno.EINVAL, `${length} bytes at ${offset} cross a GiB or the end`);
-    const { bytes } = this.chunk(index);
-    return memoryOf(bytes.buffer, bytes.byteOffset + start, length);
+    return sliceOf(this.chunk(index), start, length);
   }
 
   /** Views that are still held show zeros from now on (mapping.ts). */
