@@ -12,7 +12,10 @@ declare global {
     type Imports = Record<string, Record<string, unknown>>;
     /** Sizes are in pages of 64 KiB. */
     const Memory: new (size: { initial: number; maximum?: number }) => Memory;
-    const Module: new (bytes: Uint8Array) => Module;
+    const Module: {
+      new (bytes: Uint8Array): Module;
+      imports(module: Module): { module: string; name: string }[];
+    };
     const Instance: new (module: Module, imports?: Imports) => Instance;
   }
 }

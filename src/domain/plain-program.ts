@@ -1,0 +1,66 @@
+// The compiled part of the transport (src/transport/plain): the file beside its sources, which is never in git. A package brings it; a clone
+// compiles it when it is first wanted (a second) and whenever the sources have changed, so that the program always fits the code around it.
+
+import { execFileSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Log, silentLog } from "../base/log.ts";
+
+const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
+
+const PROGRAM = path("../transport/plain/plain.wasm");
+const SOURCES = path("../transport/plain/assembly/");
+const ROOT = path("../../");
+const COMPILER = join("node_modules", "assemblyscript", "bin", "asc.js");
+const COMPILE_TIMEOUT_MS = 60_000;
+
+let hasWarned = false;
+
+/**
+ * The WebAssembly program for requests of one segment, compiled before if need be.
+ * Without it everything works, more slowly: undefined if it is not there and cannot be compiled (development dependencies not installed,
+ * folder not writable, an error in it), and the first time a warning with the reason and how to mend it.
+ */
+export function loadPlainProgram(log: Log = silentLog): Uint8Array | undefined {
+  try {
+    if (isStale()) compile();
+    return readFileSync(PROGRAM);
+  } catch (error) {
+    if (!hasWarned)
+      log.warn(
+        `short requests will take twice as long: ${PROGRAM} cannot be made (${reason(error)}). To mend: npm ci && npm run build:wasm`,
+      );
+    hasWarned = true;
+    return undefined;
+  }
+}
+
+const changedAt = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
+
+/** Whether a source is newer than the program; never in a package, which has no sources. */
+function isStale(): boolean {
+  if (!import.meta.url.endsWith(".ts")) return false;
+  const builtAt = changedAt(PROGRAM);
+  return readdirSync(SOURCES).some((name) => changedAt(join(SOURCES, name)) >= builtAt);
+}
+
+/** As `npm run build:wasm`, but nobody else ever sees half a file: tests start many processes at once. */
+function compile(): void {
+  const unfinished = `${PROGRAM}.${randomUUID()}`;
+  const args = [COMPILER, "--config", join(SOURCES, "asconfig.json"), "--noColors", "--outFile", unfinished];
+  try {
+    execFileSync(process.execPath, args, { cwd: ROOT, stdio: ["ignore", "ignore", "pipe"], timeout: COMPILE_TIMEOUT_MS });
+    renameSync(unfinished, PROGRAM);
+  } finally {
+    rmSync(unfinished, { force: true });
+  }
+}
+
+/** In one line; the compiler says what is wrong on its standard error. */
+function reason(error: unknown): string {
+  const { stderr, message } = error as Error & { stderr?: Buffer };
+  const lines = stderr?.toString().split("\n") ?? [];
+  return lines.find((line) => line.includes("ERROR") || line.startsWith("Error:")) ?? message;
+}
