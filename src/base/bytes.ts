@@ -7,7 +7,10 @@ export interface Memory {
   readonly view: DataView;
   /** Aligned words in host order, for shadow compares and Atomics. */
   readonly words: Int32Array;
-  /** Where its first byte lies in the window of this thread (window.ts), as an int32: negative above 2 GiB. Or OUTSIDE. */
+  /**
+   * Where its first byte lies in the window of this thread (window.ts), as an int32: negative above 2 GiB. Or OUTSIDE. Others may move
+   * in there as soon as nobody holds the views any more, so a copy of the number is good only while somebody does.
+   */
   readonly windowAt: number;
 }
 

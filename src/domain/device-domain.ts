@@ -15,6 +15,7 @@ import type { Events } from "../hca/events.ts";
 import { SystemState } from "../hca/system-state.ts";
 import type { Poller } from "../host/poller.ts";
 import { SharedMemoryRegistry } from "../host/shared-memory.ts";
+import { threadWindow } from "../host/window.ts";
 import { IbsimServer } from "../ibsim/server.ts";
 import type { ChosenOptions } from "../sm/options.ts";
 import { Engine } from "../transport/engine.ts";
@@ -59,7 +60,7 @@ export class DeviceDomain {
   readonly #fabric: LabFabric | TopologyFabric;
   readonly #network = new Network();
   readonly #engine = new Engine();
-  readonly #registry = new SharedMemoryRegistry();
+  readonly #registry = new SharedMemoryRegistry(threadWindow());
   readonly #hcas: PluggedHca[] = [];
   readonly #polls = new HcaPolls(this.#hcas);
   readonly #sockets = new SocketLooks(this.#hcas);

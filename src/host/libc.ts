@@ -107,6 +107,9 @@ export const lastErrno = (): number => koffi.errno();
 /** An `ArrayBuffer` over `length` bytes at `address`; it never unmaps anything. */
 export const viewOf = (address: number, length: number): ArrayBuffer => koffi.view(address, length);
 
+/** Where the bytes of a buffer lie; only good for one that never moves. */
+export const addressOf = (buffer: ArrayBuffer): number => Number(koffi.address(buffer));
+
 /** Passes a result on, or throws the errno as a `SystemError` when it is negative. */
 export function check(result: number, syscall: string, detail?: string): number {
   if (result >= 0) return result;

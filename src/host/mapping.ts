@@ -3,11 +3,13 @@
 // JavaScript cannot take a view back: whoever still holds an ArrayBuffer after munmap dies of SIGSEGV, or worse, writes to
 // whatever was mapped there next. So `release` first puts private zero pages over the range (the shared memory is gone at
 // once, a late access finds zeros and harms nobody) and gives the addresses back only when the garbage collector has seen
-// the last view die.
+// the last view die. Inside a window (window.ts) the zero pages stay, and what is given back is the room.
 
-import { type Memory, memoryOf } from "../base/bytes.ts";
+import { type Memory, memoryOf, OUTSIDE } from "../base/bytes.ts";
+import type { Window } from "../base/window.ts";
 import { check, lastErrno, MapFlag, mmap, munmap, Protection, viewOf } from "./libc.ts";
 import { SystemError } from "./system-error.ts";
+import { Room } from "./window.ts";
 
 const FOUR_GIB = 2 ** 32;
 const PAGE_BYTES = 4096;
@@ -24,26 +26,39 @@ const deadViews = new FinalizationRegistry<Mapping>((mapping) => mapping.viewDie
 export class Mapping {
   readonly address: number;
   readonly byteLength: number;
+  /** Absent outside windows. */
+  readonly #room: Room | undefined;
   /** What views have been made of, in ascending order and apart from each other. */
   #viewed: Extent[] = [];
   #liveViews = 0;
   #isReleased = false;
 
-  private constructor(address: number, byteLength: number) {
+  private constructor(address: number, byteLength: number, room?: Room) {
     this.address = address;
     this.byteLength = byteLength;
+    this.#room = room;
   }
 
   /** Private zeroed memory; pages cost nothing until they are touched. */
   static anonymous(byteLength: number): Mapping {
     const flags = MapFlag.PRIVATE | MapFlag.ANONYMOUS | MapFlag.NORESERVE;
-    return new Mapping(map(byteLength, Protection.READ | Protection.WRITE, flags, -1), byteLength);
+    return new Mapping(map(0, byteLength, Protection.READ | Protection.WRITE, flags, -1), byteLength);
   }
 
-  /** The first `byteLength` bytes of a file, shared. The descriptor may be closed afterwards. */
-  static ofDescriptor(fd: number, byteLength: number, isWritable: boolean): Mapping {
+  /**
+   * The first `byteLength` bytes of a file, shared; inside `window` if there is one that has room. The descriptor may be closed
+   * afterwards.
+   */
+  static ofDescriptor(fd: number, byteLength: number, isWritable: boolean, window?: Window): Mapping {
     const protection = isWritable ? Protection.READ | Protection.WRITE : Protection.READ;
-    return new Mapping(map(byteLength, protection, MapFlag.SHARED, fd), byteLength);
+    const room = window && Room.in(window, byteLength);
+    if (room === undefined) return new Mapping(map(0, byteLength, protection, MapFlag.SHARED, fd), byteLength);
+    try {
+      return new Mapping(map(room.address, byteLength, protection, MapFlag.SHARED | MapFlag.FIXED, fd), byteLength, room);
+    } catch (error) {
+      room.leave();
+      throw error;
+    }
   }
 
   /** Views of `length` bytes from `offset`; at most 1 GiB, because larger indices are slow in V8. */
@@ -54,17 +69,31 @@ export class Mapping {
     this.#viewed = withExtent(this.#viewed, pagesAround(offset, length));
     this.#liveViews++;
     deadViews.register(buffer, this);
-    return memoryOf(buffer);
+    return memoryOf(buffer, 0, length, this.#room === undefined ? OUTSIDE : this.#room.offset + offset);
   }
 
   /** Lets go of the memory now, of addresses nobody has seen too, and of the others when no view is left. */
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
-    if (this.#liveViews === 0) {
-      this.#unmap({ from: 0, end: this.byteLength });
-      return;
-    }
+    if (this.#liveViews === 0) this.#giveBack([{ from: 0, end: this.byteLength }]);
+    else if (this.#room === undefined) this.#clearViewed();
+    else this.#room.clear();
+  }
+
+  /** Called by the garbage collector. */
+  viewDied(): void {
+    this.#liveViews--;
+    if (this.#isReleased && this.#liveViews === 0) this.#giveBack(this.#viewed);
+  }
+
+  /** Of addresses outside windows only `extents`. */
+  #giveBack(extents: readonly Extent[]): void {
+    if (this.#room === undefined) for (const extent of extents) this.#unmap(extent);
+    else this.#room.leave();
+  }
+
+  #clearViewed(): void {
     const flags = MapFlag.PRIVATE | MapFlag.ANONYMOUS | MapFlag.NORESERVE | MapFlag.FIXED;
     let seen = 0;
     for (const { from, end } of this.#viewed) {
@@ -74,12 +103,6 @@ export class Mapping {
       seen = end;
     }
     this.#unmap({ from: seen, end: this.byteLength });
-  }
-
-  /** Called by the garbage collector. */
-  viewDied(): void {
-    this.#liveViews--;
-    if (this.#isReleased && this.#liveViews === 0) for (const extent of this.#viewed) this.#unmap(extent);
   }
 
   #unmap({ from, end }: Extent): void {
@@ -101,8 +124,8 @@ function withExtent(extents: readonly Extent[], { from, end }: Extent): Extent[]
   return [...before, merged, ...after];
 }
 
-function map(byteLength: number, protection: number, flags: number, fd: number): number {
-  const result = mmap(0, byteLength, protection, flags, fd, 0);
+function map(address: number, byteLength: number, protection: number, flags: number, fd: number): number {
+  const result = mmap(address, byteLength, protection, flags, fd, 0);
   if (result === -1) throw new SystemError("mmap", lastErrno(), `${byteLength} bytes`);
   return result;
 }

@@ -10,6 +10,7 @@
 import { fstatSync, statfsSync } from "node:fs";
 import type { MemorySource } from "../base/address-space.ts";
 import { type Memory, sliceOf } from "../base/bytes.ts";
+import type { Window } from "../base/window.ts";
 import { check, closeDescriptor, Fcntl, fcntl, ftruncate, MfdFlag, memfdCreate, OpenFlag, Seal } from "./libc.ts";
 import { Mapping } from "./mapping.ts";
 import { Errno, SystemError } from "./system-error.ts";
@@ -120,6 +121,12 @@ interface Entry {
 /** The memfds of other processes that are mapped here, each once. */
 export class SharedMemoryRegistry {
   readonly #entries = new Map<string, Entry>();
+  readonly #window: Window | undefined;
+
+  /** @param window where memory is mapped as long as there is room, for compiled code to see it */
+  constructor(window?: Window) {
+    this.#window = window;
+  }
 
   /** How many memfds are mapped. */
   get size(): number {
@@ -142,7 +149,8 @@ export class SharedMemoryRegistry {
         throw new SystemError("mmap", Errno.EINVAL, `memory of ${byteLength} bytes; expected 1 to ${MAX_SHARED_MEMORY_BYTES}`);
       }
       assertOrdinaryPages(fd);
-      entry = { shared: new SharedMemory(Mapping.ofDescriptor(fd, byteLength, isWritable), isWritable), users: 0 };
+      const mapping = Mapping.ofDescriptor(fd, byteLength, isWritable, this.#window);
+      entry = { shared: new SharedMemory(mapping, isWritable), users: 0 };
       this.#entries.set(key, entry);
     }
     entry.users++;

@@ -1,0 +1,61 @@
+// Room in the window (base/window.ts) for memory of others. V8 believes that the whole range is its own and compiled code may
+// reach all of it, so there is never a hole: what goes is replaced by private zero pages.
+
+import { newWindow, type Window } from "../base/window.ts";
+import { addressOf, MapFlag, mmap, Protection } from "./libc.ts";
+
+const addresses = new WeakMap<Window, number>();
+
+/** Where a window begins; it never moves. */
+function windowAddress(window: Window): number {
+  const known = addresses.get(window);
+  if (known !== undefined) return known;
+  const address = addressOf(window.memory.buffer);
+  addresses.set(window, address);
+  return address;
+}
+
+let own: Window | undefined;
+let isTried = false;
+
+/** The window of this thread, made when it is first wanted; undefined if there are no addresses for one. */
+export function threadWindow(): Window | undefined {
+  if (!isTried) own = newWindow();
+  isTried = true;
+  return own;
+}
+
+/** A stretch of a window that something can be mapped into. */
+export class Room {
+  readonly offset: number;
+  readonly address: number;
+  readonly byteLength: number;
+  readonly #window: Window;
+
+  private constructor(window: Window, offset: number, byteLength: number) {
+    this.#window = window;
+    this.offset = offset;
+    this.address = windowAddress(window) + offset;
+    this.byteLength = byteLength;
+  }
+
+  /** Undefined if `window` has no `byteLength` bytes left. */
+  static in(window: Window, byteLength: number): Room | undefined {
+    const offset = window.take(byteLength);
+    return offset < 0 ? undefined : new Room(window, offset, byteLength);
+  }
+
+  /**
+   * Puts zero pages there instead of what is mapped.
+   * @returns false if the kernel refuses, which it may do under strict overcommit.
+   */
+  clear(): boolean {
+    const flags = MapFlag.PRIVATE | MapFlag.ANONYMOUS | MapFlag.NORESERVE | MapFlag.FIXED;
+    return mmap(this.address, this.byteLength, Protection.READ | Protection.WRITE, flags, -1, 0) !== -1;
+  }
+
+  /** Clears it and gives it back; the caller vouches that nobody looks there any more. What cannot be cleared is kept for good. */
+  leave(): void {
+    if (this.clear()) this.#window.give(this.offset, this.byteLength);
+  }
+}
