@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { spawnSync } from "node:child_process";
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { instantiate } from "../transport/plain/program.ts";
 import { loadPlainProgram } from "./plain-program.ts";
 
 const bytes = loadPlainProgram({ debug: console.log, info: console.log, warn: console.log });
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const pages = (bytesWanted: number): number => bytesWanted / 65_536;
 
 test("the program works on the memory it is given, and only there", () => {
@@ -19,4 +25,64 @@ test("it wants nothing but memory from outside: no runtime, nothing that could a
   assert.ok(bytes);
   const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes)).map(({ module, name }) => `${module}.${name}`);
   assert.deepEqual(imports, ["env.memory"]);
+});
+
+/** A clone, as far as the program is concerned, without a compiled program. */
+function clone(t: TestContext) {
+  const folder = mkdtempSync(join(tmpdir(), "vhca-program-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  for (const part of ["src/domain/plain-program.ts", "src/base/log.ts", "src/transport/plain", "package.json"]) {
+    mkdirSync(join(folder, part, ".."), { recursive: true });
+    cpSync(join(root, part), join(folder, part), { recursive: true, filter: (source) => !source.includes(".wasm") });
+  }
+  return {
+    folder,
+    file: join(folder, "src/transport/plain/plain.wasm"),
+    source: join(folder, "src/transport/plain/assembly/index.ts"),
+  };
+}
+
+const LOAD_TWICE = `
+import { loadPlainProgram } from "./src/domain/plain-program.ts";
+const warnings = [];
+const log = { warn: (message) => warnings.push(message) };
+const bytes = loadPlainProgram(log) && loadPlainProgram(log);
+if (bytes === undefined) loadPlainProgram(log);
+const exports = bytes && WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name);
+console.log(JSON.stringify({ exports, warnings }));
+`;
+
+/** What a process gets that wants the program twice. */
+function loadTwice(folder: string): { exports?: string[]; warnings: string[] } {
+  const args = ["--input-type=module", "--eval", LOAD_TWICE];
+  const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" });
+  assert.equal(stderr, "");
+  return JSON.parse(stdout);
+}
+
+test("a clone compiles the program when it is first wanted and when a source has changed, else never; an error there is told once", (t) => {
+  const { folder, file, source } = clone(t);
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+  const first = loadTwice(folder);
+  assert.deepEqual(first.warnings, []);
+  assert.ok(first.exports);
+  const { ino } = statSync(file);
+  loadTwice(folder);
+  assert.equal(statSync(file).ino, ino, "made once");
+
+  appendFileSync(source, "export function added(): i32 { return 1; }\n");
+  assert.deepEqual(loadTwice(folder).exports, [...first.exports, "added"]);
+
+  appendFileSync(source, "export function wrong(): i32 { return nowhere; }\n");
+  const { exports, warnings } = loadTwice(folder);
+  assert.equal(exports, undefined, "the old program does not fit the new sources");
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? "", /nowhere/);
+});
+
+test("without the compiler there is no program, and one warning says how to get it", (t) => {
+  const { exports, warnings } = loadTwice(clone(t).folder);
+  assert.equal(exports, undefined);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? "", /assemblyscript.*not installed.*npm ci && npm run build:wasm/);
 });

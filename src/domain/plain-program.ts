@@ -3,7 +3,7 @@
 
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Log, silentLog } from "../base/log.ts";
@@ -13,7 +13,7 @@ const path = (relative: string): string => fileURLToPath(new URL(relative, impor
 const PROGRAM = path("../transport/plain/plain.wasm");
 const SOURCES = path("../transport/plain/assembly/");
 const ROOT = path("../../");
-const COMPILER = join("node_modules", "assemblyscript", "bin", "asc.js");
+const COMPILER = path("../../node_modules/assemblyscript/bin/asc.js");
 const COMPILE_TIMEOUT_MS = 60_000;
 
 let hasWarned = false;
@@ -30,7 +30,7 @@ export function loadPlainProgram(log: Log = silentLog): Uint8Array | undefined {
   } catch (error) {
     if (!hasWarned)
       log.warn(
-        `short requests will take twice as long: ${PROGRAM} cannot be made (${reason(error)}). To mend: npm ci && npm run build:wasm`,
+        `short requests take longer: no ${PROGRAM} (${reason(error)}); "npm ci && npm run build:wasm" mends it, or says why not`,
       );
     hasWarned = true;
     return undefined;
@@ -39,15 +39,16 @@ export function loadPlainProgram(log: Log = silentLog): Uint8Array | undefined {
 
 const changedAt = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? Number.NEGATIVE_INFINITY;
 
-/** Whether a source is newer than the program; never in a package, which has no sources. */
+/** Whether a source is newer than the program, or one has come or gone since; never in a package, which has no sources. */
 function isStale(): boolean {
   if (!import.meta.url.endsWith(".ts")) return false;
   const builtAt = changedAt(PROGRAM);
-  return readdirSync(SOURCES).some((name) => changedAt(join(SOURCES, name)) >= builtAt);
+  return ["", ...readdirSync(SOURCES)].some((name) => changedAt(join(SOURCES, name)) >= builtAt);
 }
 
 /** As `npm run build:wasm`, but nobody else ever sees half a file: tests start many processes at once. */
 function compile(): void {
+  if (!existsSync(COMPILER)) throw new Error("assemblyscript, a development dependency, is not installed");
   const unfinished = `${PROGRAM}.${randomUUID()}`;
   const args = [COMPILER, "--config", join(SOURCES, "asconfig.json"), "--noColors", "--outFile", unfinished];
   try {

@@ -17,7 +17,9 @@ const FILE_TIMEOUT_MS = 120_000;
 function failuresWith(fault: Fault): string[] | undefined {
   const folder = mkdtempSync(join(tmpdir(), "vhca-mutation-"));
   try {
-    for (const name of ["src", "test", "docs", "package.json"]) cpSync(join(ROOT, name), join(folder, name), { recursive: true });
+    // With their times: the compiled part is compiled again only if the fault is there (src/domain/plain-program.ts).
+    const options = { recursive: true, preserveTimestamps: true };
+    for (const name of ["src", "test", "docs", "package.json"]) cpSync(join(ROOT, name), join(folder, name), options);
     symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
     const file = join(folder, fault.file);
     const text = readFileSync(file, "utf8");
