@@ -5,7 +5,7 @@ import "./webassembly.ts";
 import { type Memory, memoryOf, OUTSIDE } from "./bytes.ts";
 
 const PAGE_BYTES = 4096;
-/** A page of WebAssembly (core specification, 4.2.8); V8 wants at most 65536 of them. */
+/** A page of WebAssembly (core specification, 4.2.8); V8 grants at most 65536 of them. */
 const WASM_PAGE_BYTES = 65536;
 const MAX_WASM_PAGES = 65536;
 /** Static data of the compiled program; never given out. */
@@ -80,8 +80,9 @@ const wholePages = (bytes: number): number => Math.ceil(bytes / PAGE_BYTES) * PA
  */
 export function newWindow(bytes = MAX_WINDOW_BYTES): Window | undefined {
   for (let size = bytes; size >= MIN_WINDOW_BYTES; size /= 2) {
+    const pages = Math.floor(size / WASM_PAGE_BYTES);
     try {
-      return new Window(new WebAssembly.Memory({ initial: Math.floor(size / WASM_PAGE_BYTES), maximum: MAX_WASM_PAGES }));
+      return new Window(new WebAssembly.Memory({ initial: pages, maximum: pages }));
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
     }

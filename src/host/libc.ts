@@ -124,7 +124,7 @@ export function closeDescriptor(fd: number): void {
 /** A second descriptor of the same open file, close-on-exec. */
 export const duplicateDescriptor = (fd: number): number => check(fcntl(fd, Fcntl.DUPFD_CLOEXEC, 0), "fcntl", "F_DUPFD_CLOEXEC");
 
-export const Protection = { READ: 1, WRITE: 2 } as const;
+export const Protection = { NONE: 0, READ: 1, WRITE: 2 } as const;
 export const MapFlag = { SHARED: 0x01, PRIVATE: 0x02, FIXED: 0x10, ANONYMOUS: 0x20, NORESERVE: 0x4000 } as const;
 export const MfdFlag = { CLOEXEC: 1, ALLOW_SEALING: 2, HUGETLB: 4 } as const;
 export const Fcntl = { GETFL: 3, SETFL: 4, DUPFD_CLOEXEC: 1030, ADD_SEALS: 1033, GET_SEALS: 1034 } as const;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -129,6 +130,14 @@ test("what cannot be mapped leaves no hole and takes no room", () => {
   closeSync(plain);
   assert.equal(window.words[65536 >> 2], 0);
   assert.equal(window.take(16 * MIB), 65536);
+});
+
+test("where addresses are scarce there is no window, and the rest is left to others", () => {
+  const program = `
+    const { threadWindow } = await import(${JSON.stringify(import.meta.resolve("./window.ts"))});
+    console.log(threadWindow()?.words.byteLength ?? 0, threadWindow() === threadWindow());`;
+  const command = `ulimit -v ${8 * MIB} && exec "$0" --input-type=module -e "$1"`; // in KiB
+  assert.equal(execFileSync("sh", ["-c", command, process.execPath, program], { encoding: "utf8" }), "0 true\n");
 });
 
 test("the window of a thread is one, and a memory of several GiB lies in it as in one piece", () => {

@@ -2,7 +2,7 @@
 // reach all of it, so there is never a hole: what goes is replaced by private zero pages.
 
 import { newWindow, type Window } from "../base/window.ts";
-import { addressOf, MapFlag, mmap, Protection } from "./libc.ts";
+import { addressOf, check, MapFlag, mmap, munmap, Protection } from "./libc.ts";
 
 const addresses = new WeakMap<Window, number>();
 
@@ -15,13 +15,20 @@ function windowAddress(window: Window): number {
   return address;
 }
 
+/** Addresses left to everybody else, such as memory that has no room in the window. Where `ulimit -v` is set there may be few. */
+const SPARE_BYTES = 2 ** 33;
+
 let own: Window | undefined;
 let isTried = false;
 
-/** The window of this thread, made when it is first wanted; undefined if there are no addresses for one. */
+/** The window of this thread, made when it is first wanted; undefined if addresses are scarce. */
 export function threadWindow(): Window | undefined {
-  if (!isTried) own = newWindow();
+  if (isTried) return own;
   isTried = true;
+  const spare = mmap(0, SPARE_BYTES, Protection.NONE, MapFlag.PRIVATE | MapFlag.ANONYMOUS | MapFlag.NORESERVE, -1, 0);
+  if (spare === -1) return undefined;
+  own = newWindow();
+  check(munmap(spare, SPARE_BYTES), "munmap");
   return own;
 }
 
