@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { AddressSpace, PAGE_BYTES } from "./address-space.ts";
-import { newMemory } from "./bytes.ts";
+import { newMemory, OUTSIDE } from "./bytes.ts";
 
 const none = newMemory(8);
 
@@ -28,7 +28,7 @@ test("AddressSpace: refuses what does not fit, forgets what is unmapped", () => 
   assert.match(space.map(1, PAGE_BYTES, ram, 0, true) ?? "", /aligned/);
   assert.match(space.map(-PAGE_BYTES, PAGE_BYTES, ram, 0, true) ?? "", /8 TiB or empty/);
   assert.match(space.map(0, 9 * PAGE_BYTES, ram, 0, true) ?? "", /outside/);
-  const huge = { byteLength: 2 ** 32, open: () => ram };
+  const huge = { byteLength: 2 ** 32, windowAt: OUTSIDE, open: () => ram };
   assert.match(space.mapSource(0, 2 ** 30 + PAGE_BYTES, huge, 0, true) ?? "", /1 GiB/, "else `run` would overflow");
   assert.match(space.map(2 ** 43, PAGE_BYTES, ram, 0, true) ?? "", /8 TiB/);
   assert.equal(space.map(0, 4 * PAGE_BYTES, ram, 0, true), undefined);
@@ -48,7 +48,7 @@ test("AddressSpace: memory is opened when a device first comes there, once", () 
     opened++;
     return ram;
   };
-  assert.equal(space.mapSource(0, 4 * PAGE_BYTES, { byteLength: 4 * PAGE_BYTES, open }, 0, true), undefined);
+  assert.equal(space.mapSource(0, 4 * PAGE_BYTES, { byteLength: 4 * PAGE_BYTES, windowAt: OUTSIDE, open }, 0, true), undefined);
   assert.equal(space.locate(0, 4 * PAGE_BYTES), false);
   assert.equal(opened, 0);
   assert.ok(space.locate(0, PAGE_BYTES));

@@ -4,7 +4,7 @@
 // Addresses come as two 32-bit halves, as the hardware formats have them. Inside, a page is known by its 31-bit page frame
 // number, so nothing becomes a heap number: addresses of 2^43 (8 TiB) and above are not memory here.
 
-import type { Memory } from "./bytes.ts";
+import { type Memory, OUTSIDE } from "./bytes.ts";
 
 export const PAGE_SHIFT = 12;
 export const PAGE_BYTES = 1 << PAGE_SHIFT;
@@ -20,6 +20,8 @@ export const MAX_RANGE_BYTES = 2 ** 30;
 /** Memory whose views are made when a device first comes there. */
 export interface MemorySource {
   readonly byteLength: number;
+  /** Where its first byte lies in the window, as int32, or OUTSIDE. */
+  readonly windowAt: number;
   /** The memory, the same object each time. */
   open(): Memory;
 }
@@ -71,7 +73,8 @@ export class AddressSpace {
    * @returns undefined, or what is wrong: overlap with an existing range, misalignment, out of range, too many ranges.
    */
   map(start: number, length: number, memory: Memory, offset: number, writable: boolean): string | undefined {
-    return this.mapSource(start, length, { byteLength: memory.bytes.length, open: () => memory }, offset, writable);
+    const { bytes, windowAt } = memory;
+    return this.mapSource(start, length, { byteLength: bytes.length, windowAt, open: () => memory }, offset, writable);
   }
 
   /** The same for memory that is opened when a device first comes there: a VM may map far more than its device ever touches. */
@@ -116,6 +119,15 @@ export class AddressSpace {
       length: r.pages * PAGE_BYTES,
       writable: r.writable,
     }));
+  }
+
+  /** The largest ranges whose memory is in the window, at most `count` of them, and where there. */
+  windowRanges(count: number): { firstPfn: number; pages: number; windowAt: number; writable: boolean }[] {
+    const inWindow = this.#ranges.filter(({ source }) => source.windowAt !== OUTSIDE);
+    inWindow.sort((a, b) => b.pages - a.pages);
+    return inWindow.slice(0, count).map(({ firstPfn, pages, source, offset, writable }) => {
+      return { firstPfn, pages, windowAt: (source.windowAt + offset) | 0, writable };
+    });
   }
 
   /** Bytes of memory mapped in all. */

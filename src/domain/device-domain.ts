@@ -20,6 +20,7 @@ import { IbsimServer } from "../ibsim/server.ts";
 import type { ChosenOptions } from "../sm/options.ts";
 import { Engine } from "../transport/engine.ts";
 import { type DataPath, Network } from "../transport/network.ts";
+import { CompiledRequests } from "../transport/plain/compiled-requests.ts";
 import { CapturedPort, type CaptureOptions, openCaptureRing } from "./capture-buffer.ts";
 import { setDataPath } from "./data-path.ts";
 import { type EnginePlace, newEngineFabric, newTopologyFabric, ONLY_ENGINE } from "./engine-fabric.ts";
@@ -28,6 +29,7 @@ import { Faults, type FaultTarget } from "./faults/faults.ts";
 import { type FaultOperation, type FaultsView, operateFaults } from "./faults/operations.ts";
 import { HcaPolls } from "./hca-polls.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
+import { loadPlainProgram } from "./plain-program.ts";
 import { type HcaOptions, type HcaView, PluggedHca } from "./plugged-hca.ts";
 import type { TrunkOptions } from "./protocol.ts";
 import { Ready, SocketLooks } from "./socket-looks.ts";
@@ -54,12 +56,19 @@ export interface DeviceDomainOptions {
   dataPath?: DataPath | undefined;
 }
 
+/** For guests whose memory is in the window; undefined if there is no window or no program. */
+function compiledRequests(log: Log): CompiledRequests | undefined {
+  const window = threadWindow();
+  const program = window === undefined ? undefined : loadPlainProgram(log);
+  return window === undefined || program === undefined ? undefined : new CompiledRequests(window, program);
+}
+
 export class DeviceDomain {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #fabric: LabFabric | TopologyFabric;
   readonly #network = new Network();
-  readonly #engine = new Engine();
+  readonly #engine = new Engine(this.#network);
   readonly #registry = new SharedMemoryRegistry(threadWindow());
   readonly #hcas: PluggedHca[] = [];
   readonly #polls = new HcaPolls(this.#hcas);
@@ -89,6 +98,7 @@ export class DeviceDomain {
         : newTopologyFabric(topology, sm, random, manager);
     setDataPath(this.#network, this.#fabric, this.#place, { ...options, isMachineClock: true });
     this.#faults = new Faults(this.#faultTarget());
+    this.#network.compiled = compiledRequests(log);
   }
 
   /**
@@ -347,6 +357,8 @@ export class DeviceDomain {
     this.#ibsim?.close();
     this.#ibsim = undefined;
     for (const { name } of [...this.#hcas]) this.removeHca(name);
+    this.#network.compiled?.close();
+    this.#network.compiled = undefined;
   }
 
   #flushEvents(): void {

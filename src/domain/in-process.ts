@@ -12,6 +12,7 @@ import type { Quota } from "../hca/limits.ts";
 import { Bar0, UAR_BYTES, UAR_PAGE_BYTES } from "../spec/hca/registers.ts";
 import { Engine } from "../transport/engine.ts";
 import { Network } from "../transport/network.ts";
+import type { CompiledRequests } from "../transport/plain/compiled-requests.ts";
 import type { Wire, WireClient } from "../transport/wire.ts";
 
 /** Rounds of `settle` before the device counts as hung. */
@@ -20,6 +21,12 @@ const ROUNDS_MAX = 100_000;
 const IDLE_STEPS = 1000;
 const REST_MS = 1;
 const DMA_BASE = 0x10_0000;
+
+/** Where guests' memory comes from, and what carries out their commonest requests: a program of its own, if that reaches the memory. */
+export const workshop: { newGuestMemory(byteLength: number): Memory; newCompiled(): CompiledRequests | undefined } = {
+  newGuestMemory: newMemory,
+  newCompiled: () => undefined,
+};
 
 export interface InProcessOptions {
   clock: Clock;
@@ -40,7 +47,7 @@ export interface InProcessNode {
 
 export class InProcessDomain {
   readonly network = new Network();
-  readonly engine = new Engine();
+  readonly engine = new Engine(this.network);
   readonly nodes: InProcessNode[] = [];
   /** The other engines of the same process, which have their turns when this one has. */
   peers: readonly InProcessDomain[] = [];
@@ -50,6 +57,7 @@ export class InProcessDomain {
 
   constructor(options: InProcessOptions) {
     this.#options = options;
+    this.network.compiled = workshop.newCompiled();
   }
 
   /**
@@ -65,7 +73,7 @@ export class InProcessDomain {
   ): InProcessNode {
     const none = newMemory(8);
     const dma = new AddressSpace(none);
-    const memory = newMemory(memoryBytes);
+    const memory = workshop.newGuestMemory(memoryBytes);
     const refused = dma.map(DMA_BASE, memoryBytes, memory, 0, true);
     if (refused !== undefined) throw new Error(`invariant: guest memory: ${refused}`);
     const registers = newMemory(Bar0.MAPPED_BYTES);

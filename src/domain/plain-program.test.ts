@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { NOT_PLAIN, SQ_RECORD } from "../transport/plain/layout.ts";
 import { instantiate } from "../transport/plain/program.ts";
 import { loadPlainProgram } from "./plain-program.ts";
 
@@ -15,16 +16,18 @@ const pages = (bytesWanted: number): number => bytesWanted / 65_536;
 test("the program works on the memory it is given, and only there", () => {
   assert.ok(bytes);
   const memory = new WebAssembly.Memory({ initial: pages(131_072) });
-  const program = instantiate(memory, bytes);
-  new DataView(memory.buffer).setUint32(70_000, 0x01020304);
-  assert.equal(program.probe(70_000), 0x01020304);
-  assert.throws(() => program.probe(131_072 - 3), /out of bounds/);
+  const program = instantiate(memory, bytes, { translate: () => false, describeRegion: () => false, findIcm: () => 0 });
+  // A queue pair of zeros whose doorbell record says that a request is posted, which cannot be found.
+  new DataView(memory.buffer).setUint32(100_000, 1);
+  new DataView(memory.buffer).setUint32(70_000 + SQ_RECORD, 100_000, true);
+  assert.equal(program.run(70_000, 1000), NOT_PLAIN);
+  assert.throws(() => program.run(131_072 - 3, 1000), /out of bounds/);
 });
 
-test("it wants nothing but memory from outside: no runtime, nothing that could abort", () => {
+test("it wants nothing but memory and what transport offers: no runtime, nothing that could abort", () => {
   assert.ok(bytes);
   const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes)).map(({ module, name }) => `${module}.${name}`);
-  assert.deepEqual(imports, ["env.memory"]);
+  assert.deepEqual(imports.sort(), ["env.memory", "imports.describeRegion", "imports.findIcm", "imports.translate"]);
 });
 
 /** A clone, as far as the program is concerned, without a compiled program. */

@@ -12,6 +12,8 @@ const path = (relative: string): string => fileURLToPath(new URL(relative, impor
 
 const PROGRAM = path("../transport/plain/plain.wasm");
 const SOURCES = path("../transport/plain/assembly/");
+/** Part of both programs. */
+const LAYOUT = path("../transport/plain/layout.ts");
 const ROOT = path("../../");
 const COMPILER = path("../../node_modules/assemblyscript/bin/asc.js");
 const COMPILE_TIMEOUT_MS = 60_000;
@@ -43,7 +45,8 @@ const changedAt = (file: string): number => statSync(file, { throwIfNoEntry: fal
 function isStale(): boolean {
   if (!import.meta.url.endsWith(".ts")) return false;
   const builtAt = changedAt(PROGRAM);
-  return ["", ...readdirSync(SOURCES)].some((name) => changedAt(join(SOURCES, name)) >= builtAt);
+  const sources = [LAYOUT, SOURCES, ...readdirSync(SOURCES).map((name) => join(SOURCES, name))];
+  return sources.some((name) => changedAt(name) >= builtAt);
 }
 
 /** As `npm run build:wasm`, but nobody else ever sees half a file: tests start many processes at once. */

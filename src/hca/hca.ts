@@ -123,6 +123,7 @@ export class Hca {
   destroy(): void {
     this.reset();
     for (const port of this.adapter.ports) this.adapter.network.detach(port);
+    this.adapter.destroy();
   }
 
   /** BAR 0 + 0xf0010, PCI reset, or the VMM has gone: drops all state (1.4). */

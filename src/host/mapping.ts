@@ -69,7 +69,12 @@ export class Mapping {
     this.#viewed = withExtent(this.#viewed, pagesAround(offset, length));
     this.#liveViews++;
     deadViews.register(buffer, this);
-    return memoryOf(buffer, 0, length, this.#room === undefined ? OUTSIDE : this.#room.offset + offset);
+    return memoryOf(buffer, 0, length, this.windowAt(offset));
+  }
+
+  /** Where in its window byte `offset` lies, as int32, or OUTSIDE. */
+  windowAt(offset: number): number {
+    return this.#room === undefined ? OUTSIDE : (this.#room.offset + offset) | 0;
   }
 
   /** Lets go of the memory now, of addresses nobody has seen too, and of the others when no view is left. */

@@ -49,7 +49,7 @@ export class SharedMemory {
   /** The same, opened later: making a view of a GiB costs V8 a full garbage collection. */
   chunkSource(index: number): MemorySource {
     const byteLength = Math.min(CHUNK_BYTES, this.byteLength - index * CHUNK_BYTES);
-    return { byteLength, open: () => this.chunk(index) };
+    return { byteLength, windowAt: this.#mapping.windowAt(index * CHUNK_BYTES), open: () => this.chunk(index) };
   }
 
   /** Memory of `length` bytes from `offset`, which must lie in one chunk. */

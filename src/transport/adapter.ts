@@ -12,6 +12,7 @@ import { RegionTable } from "./memory.ts";
 import { MulticastTable } from "./multicast.ts";
 import type { Network } from "./network.ts";
 import { NumberTable } from "./number-table.ts";
+import type { HcaWords } from "./plain/hca-words.ts";
 import type { AdapterPort } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
 import type { SharedReceiveQueue } from "./shared-receive-queue.ts";
@@ -31,6 +32,8 @@ export class Adapter {
   readonly dma: AddressSpace;
   readonly icm: Icm;
   readonly regions: RegionTable;
+  /** For compiled requests; undefined if there are none. */
+  hcaWords: HcaWords | undefined;
   readonly noMemory: Memory;
   readonly events: EventSink;
   readonly counters: Float64Array;
@@ -69,7 +72,16 @@ export class Adapter {
     this.events = fields.events;
     this.counters = fields.counters ?? newCounters(AdapterCounter);
     this.icm = new Icm(this.dma);
-    this.regions = new RegionTable(this.dma, this.icm);
+    const { compiled } = fields.network;
+    this.hcaWords = compiled?.newHca();
+    this.regions = new RegionTable(this.dma, this.icm, this.hcaWords?.memory);
+    if (this.hcaWords !== undefined) compiled?.serve(this.hcaWords, this.regions);
+  }
+
+  /** Gives back what it has beside itself, after `reset`. */
+  destroy(): void {
+    if (this.hcaWords !== undefined) this.network.compiled?.forgetHca(this.hcaWords);
+    this.hcaWords = undefined;
   }
 
   /** Forgets everything (device reset, CLOSE_HCA). Nothing of the old state touches guest memory afterwards. */
@@ -77,11 +89,13 @@ export class Adapter {
     for (const qp of this.qps.values()) qp.detach();
     this.qps.clear();
     this.contexts.clear();
+    for (const cq of this.cqs.values()) cq.detach();
     this.cqs.clear();
     this.srqs.clear();
     this.multicast.reset(0, 0);
     this.regions.clear();
     this.icm.clear();
+    this.hcaWords?.clear();
     this.waiting.length = 0;
     this.replying.length = 0;
     this.#heldBack.length = 0;

@@ -9,12 +9,15 @@ import type { Adapter } from "./adapter.ts";
 import { AdapterCounter } from "./counters.ts";
 import type { DoorbellRecord } from "./doorbell-record.ts";
 import { QueueBuffer } from "./memory.ts";
+import type { CompletionQueueWords } from "./plain/words.ts";
 
 const IS_SEND = 0x8000;
 
 export class CompletionQueue {
   readonly number: number;
   readonly adapter: Adapter;
+  /** For compiled requests, if there have been some. */
+  words: CompletionQueueWords | undefined = undefined;
   readonly uar: number;
   readonly pd: number;
   readonly eqn: number;
@@ -38,8 +41,13 @@ export class CompletionQueue {
   seenArmSecond = 0;
   /** How often QPs name it: they fail with the queue, and it cannot be taken away before them. */
   userCount = 0;
+  /** CQEs taken, as last seen. */
+  consumerSeen = 0;
+  // Where its entries are, as the driver names the place.
+  lkey: number;
+  startHi: number;
+  startLo: number;
   #buffer: QueueBuffer;
-  #consumerSeen = 0;
 
   constructor(
     adapter: Adapter,
@@ -64,13 +72,22 @@ export class CompletionQueue {
     this.eqn = fields.eqn;
     this.ciRecord = fields.ciRecord;
     this.armRecord = fields.armRecord;
-    this.#buffer = this.#bufferOf(fields.lkey, fields.startHi, fields.startLo);
+    this.lkey = fields.lkey;
+    this.startHi = fields.startHi;
+    this.startLo = fields.startLo;
+    this.#buffer = this.#bufferOf();
+  }
+
+  /** Nothing completes here any more. */
+  detach(): void {
+    if (this.words !== undefined) this.adapter.hcaWords?.giveQueue(this.words.at);
+    this.words = undefined;
   }
 
   /** Consumer counter as the driver last published it. */
   get consumer(): number {
-    this.#consumerSeen = this.ciRecord.isBacked() ? this.ciRecord.first() : this.#consumerSeen;
-    return this.#consumerSeen;
+    this.consumerSeen = this.ciRecord.isBacked() ? this.ciRecord.first() : this.consumerSeen;
+    return this.consumerSeen;
   }
 
   /** Where the CQEs lie, for looking at them. */
@@ -81,7 +98,11 @@ export class CompletionQueue {
   /** Switches to another buffer; counters keep running, old entries are the driver's to copy (RESIZE_CQ, 2.8.12). */
   resize(logSize: number, lkey: number, startHi: number, startLo: number): void {
     this.logSize = logSize;
-    this.#buffer = this.#bufferOf(lkey, startHi, startLo);
+    this.lkey = lkey;
+    this.startHi = startHi;
+    this.startLo = startLo;
+    this.#buffer = this.#bufferOf();
+    this.words?.place();
   }
 
   /**
@@ -162,15 +183,16 @@ export class CompletionQueue {
     }
   }
 
-  #bufferOf(lkey: number, startHi: number, startLo: number): QueueBuffer {
-    return new QueueBuffer(this.adapter.regions, this.adapter.noMemory, lkey, this.pd, Access.LOCAL_WRITE, startHi, startLo);
+  #bufferOf(): QueueBuffer {
+    const { adapter, lkey, pd, startHi, startLo } = this;
+    return new QueueBuffer(adapter.regions, adapter.noMemory, lkey, pd, Access.LOCAL_WRITE, startHi, startLo);
   }
 
   #locateNext(): boolean {
     if (this.isBroken) return false;
     const size = 1 << this.logSize;
     // The consumer index is read again only when the last one seen says "full".
-    if (((this.producer - this.#consumerSeen) | 0) >= size && ((this.producer - this.consumer) | 0) >= size) {
+    if (((this.producer - this.consumerSeen) | 0) >= size && ((this.producer - this.consumer) | 0) >= size) {
       this.fail(CqErrorSyndrome.OVERRUN);
       return false;
     }

@@ -1,6 +1,6 @@
 // One doorbell record of the UAR context: 8 bytes of guest memory that only the driver writes. Docs "infinihost" 3.5, P-8.
 
-import { loadBig32, type Memory } from "../base/bytes.ts";
+import { loadBig32, type Memory, OUTSIDE } from "../base/bytes.ts";
 import type { Icm } from "./icm.ts";
 
 /** Reads one record; the place is found once and kept until ICM or DMA maps change. */
@@ -33,6 +33,12 @@ export class DoorbellRecord {
   /** Count of posted WQEs modulo 2^16, or `fallback` while no memory backs the record. */
   counter(fallback: number): number {
     return this.#locate() ? loadBig32(this.#memory, this.#at) & 0xffff : fallback;
+  }
+
+  /** Where in the window the record is, as int32; 0 if it does not lie there. */
+  windowAt(): number {
+    if (!this.#locate() || this.#memory.windowAt === OUTSIDE) return 0;
+    return (this.#memory.windowAt + this.#at) | 0;
   }
 
   isBacked(): boolean {

@@ -1,6 +1,7 @@
 // The engine: gives every HCA its turn. No I/O, no clock; the caller says what time it is and decides when to sleep.
 
 import type { Adapter } from "./adapter.ts";
+import type { Network } from "./network.ts";
 import { runReplies } from "./packets/replies.ts";
 import { runSendQueue, runWaiting } from "./requester.ts";
 import { TURN_BYTES } from "./send-queue.ts";
@@ -14,8 +15,16 @@ const STEPS_TO_ALONE = 512;
 /** Waiting QPs looked at in one turn of an HCA. */
 const WAITING_PER_TURN = 16;
 
+/**
+ * Looks at queue pairs that have had plain requests lately, before everything else is looked at again: some microseconds of them where they are
+ * who has something to do, few where it is others.
+ */
+const MOST_LOOKS = 2048;
+const FEWEST_LOOKS = 16;
+
 /** Carries the messages of a set of HCAs. */
 export class Engine {
+  readonly #network: Network;
   readonly #adapters = new Set<Adapter>();
   /** Those with queue pairs that have something to do or that wait; the others cost nothing. */
   readonly #busy: Adapter[] = [];
@@ -24,6 +33,11 @@ export class Engine {
   /** Who of those is the first in the next step. */
   #first = 0;
   #stepsToAlone = 0;
+  #looks = FEWEST_LOOKS;
+
+  constructor(network: Network) {
+    this.#network = network;
+  }
 
   add(adapter: Adapter): void {
     this.#adapters.add(adapter);
@@ -33,6 +47,7 @@ export class Engine {
 
   remove(adapter: Adapter): void {
     if (!this.#adapters.delete(adapter)) return;
+    this.#network.compiled?.cool(adapter);
     adapter.onWork = () => 0;
     const index = this.#busy.indexOf(adapter);
     if (index >= 0) this.#busy.splice(index, 1);
@@ -49,10 +64,13 @@ export class Engine {
     const started = this.#started;
     // Those that get work in this step have their turn in the next.
     const count = busy.length;
-    if (count > 1) this.#stepsToAlone = STEPS_TO_ALONE;
-    else if (this.#stepsToAlone > 0) this.#stepsToAlone -= count;
-    const turnBytes = this.#stepsToAlone > 0 ? SHARED_TURN_BYTES : ADAPTER_TURN_BYTES;
-    let work = 0;
+    let work = this.#network.compiled?.spin(count === 0 ? this.#looks : 1, this.#turnBytes) ?? 0;
+    if (count > 0) this.#looks = Math.max(FEWEST_LOOKS, this.#looks >> 1);
+    else if (work > 0) this.#looks = Math.min(MOST_LOOKS, this.#looks << 1);
+    const atWork = work > 0 ? count + 1 : count;
+    if (atWork > 1) this.#stepsToAlone = STEPS_TO_ALONE;
+    else if (this.#stepsToAlone > 0) this.#stepsToAlone -= atWork;
+    const turnBytes = this.#turnBytes;
     for (let i = started; i < count; i++) work += turn(busy[i]!, nowNs, turnBytes);
     for (let i = 0; i < started; i++) {
       const index = this.#first + i;
@@ -60,6 +78,10 @@ export class Engine {
     }
     this.#dropIdle(count);
     return work;
+  }
+
+  get #turnBytes(): number {
+    return this.#stepsToAlone > 0 ? SHARED_TURN_BYTES : ADAPTER_TURN_BYTES;
   }
 
   /** True while some QP waits for a time; the caller must not sleep long. */

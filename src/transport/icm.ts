@@ -2,6 +2,7 @@
 // Two of its areas are read by the device: MTTs and doorbell records. Docs "infinihost" 3.1, 3.4, 3.5, P-13.
 
 import { type AddressSpace, PAGE_BYTES } from "../base/address-space.ts";
+import { OUTSIDE } from "../base/bytes.ts";
 
 /** Most ICM pages a driver may map or name: 16 GiB of address space, 26 times what Linux uses by default. */
 export const ICM_PAGES_MAX = 1 << 22;
@@ -59,6 +60,13 @@ export class Icm {
     if (page >= this.#pages.length) return false;
     const pfn = this.#pages[page]!;
     return pfn !== UNMAPPED && this.dma.locatePage(pfn, offset);
+  }
+
+  /** Where in the window ICM page `page` is, as int32; 0 if it does not lie there. */
+  windowAt(page: number): number {
+    if (!this.locate(page, 0)) return 0;
+    const { memory, at } = this.dma;
+    return memory.windowAt === OUTSIDE ? 0 : (memory.windowAt + at) | 0;
   }
 
   #grow(pages: number): void {

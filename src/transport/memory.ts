@@ -8,7 +8,8 @@ import { type Memory, newMemory } from "../base/bytes.ts";
 import { SparseRecords } from "../base/sparse-records.ts";
 import { ACCESS_MASK, MTT_BYTES, MTT_PRESENT } from "../spec/hca/contexts.ts";
 import type { Icm } from "./icm.ts";
-import { TranslationCache } from "./translation-cache.ts";
+import * as Layout from "./plain/layout.ts";
+import { rightsOf, TranslationCache } from "./translation-cache.ts";
 
 const PAGE_MASK = PAGE_BYTES - 1;
 /** Pages of a region may be at most 1 GiB: larger ones gain nothing and would leave the int range. */
@@ -73,14 +74,16 @@ export class RegionTable {
   readonly dma: AddressSpace;
   readonly icm: Icm;
   readonly #records = new SparseRecords(WORDS);
-  readonly #known = new TranslationCache(newMemory(8));
+  readonly #known: TranslationCache;
   #mask = 0;
   count = 0;
   #registeredPages = 0;
 
-  constructor(dma: AddressSpace, icm: Icm) {
+  /** @param tlb memory for the table of known pages, where others shall find it */
+  constructor(dma: AddressSpace, icm: Icm, tlb?: Memory) {
     this.dma = dma;
     this.icm = icm;
+    this.#known = new TranslationCache(newMemory(8), tlb);
   }
 
   /** Empties the table and gives it 2^logEntries entries. */
@@ -175,6 +178,28 @@ export class RegionTable {
     const words = this.#records.block(index);
     const at = this.#records.wordsAt(index);
     return words[at + Word.KEY] === key && (words[at + Word.FLAGS]! & IN_USE) !== 0 ? index : NO_REGION;
+  }
+
+  /**
+   * Writes the region that a key names into `words` from index `at`, as compiled requests want it (plain/layout.ts).
+   * @returns false if there is none, or if it has no translation table
+   */
+  describe(memoryKey: number, words: Int32Array, at: number): boolean {
+    const index = this.find(memoryKey);
+    if (index === NO_REGION) return false;
+    const region = this.#records.block(index);
+    const from = this.#records.wordsAt(index);
+    const flags = region[from + Word.FLAGS]!;
+    if ((flags & PHYSICAL) !== 0) return false;
+    words[at + (Layout.REGION_KEY >> 2)] = memoryKey;
+    words[at + (Layout.REGION_RIGHTS >> 2)] = rightsOf(region[from + Word.PD]!, flags & ACCESS_MASK);
+    words[at + (Layout.REGION_START >> 2)] = region[from + Word.START_LO]!;
+    words[at + (Layout.REGION_START >> 2) + 1] = region[from + Word.START_HI]!;
+    words[at + (Layout.REGION_LENGTH >> 2)] = region[from + Word.LENGTH_LO]!;
+    words[at + (Layout.REGION_LENGTH >> 2) + 1] = region[from + Word.LENGTH_HI]!;
+    words[at + (Layout.REGION_MTT >> 2)] = region[from + Word.MTT_INDEX]!;
+    words[at + (Layout.REGION_LOG_PAGE >> 2)] = flags >>> LOG_PAGE_SHIFT;
+    return true;
   }
 
   /** True if [hi:lo, + length) lies inside the region that a key names, and that grants all of `access` to protection domain `pd`. */

@@ -7,6 +7,7 @@ import type { PacketInlet } from "./packets/receive.ts";
 import { receiveFromLanes, receiveLate, receivePackets } from "./packets/receive.ts";
 import type { PacketLane } from "./packets/ring.ts";
 import { type PacketSink, PortTap } from "./packets/tap.ts";
+import type { CompiledRequests } from "./plain/compiled-requests.ts";
 import type { AdapterPort } from "./port.ts";
 
 /**
@@ -27,6 +28,8 @@ export class Network {
   readonly #ports: (AdapterPort | undefined)[] = [];
   /** Changes when a QP, a port or a connection's state may have changed: cached peers are looked up again. */
   epoch = 0;
+  /** Carries out the commonest requests, where there is a program for it. */
+  compiled: CompiledRequests | undefined = undefined;
   /** Packets that ended nowhere. */
   readonly counts = { malformed: 0, unroutable: 0 };
   #path: DataPath = "auto";

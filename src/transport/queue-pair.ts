@@ -10,6 +10,7 @@ import { AdapterCounter } from "./counters.ts";
 import type { DoorbellRecord } from "./doorbell-record.ts";
 import { QueueBuffer } from "./memory.ts";
 import type { Connection } from "./packets/connection.ts";
+import type { QueuePairWords } from "./plain/words.ts";
 import type { AdapterPort } from "./port.ts";
 import { QueuePairAttributes } from "./queue-pair-attributes.ts";
 import { ScatterList } from "./scatter-list.ts";
@@ -63,7 +64,10 @@ export class QueuePair {
   state: number = QpState.INIT;
   port: AdapterPort;
 
-  // Scheduling; owned by the adapter.
+  // Scheduling; owned by the adapter, and by the compiled requests.
+  words: QueuePairWords | undefined = undefined;
+  isHot = false;
+  coldSpins = 0;
   isActive = false;
   nextActive: QueuePair | undefined = undefined;
   waitingIndex = -1;
@@ -151,6 +155,9 @@ export class QueuePair {
     this.setup.sendCq.userCount--;
     this.setup.receiveCq.userCount--;
     if (this.setup.srq !== undefined) this.setup.srq.userCount--;
+    this.adapter.network.compiled?.coolQp(this);
+    if (this.words !== undefined) this.adapter.hcaWords?.giveQueue(this.words.at);
+    this.words = undefined;
     this.peer = undefined;
     this.sender = undefined;
     this.adapter.network.connectionsChanged();

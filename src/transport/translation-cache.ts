@@ -2,13 +2,26 @@
 // such a table too; its driver takes the region back (HW2SW_MPT) before it gives the pages another meaning. IBA vol 1, 10.6.
 
 import { PAGE_BYTES, PAGE_SHIFT } from "../base/address-space.ts";
-import type { Memory } from "../base/bytes.ts";
+import { type Memory, OUTSIDE } from "../base/bytes.ts";
+import * as Layout from "./plain/layout.ts";
 
 const PAGE_MASK = PAGE_BYTES - 1;
-const ENTRIES = 256;
-/** Words of an entry. */
-const Word = { KEY: 0, HI: 1, PAGE: 2, PD: 3, ACCESS: 4, AT: 5, BOUNDS: 6, GENERATION: 7 } as const;
-const WORDS_SHIFT = 3;
+const ENTRIES = Layout.TLB_ENTRIES;
+/** Words of an entry, which compiled requests read, too. */
+const Word = {
+  KEY: Layout.TLB_KEY >> 2,
+  HI: Layout.TLB_HI >> 2,
+  PAGE: Layout.TLB_PAGE >> 2,
+  RIGHTS: Layout.TLB_RIGHTS >> 2,
+  AT: Layout.TLB_AT >> 2,
+  WINDOW: Layout.TLB_WINDOW >> 2,
+  BOUNDS: Layout.TLB_BOUNDS >> 2,
+  GENERATION: Layout.TLB_GENERATION >> 2,
+} as const;
+const WORDS_SHIFT = Layout.LOG_TLB_ENTRY_BYTES - 2;
+/** `Word.RIGHTS` holds the protection domain, and bits 10 to 14 of the access. */
+const PD_SHIFT = 5;
+const ACCESS_SHIFT = 10;
 /** `Word.BOUNDS` holds where in the page the region begins and ends. */
 const BEGIN_SHIFT = 16;
 const END_MASK = 0xffff;
@@ -18,10 +31,12 @@ export class TranslationCache {
   memory: Memory;
   at = 0;
   readonly #none: Memory;
-  readonly #words = new Int32Array(ENTRIES << WORDS_SHIFT);
+  readonly #words: Int32Array;
   readonly #memories: Memory[];
 
-  constructor(none: Memory) {
+  /** @param table memory for it, zeroed, if it is to be found by others */
+  constructor(none: Memory, table?: Memory) {
+    this.#words = table?.words ?? new Int32Array(ENTRIES << WORDS_SHIFT);
     this.#none = none;
     this.memory = none;
     this.#memories = new Array<Memory>(ENTRIES).fill(none);
@@ -38,7 +53,7 @@ export class TranslationCache {
     const words = this.#words;
     if (words[at + Word.PAGE] !== page || words[at + Word.KEY] !== key || words[at + Word.GENERATION] !== generation)
       return false;
-    if (words[at + Word.HI] !== hi || words[at + Word.PD] !== pd || words[at + Word.ACCESS] !== access) return false;
+    if (words[at + Word.HI] !== hi || words[at + Word.RIGHTS] !== rightsOf(pd, access)) return false;
     const inPage = lo & PAGE_MASK;
     const bounds = words[at + Word.BOUNDS]!;
     if (inPage < bounds >>> BEGIN_SHIFT || inPage + length > (bounds & END_MASK)) return false;
@@ -69,9 +84,9 @@ export class TranslationCache {
     words[at + Word.KEY] = key;
     words[at + Word.HI] = hi;
     words[at + Word.PAGE] = page;
-    words[at + Word.PD] = pd;
-    words[at + Word.ACCESS] = access;
+    words[at + Word.RIGHTS] = rightsOf(pd, access);
     words[at + Word.AT] = pageAt;
+    words[at + Word.WINDOW] = memory.windowAt === OUTSIDE ? 0 : memory.windowAt + pageAt;
     words[at + Word.BOUNDS] = (begin << BEGIN_SHIFT) | end;
     words[at + Word.GENERATION] = generation;
     this.#memories[slot] = memory;
@@ -84,5 +99,8 @@ export class TranslationCache {
     this.memory = this.#none;
   }
 }
+
+/** Protection domain and access, bits 10 to 14, in one word. */
+export const rightsOf = (pd: number, access: number): number => (pd << PD_SHIFT) | (access >>> ACCESS_SHIFT);
 
 const slotOf = (key: number, page: number): number => (page ^ (key >>> 8) ^ (key << 3)) & (ENTRIES - 1);

@@ -16,7 +16,8 @@ const COMPILER = ["assemblyscript", "binaryen"];
 const LOAD_PROGRAM = `
 import { loadPlainProgram } from "./node_modules/vhca/dist/src/domain/plain-program.js";
 import { instantiate } from "./node_modules/vhca/dist/src/transport/plain/program.js";
-console.log(typeof instantiate(new WebAssembly.Memory({ initial: 1 }), loadPlainProgram(console)).probe);
+const imports = { translate: () => 0, describeRegion: () => 0, findIcm: () => 0 };
+console.log(typeof instantiate(new WebAssembly.Memory({ initial: 1 }), loadPlainProgram(console), imports).run);
 `;
 
 const USE_IN_PROCESS = `

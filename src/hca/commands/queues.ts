@@ -54,6 +54,7 @@ function hw2swCq(hca: Hca, call: CommandCall): number {
   if (cq === undefined) return CommandStatus.BAD_RES_STATE;
   if (cq.userCount > 0) return CommandStatus.RESOURCE_BUSY;
   cqs.remove(cq);
+  cq.detach();
   hca.doorbells.unwatchCq(cq);
   const out = call.startOutput(CqContext.byteLength);
   describeCq(cq, out);

@@ -3,20 +3,25 @@
 
 import "../../base/webassembly.ts";
 
-/** What the program can do; one function per export of assembly/index.ts. Addresses are byte offsets in its memory. */
+/** What the program can do; one function per export of assembly/index.ts, which says what. Addresses are byte offsets in its memory. */
 export interface PlainProgram {
-  /** The big-endian 32-bit word at an address. Traps (WebAssembly.RuntimeError) outside the memory. */
-  probe(at: number): number;
+  run(qp: number, limit: number): number;
+  spin(list: number, count: number, looks: number, limit: number): number;
 }
 
-/** Functions the program calls, by name: its `declare function`s in assembly/index.ts. */
-export type PlainImports = Record<string, (...args: number[]) => unknown>;
+/** What it calls: assembly/imports.ts. All numbers are int32. */
+export type PlainImports = {
+  translate(table: number, key: number, pd: number, access: number, hi: number, lo: number, length: number): boolean;
+  describeRegion(table: number, key: number): boolean;
+  findIcm(table: number, page: number): number;
+};
 
 /**
  * Sets up the program on a memory, whose beginning it overwrites (`STATIC_BYTES`, base/window.ts).
  * @throws WebAssembly's CompileError or LinkError, if the bytes are no program or want other imports
  */
-export function instantiate(memory: WebAssembly.Memory, bytes: Uint8Array, imports: PlainImports = {}): PlainProgram {
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory }, index: imports });
+export function instantiate(memory: WebAssembly.Memory, bytes: Uint8Array, imports: PlainImports): PlainProgram {
+  const module = new WebAssembly.Module(bytes);
+  const { exports } = new WebAssembly.Instance(module, { env: { memory }, imports });
   return exports as unknown as PlainProgram;
 }
