@@ -54,6 +54,23 @@ test("Window: nothing can be given back twice, nor what was never taken", () => 
   assert.throws(() => window.give(SMALL_BYTES - PAGE_BYTES, 2 * PAGE_BYTES), /invariant/);
 });
 
+test("Window: room is short while there could be more than the less than half that is free", () => {
+  const window = new Window(new WebAssembly.Memory({ initial: 9 })); // eight halves of 128 KiB, and static data
+  const half = 4 * 65536;
+  const places = [window.take(half / 2), window.take(half / 2)];
+  window.willGive(places[0]!);
+  assert.equal(window.isShort, true);
+  window.isShort = false;
+  window.give(places[0]!, half / 2);
+  window.take(half);
+  assert.equal(window.isShort, false, "nothing would become free");
+  window.willGive(places[1]!);
+  assert.equal(window.isShort, true);
+  window.isShort = false;
+  assert.equal(window.take(half), OUTSIDE);
+  assert.equal(window.isShort, true, "the next one may find room");
+});
+
 test("Window: its memories know where they lie, also above 2 GiB, and so do parts of them", () => {
   const window = newWindow();
   if (window === undefined) throw new Error("the machine has no addresses left");

@@ -26,8 +26,12 @@ export class Window {
   readonly memory: WebAssembly.Memory;
   /** Over all of it. */
   readonly words: Int32Array;
+  /** Less than half is free, and there may be more as soon as the garbage collector looks for dead views. Whoever lets it sets this to false. */
+  isShort = false;
   /** In ascending order and apart from each other. */
-  #free: Stretch[];
+  readonly #free: Stretch[];
+  /** Where the stretches begin that will be given back when their last views have died. */
+  readonly #waiting = new Set<number>();
 
   constructor(memory: WebAssembly.Memory) {
     this.memory = memory;
@@ -43,15 +47,24 @@ export class Window {
     const length = wholePages(byteLength);
     const index = this.#free.findIndex(({ from, end }) => end - from >= length);
     const stretch = this.#free[index];
-    if (stretch === undefined) return OUTSIDE;
-    const { from } = stretch;
-    stretch.from += length;
-    if (stretch.from === stretch.end) this.#free.splice(index, 1);
+    const from = stretch?.from ?? OUTSIDE;
+    if (stretch !== undefined) {
+      stretch.from += length;
+      if (stretch.from === stretch.end) this.#free.splice(index, 1);
+    }
+    this.#noteWhetherShort();
     return from;
+  }
+
+  /** Says that `give(offset)` will follow when the garbage collector has seen the last views die. */
+  willGive(offset: number): void {
+    this.#waiting.add(offset);
+    this.#noteWhetherShort();
   }
 
   /** Gives back what `take(byteLength)` has returned. */
   give(offset: number, byteLength: number): void {
+    this.#waiting.delete(offset);
     const end = offset + wholePages(byteLength);
     const next = this.#free.findIndex((stretch) => stretch.from >= offset);
     const at = next < 0 ? this.#free.length : next;
@@ -63,6 +76,11 @@ export class Window {
     const stretch = { from: before?.end === offset ? before.from : offset, end: after?.from === end ? after.end : end };
     const first = stretch.from === offset ? at : at - 1;
     this.#free.splice(first, at - first + (stretch.end === end ? 0 : 1), stretch);
+  }
+
+  #noteWhetherShort(): void {
+    const free = this.#free.reduce((sum, { from, end }) => sum + end - from, 0);
+    this.isShort = this.#waiting.size > 0 && free < this.words.byteLength / 2;
   }
 
   /** Memory of `byteLength` bytes from `offset`, a multiple of 4. */

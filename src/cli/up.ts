@@ -8,7 +8,7 @@ import { hcaSocketPath } from "../control/socket-paths.ts";
 import { DomainHandle } from "../domain/domain-handle.ts";
 import type { Topology } from "../fabric/topology/topology.ts";
 import type { Quota } from "../hca/limits.ts";
-import { collectGarbage } from "../host/thrift.ts";
+import { collectAndTrim } from "../host/thrift.ts";
 import { RunFolder } from "../lab/run-folder.ts";
 import type { DataPath } from "../transport/network.ts";
 import { addDataPathOption, assertDataPath } from "./data-path.ts";
@@ -164,8 +164,8 @@ async function serveUntilStopped(
   giveBack();
   if (process.env[QUIET_VARIABLE] === undefined) await announce(options, await getUpDomain(), false);
   // The topology as it was read; and once more when the engine has taken it over and has warmed up, since other threads collect and compile, too.
-  collectGarbage();
-  setTimeout(collectGarbage, SETTLED_MS).unref();
+  collectAndTrim();
+  setTimeout(collectAndTrim, SETTLED_MS).unref();
   await Promise.race([stopped, domain.ended]);
   await server.close();
 }

@@ -3,9 +3,12 @@
 
 import type { Clock } from "../base/clock.ts";
 import { counterSlots } from "../base/counters.ts";
+import type { Window } from "../base/window.ts";
 import { CoreHopper } from "../host/core-hop.ts";
 import { PollEvent, Poller } from "../host/poller.ts";
 import { yieldThread } from "../host/thread.ts";
+import { collectGarbage } from "../host/thrift.ts";
+import { threadWindow } from "../host/window.ts";
 import type { DeviceDomain } from "./device-domain.ts";
 import { HopHabit } from "./hop-habit.ts";
 import { Ready } from "./socket-looks.ts";
@@ -143,10 +146,24 @@ export interface EngineLoopOptions {
   warmUp?: Iterator<void>;
 }
 
-/** Runs until `attend` says to stop. */
+/**
+ * Runs until `attend` says to stop. It keeps the thread, but for two turns of the event loop where the window has become short of room: only there
+ * is it told which views have died.
+ */
 export function runEngine(options: EngineLoopOptions): void {
   const loop = new EngineLoop(options);
-  while (loop.turns());
+  const window = threadWindow();
+  const run = (): void => {
+    while (loop.turns(window)) {
+      if (window === undefined || !window.isShort) continue;
+      window.isShort = false;
+      collectGarbage();
+      // What the first turn looks at may be from before the collection.
+      setImmediate(() => setImmediate(run));
+      return;
+    }
+  };
+  run();
 }
 
 /**
@@ -182,9 +199,9 @@ class EngineLoop {
     this.#warmUp = options.warmUp;
   }
 
-  /** Some turns; false once `attend` has said to stop. */
-  turns(): boolean {
-    for (let i = 0; i < TURNS_PER_CALL; i++) {
+  /** Some turns, none any more while `window` is short of room; false once `attend` has said to stop. */
+  turns(window: Window | undefined): boolean {
+    for (let i = 0; i < TURNS_PER_CALL && window?.isShort !== true; i++) {
       if (!this.#options.attend()) return false;
       this.#turn();
     }

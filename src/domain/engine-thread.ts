@@ -10,7 +10,7 @@ import { Random } from "../base/random.ts";
 import { systemClock } from "../host/clock.ts";
 import { drainEventfd } from "../host/eventfd.ts";
 import { preferThisThread, setTimerSlack } from "../host/thread.ts";
-import { collectGarbage, trimMalloc } from "../host/thrift.ts";
+import { collectAndTrim, trimMalloc } from "../host/thrift.ts";
 import { DeviceDomain } from "./device-domain.ts";
 import { LoopCounter, measureSleepCostNs, runEngine } from "./engine-loop.ts";
 import { ibsimWarmUpSteps } from "./ibsim-warm-up.ts";
@@ -118,7 +118,7 @@ function* warmUp(): Generator<void, void> {
   if (domain.servesIbsim) kept.push(yield* ibsimWarmUpSteps(systemClock, random));
   yield;
   // Guests that are there do not work when this is gone on with, but may begin.
-  if (domain.connectedCount === 0) collectGarbage();
+  if (domain.connectedCount === 0) collectAndTrim();
   else trimMalloc();
 }
 

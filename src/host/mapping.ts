@@ -83,7 +83,7 @@ export class Mapping {
     this.#isReleased = true;
     if (this.#liveViews === 0) this.#giveBack([{ from: 0, end: this.byteLength }]);
     else if (this.#room === undefined) this.#clearViewed();
-    else this.#room.clear();
+    else this.#room.leaveSoon();
   }
 
   /** Called by the garbage collector. */

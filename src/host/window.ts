@@ -52,17 +52,23 @@ export class Room {
     return offset < 0 ? undefined : new Room(window, offset, byteLength);
   }
 
-  /**
-   * Puts zero pages there instead of what is mapped.
-   * @returns false if the kernel refuses, which it may do under strict overcommit.
-   */
-  clear(): boolean {
-    const flags = MapFlag.PRIVATE | MapFlag.ANONYMOUS | MapFlag.NORESERVE | MapFlag.FIXED;
-    return mmap(this.address, this.byteLength, Protection.READ | Protection.WRITE, flags, -1, 0) !== -1;
+  /** Clears it now; `leave` will follow when the last view has died. */
+  leaveSoon(): void {
+    this.#clear();
+    this.#window.willGive(this.offset);
   }
 
   /** Clears it and gives it back; the caller vouches that nobody looks there any more. What cannot be cleared is kept for good. */
   leave(): void {
-    if (this.clear()) this.#window.give(this.offset, this.byteLength);
+    if (this.#clear()) this.#window.give(this.offset, this.byteLength);
+  }
+
+  /**
+   * Puts zero pages there instead of what is mapped.
+   * @returns false if the kernel refuses, which it may do under strict overcommit.
+   */
+  #clear(): boolean {
+    const flags = MapFlag.PRIVATE | MapFlag.ANONYMOUS | MapFlag.NORESERVE | MapFlag.FIXED;
+    return mmap(this.address, this.byteLength, Protection.READ | Protection.WRITE, flags, -1, 0) !== -1;
   }
 }

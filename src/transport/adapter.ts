@@ -15,6 +15,7 @@ import { NumberTable } from "./number-table.ts";
 import type { HcaWords } from "./plain/hca-words.ts";
 import type { AdapterPort } from "./port.ts";
 import type { QueuePair } from "./queue-pair.ts";
+import { forgetParties } from "./scratch.ts";
 import type { SharedReceiveQueue } from "./shared-receive-queue.ts";
 
 /** What the transport tells the device's driver; the hca room turns it into EQEs and interrupts. */
@@ -96,6 +97,7 @@ export class Adapter {
     this.regions.clear();
     this.icm.clear();
     this.hcaWords?.clear();
+    forgetParties();
     this.waiting.length = 0;
     this.replying.length = 0;
     this.#heldBack.length = 0;

@@ -63,9 +63,18 @@ export class Cursor {
   mttEnd = 0;
   pageBytes = 0;
 
+  readonly #none: Memory;
+
   constructor(none: Memory) {
+    this.#none = none;
     this.memory = none;
     this.mttView = none.view;
+  }
+
+  /** Holds no memory any more. */
+  forget(): void {
+    this.memory = this.#none;
+    this.mttView = this.#none.view;
   }
 }
 
@@ -103,6 +112,7 @@ export class RegionTable {
     this.#registeredPages = 0;
     this.dma.generation++;
     this.#known.clear();
+    scratch?.forget();
   }
 
   /** Changes whenever a kept translation may have become wrong. */

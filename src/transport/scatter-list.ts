@@ -172,9 +172,18 @@ export class MemoryParty {
   access = 0;
   readonly cursor: Cursor;
 
-  constructor(table: RegionTable, none: Memory) {
-    this.table = table;
-    this.cursor = new Cursor(none);
+  readonly #none: RegionTable;
+
+  constructor(none: RegionTable, noMemory: Memory) {
+    this.#none = none;
+    this.table = none;
+    this.cursor = new Cursor(noMemory);
+  }
+
+  /** As new. */
+  forget(): void {
+    this.set(this.#none, 0, 0);
+    this.cursor.forget();
   }
 
   set(table: RegionTable, pd: number, access: number): void {

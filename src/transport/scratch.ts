@@ -12,5 +12,16 @@ export const nowhere = newMemory(8);
 const noDma = new AddressSpace(nowhere);
 const noRegions = new RegionTable(noDma, new Icm(noDma));
 
-/** A side of a transfer that is not set yet. */
-export const newParty = (): MemoryParty => new MemoryParty(noRegions, nowhere);
+const parties: MemoryParty[] = [];
+
+/** A side of a transfer that is not set yet, for as long as the engine runs. */
+export function newParty(): MemoryParty {
+  const party = new MemoryParty(noRegions, nowhere);
+  parties.push(party);
+  return party;
+}
+
+/** Lets go of all memory, for between two transfers: it may be that of a guest that has gone. */
+export function forgetParties(): void {
+  for (const party of parties) party.forget();
+}

@@ -1,7 +1,7 @@
 // The device domain as VMs meet it: its own thread, vfio-user sockets, shared memory, eventfds. This process plays the VMs.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -12,12 +12,14 @@ import { Device } from "../../src/driver/device.ts";
 import { ManagementAgent } from "../../src/driver/management-agent.ts";
 import { Region } from "../../src/driver/memory-region.ts";
 import { DriverQueuePair } from "../../src/driver/queue-pair.ts";
+import { addressOf } from "../../src/host/libc.ts";
 import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
 import { PortState, Service } from "../../src/spec/ib/numbers.ts";
 import { ALL_ACCESS } from "../in-process/pair.ts";
 
 const quiet = { debug: (): void => {}, info: (): void => {}, warn: (): void => {} };
-const MEMORY = 64 << 20;
+const MIB = 2 ** 20;
+const MEMORY = 64 * MIB;
 const TIMEOUT_MS = 20_000;
 
 interface Machine {
@@ -44,8 +46,8 @@ async function startDomain(
 }
 
 /** Connects as a VM would, loads the driver, and lets the subnet manager bring the port up. */
-async function boot(t: TestContext, domain: DomainHandle, name: string, path: string): Promise<Machine> {
-  const access = new SocketAccess(path, MEMORY);
+async function boot(t: TestContext, domain: DomainHandle, name: string, path: string, memory = MEMORY): Promise<Machine> {
+  const access = new SocketAccess(path, memory);
   t.after(() => access.close());
   const device = new Device(access, { mtts: 8192 });
   const agent = new ManagementAgent(device);
@@ -129,6 +131,36 @@ for (const doorbells of ["mapped", "trapped"] as const) {
     assert.ok(again.lid > 0);
   });
 }
+
+/** Where the engine has mapped the memory of a machine; it is a thread of this process. */
+function placeInEngine({ access }: Machine): number {
+  const own = addressOf(access.memory.bytes.buffer as ArrayBuffer);
+  const mapped = [...readFileSync("/proc/self/maps", "utf8").matchAll(/^(\w+)-\S+ \S+ \S+ \S+ (\d+) +\/memfd:vhca-guest/gm)];
+  const places = mapped.map(([, from = "", inode]) => ({ from: Number.parseInt(from, 16), inode }));
+  const inode = places.find(({ from }) => from === own)?.inode;
+  return places.find((place) => place.inode === inode && place.from !== own)?.from ?? 0;
+}
+
+test("VMs that come and go find room in the engine's window each time, though only two have some at a time", async (t) => {
+  const { domain, path } = await startDomain(t, ["a", "b"], "mapped");
+  const seen: number[][] = [];
+  for (let round = 0; round < 5; round++) {
+    const a = await boot(t, domain, "a", path("a"), 1500 * MIB);
+    const b = await boot(t, domain, "b", path("b"), 1500 * MIB);
+    const [left, right] = [endpoint(a), endpoint(b)];
+    connect(a, b, left.qp, right.qp);
+    const { virtualAddress, lkey } = left.region;
+    const remote = { remoteAddress: right.region.virtualAddress, rkey: right.region.rkey };
+    left.qp.postSend({ opcode: SendOpcode.RDMA_WRITE, sges: [{ address: virtualAddress, length: 4096, lkey }], ...remote });
+    assert.equal(waitForCompletion(a, left.cq), 0);
+    seen.push([placeInEngine(a), placeInEngine(b)]);
+    for (const { access } of [a, b]) access.close();
+    await waitUntil(async () => (await domain.describe()).hcas.every((hca) => !hca.isConnected));
+  }
+  const [first] = seen;
+  assert.ok(first?.every((place) => place > 0) && first[1] === first[0]! + 1500 * MIB, "one behind the other");
+  for (const places of seen) assert.deepEqual(places, first);
+});
 
 test("the domain answers while it works, refuses what cannot be, and ends cleanly", async (t) => {
   const { domain, path } = await startDomain(t, ["a"], "mapped");
