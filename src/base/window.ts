@@ -26,12 +26,12 @@ export class Window {
   readonly memory: WebAssembly.Memory;
   /** Over all of it. */
   readonly words: Int32Array;
-  /** Less than half is free, and there may be more as soon as the garbage collector looks for dead views. Whoever lets it sets this to false. */
+  /** Less than half is free, and there may be more as soon as the garbage collector looks for dead views. */
   isShort = false;
   /** In ascending order and apart from each other. */
   readonly #free: Stretch[];
-  /** Where the stretches begin that will be given back when their last views have died. */
-  readonly #waiting = new Set<number>();
+  /** Some stretches will be given back when their last views have died, and the garbage collector has not looked for those yet. */
+  #hasUnseen = false;
 
   constructor(memory: WebAssembly.Memory) {
     this.memory = memory;
@@ -56,15 +56,20 @@ export class Window {
     return from;
   }
 
-  /** Says that `give(offset)` will follow when the garbage collector has seen the last views die. */
-  willGive(offset: number): void {
-    this.#waiting.add(offset);
+  /** Says that a `give` will follow when the garbage collector has seen the last views die. */
+  willGive(): void {
+    this.#hasUnseen = true;
     this.#noteWhetherShort();
+  }
+
+  /** The garbage collector looks now: once for each that will be given back, in case its views live on. */
+  collects(): void {
+    this.#hasUnseen = false;
+    this.isShort = false;
   }
 
   /** Gives back what `take(byteLength)` has returned. */
   give(offset: number, byteLength: number): void {
-    this.#waiting.delete(offset);
     const end = offset + wholePages(byteLength);
     const next = this.#free.findIndex((stretch) => stretch.from >= offset);
     const at = next < 0 ? this.#free.length : next;
@@ -80,7 +85,7 @@ export class Window {
 
   #noteWhetherShort(): void {
     const free = this.#free.reduce((sum, { from, end }) => sum + end - from, 0);
-    this.isShort = this.#waiting.size > 0 && free < this.words.byteLength / 2;
+    this.isShort = this.#hasUnseen && free < this.words.byteLength / 2;
   }
 
   /** Memory of `byteLength` bytes from `offset`, a multiple of 4. */

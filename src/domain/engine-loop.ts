@@ -156,7 +156,7 @@ export function runEngine(options: EngineLoopOptions): void {
   const run = (): void => {
     while (loop.turns(window)) {
       if (window === undefined || !window.isShort) continue;
-      window.isShort = false;
+      window.collects();
       collectGarbage();
       // What the first turn looks at may be from before the collection.
       setImmediate(() => setImmediate(run));

@@ -55,7 +55,7 @@ export class Room {
   /** Clears it now; `leave` will follow when the last view has died. */
   leaveSoon(): void {
     this.#clear();
-    this.#window.willGive(this.offset);
+    this.#window.willGive();
   }
 
   /** Clears it and gives it back; the caller vouches that nobody looks there any more. What cannot be cleared is kept for good. */

@@ -149,10 +149,13 @@ test("VMs that come and go find room in the engine's window each time, though on
     const b = await boot(t, domain, "b", path("b"), 1500 * MIB);
     const [left, right] = [endpoint(a), endpoint(b)];
     connect(a, b, left.qp, right.qp);
+    right.qp.readyToSend({ remoteQpn: left.qp.number, dlid: a.lid, retryCount: 1, ackTimeout: 10 });
     const { virtualAddress, lkey } = left.region;
     const remote = { remoteAddress: right.region.virtualAddress, rkey: right.region.rkey };
-    left.qp.postSend({ opcode: SendOpcode.RDMA_WRITE, sges: [{ address: virtualAddress, length: 4096, lkey }], ...remote });
-    assert.equal(waitForCompletion(a, left.cq), 0);
+    for (let i = 0; i < 20; i++) {
+      left.qp.postSend({ opcode: SendOpcode.RDMA_WRITE, sges: [{ address: virtualAddress, length: 2048, lkey }], ...remote });
+      assert.equal(waitForCompletion(a, left.cq), 0);
+    }
     seen.push([placeInEngine(a), placeInEngine(b)]);
     for (const { access } of [a, b]) access.close();
     await waitUntil(async () => (await domain.describe()).hcas.every((hca) => !hca.isConnected));

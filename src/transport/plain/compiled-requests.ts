@@ -7,10 +7,9 @@ import type { Adapter } from "../adapter.ts";
 import type { CompletionQueue } from "../completion-queue.ts";
 import { AdapterCounter } from "../counters.ts";
 import type { RegionTable } from "../memory.ts";
-import { Cursor } from "../memory.ts";
 import { account, areBothReady, counts } from "../plain-request.ts";
 import type { QueuePair } from "../queue-pair.ts";
-import { nowhere } from "../scratch.ts";
+import { newParty } from "../scratch.ts";
 import { HcaWords } from "./hca-words.ts";
 import * as Layout from "./layout.ts";
 import { instantiate, type PlainProgram } from "./program.ts";
@@ -32,7 +31,7 @@ export class CompiledRequests {
   readonly #program: PlainProgram;
   /** HCAs by their number; free numbers are undefined. */
   readonly #hcas: (ServedHca | undefined)[] = [];
-  readonly #cursor = new Cursor(nowhere);
+  readonly #cursor = newParty().cursor;
   /** Queue pairs that have had plain requests lately. */
   readonly #hot: QueuePair[] = [];
   /** The one that makes room for the next. */
@@ -115,6 +114,8 @@ export class CompiledRequests {
   /** The same for one queue pair. */
   coolQp(qp: QueuePair): void {
     if (qp.isHot) this.#drop(this.#hot.indexOf(qp));
+    // Else the memory of a guest that has gone would be held.
+    this.#ready.length = 0;
   }
 
   /**
