@@ -49,8 +49,8 @@ export const RANGE_IS_WRITABLE = 12;
 /** Bytes of all that. */
 export const HCA_BYTES = 40960;
 
-/** Words of a queue pair or of a completion queue, in bytes: two lines of a cache. */
-export const QUEUE_BYTES = 128;
+/** Words of a queue pair or of a completion queue, in bytes. */
+export const QUEUE_BYTES = 256;
 /** The first words of both are the same: whose memory their addresses mean. */
 export const TLB = 0;
 export const GENERATION = 4;
@@ -98,6 +98,10 @@ export const SEND_COMPLETIONS = 116;
 /** 1: the WQE at its head has been found not to be plain. */
 export const IS_STUCK = 120;
 
+/** Pages of its rings found last: number, plus 1, and where in the window. */
+export const SQ_PAGE = 128;
+export const RQ_PAGE = 136;
+
 // ---- a completion queue ------------------------------------------------------------------------------------------------------
 
 export const CQ_LKEY = 16;
@@ -111,6 +115,8 @@ export const CQ_CI_RECORD = 40;
 /** Not 0: somebody wants to be told of the next entry, or the queue is broken, and writing it is not plain. */
 export const CQ_IS_HELD = 44;
 export const CQ_LAST_SOLICITED = 48;
+/** As `SQ_PAGE`. */
+export const CQ_PAGE = 56;
 
 // ---- answers of `run` and `spin` ---------------------------------------------------------------------------------------------
 

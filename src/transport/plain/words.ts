@@ -59,6 +59,7 @@ export class CompletionQueueWords extends Words {
     this.set(Layout.CQ_START_HI, cq.startHi);
     this.set(Layout.CQ_START_LO, cq.startLo);
     this.set(Layout.CQ_LOG_SIZE, cq.logSize);
+    this.set(Layout.CQ_PAGE, 0);
   }
 
   load(): void {
@@ -67,6 +68,7 @@ export class CompletionQueueWords extends Words {
     if (this.get(Layout.GENERATION) !== generation) {
       this.set(Layout.GENERATION, generation);
       this.set(Layout.CQ_CI_RECORD, cq.ciRecord.windowAt());
+      this.set(Layout.CQ_PAGE, 0);
     }
     this.set(Layout.CQ_PRODUCER, cq.producer);
     this.set(Layout.CQ_CONSUMER, cq.consumerSeen);
@@ -130,6 +132,8 @@ export class QueuePairWords extends Words {
     this.hca.refresh(adapter.regions);
     this.set(Layout.SQ_RECORD, setup.sqRecord.windowAt());
     this.set(Layout.RQ_RECORD, setup.rqRecord.windowAt());
+    this.set(Layout.SQ_PAGE, 0);
+    this.set(Layout.RQ_PAGE, 0);
   }
 
   #loadAttributes(epoch: number): void {

@@ -7,11 +7,12 @@ import {
   CQ_LAST_SOLICITED,
   CQ_LKEY,
   CQ_LOG_SIZE,
+  CQ_PAGE,
   CQ_PRODUCER,
   CQ_START_HI,
   CQ_START_LO,
 } from "../layout.ts";
-import { find, record } from "./memory.ts";
+import { findInRing, record } from "./memory.ts";
 
 const CQE_SHIFT: u32 = 5;
 const CQE_BYTES: u32 = 1 << CQE_SHIFT;
@@ -33,7 +34,7 @@ export function nextEntry(cq: u32, ahead: u32): u32 {
   const start = load<u32>(cq, CQ_START_LO);
   const lo = start + ((number & (size - 1)) << CQE_SHIFT);
   const hi = load<u32>(cq, CQ_START_HI) + u32(lo < start);
-  return find(cq, load<u32>(cq, CQ_LKEY), LOCAL_WRITE, hi, lo, CQE_BYTES);
+  return findInRing(cq + CQ_PAGE, cq, load<u32>(cq, CQ_LKEY), LOCAL_WRITE, hi, lo, CQE_BYTES);
 }
 
 /** Fills the entry at `at` and hands it over: the dword with the owner byte goes last (P-27). */

@@ -25,12 +25,14 @@ import {
   RECEIVE_CQ,
   RQ_BASE,
   RQ_HEAD,
+  RQ_PAGE,
   RQ_RECORD,
   SEND_COMPLETIONS,
   SEND_CQ,
   SENDS,
   SQ_BASE,
   SQ_HEAD,
+  SQ_PAGE,
   SQ_POSTED,
   SQ_RECORD,
   WQE_BASE_HI,
@@ -38,7 +40,7 @@ import {
   WQE_LKEY,
 } from "../layout.ts";
 import { complete, nextEntry, noteSolicited } from "./completion.ts";
-import { big, copy, copyAll, find, findAll, PAGE_BYTES, PAGE_MASK, record } from "./memory.ts";
+import { big, copy, copyAll, find, findAll, findInRing, PAGE_BYTES, PAGE_MASK, record } from "./memory.ts";
 
 const LOCAL_READ: u32 = 1 << 10;
 const LOCAL_WRITE: u32 = 1 << 11;
@@ -130,7 +132,7 @@ function carryOut(qp: u32, peer: u32, head: u32): bool {
   const lkey = load<u32>(qp, WQE_LKEY);
   const hi = load<u32>(qp, WQE_BASE_HI);
   // Opcode and size are in the slot before (5.2.2).
-  const link = find(qp, lkey, LOCAL_READ, hi, sendOffset(qp, head - 1), NEXT_BYTES);
+  const link = findInRing(qp + SQ_PAGE, qp, lkey, LOCAL_READ, hi, sendOffset(qp, head - 1), NEXT_BYTES);
   if (link === 0) return false;
   const opcode = big(link) & OPCODE_MASK;
   const bytes = (big(link + 4) & SIZE_MASK) << LOG_UNIT;
@@ -138,7 +140,7 @@ function carryOut(qp: u32, peer: u32, head: u32): bool {
   if (!isWrite && opcode !== SEND) return false;
   if (bytes < NEXT_BYTES || bytes > (<u32>1) << load<u32>(qp, LOG_SQ_STRIDE)) return false;
   const offset = sendOffset(qp, head);
-  at = find(qp, lkey, LOCAL_READ, hi, offset, bytes);
+  at = findInRing(qp + SQ_PAGE, qp, lkey, LOCAL_READ, hi, offset, bytes);
   if (at === 0) return false;
   end = at + bytes;
   const control = big(at + 8);
@@ -165,7 +167,8 @@ function findSend(qp: u32, peer: u32): bool {
   if (available === 0 || available > slots) return false;
   const stride: u32 = (<u32>1) << load<u32>(peer, LOG_RQ_STRIDE);
   receiveOffset = load<u32>(peer, RQ_BASE) + (rqHead & (slots - 1)) * stride;
-  const wqe = find(peer, load<u32>(peer, WQE_LKEY), LOCAL_READ, load<u32>(peer, WQE_BASE_HI), receiveOffset, stride);
+  const hi = load<u32>(peer, WQE_BASE_HI);
+  const wqe = findInRing(peer + RQ_PAGE, peer, load<u32>(peer, WQE_LKEY), LOCAL_READ, hi, receiveOffset, stride);
   if (wqe === 0) return false;
   const second = wqe + NEXT_BYTES + SEGMENT_BYTES;
   // The list ends with its first segment (5.2.4).

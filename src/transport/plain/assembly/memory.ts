@@ -74,6 +74,23 @@ export function find(owner: u32, key: u32, access: u32, hi: u32, lo: u32, length
   return known(owner, key, access, hi, lo, length);
 }
 
+/**
+ * The same for entries of a ring, whose pages come again and again.
+ * @param last two words: the page found last, if all of it is open
+ */
+export function findInRing(last: u32, owner: u32, key: u32, access: u32, hi: u32, lo: u32, length: u32): u32 {
+  const inPage = lo & PAGE_MASK;
+  const number = (lo >> PAGE_SHIFT) + 1;
+  if (load<u32>(last) === number && inPage + length <= PAGE_BYTES) return load<u32>(last, 4) + inPage;
+  const found = find(owner, key, access, hi, lo, length);
+  const page = found === 0 ? 0 : known(owner, key, access, hi, lo - inPage, PAGE_BYTES);
+  if (page !== 0) {
+    store<u32>(last, number);
+    store<u32>(last, page, 4);
+  }
+  return found;
+}
+
 function known(owner: u32, key: u32, access: u32, hi: u32, lo: u32, length: u32): u32 {
   const page = lo >> PAGE_SHIFT;
   const slot = (page ^ (key >> 8) ^ (key << 3)) & (TLB_ENTRIES - 1);
@@ -105,13 +122,30 @@ export function findAll(pages: u32, owner: u32, key: u32, access: u32, hi: u32, 
   const logPage = load<u32>(region, REGION_LOG_PAGE);
   const first = load<u32>(region, REGION_MTT);
   const pageMask = ((<u64>1) << logPage) - 1;
+  const isWrite = (access & ANY_WRITE) !== 0;
   // The first entry describes the page that contains the start.
   let offset = distance + (start & pageMask);
   const end = offset + length;
-  const isWrite = (access & ANY_WRITE) !== 0;
+  let table: u32 = 0;
+  let tableNumber: u32 = 0;
+  let range: u32 = 0;
   for (; offset < end; pages += 4) {
-    const page = pageOf(owner, first + u32(offset >> logPage), u32((offset & pageMask) >> PAGE_SHIFT), isWrite);
-    if (page === 0) return false;
+    const number = first + u32(offset >> logPage);
+    if (table === 0 || number >> LOG_MTTS_PER_PAGE !== tableNumber) {
+      tableNumber = number >> LOG_MTTS_PER_PAGE;
+      table = mttPageOf(owner, tableNumber);
+      if (table === 0) return false;
+    }
+    const entry = table + ((number & MTT_MASK) << LOG_MTT_BYTES);
+    const pageHi = big(entry);
+    const pageLo = big(entry + 4);
+    if ((pageLo & MTT_PRESENT) === 0 || pageHi >> PFN_HI_BITS !== 0) return false;
+    const pfn = ((pageHi << (32 - PAGE_SHIFT)) | (pageLo >> PAGE_SHIFT)) + u32((offset & pageMask) >> PAGE_SHIFT);
+    if (range === 0 || pfn - load<u32>(range, RANGE_FIRST) >= load<u32>(range, RANGE_PAGES)) {
+      range = rangeOf(owner, pfn, isWrite);
+      if (range === 0) return false;
+    }
+    const page = load<u32>(range, RANGE_WINDOW) + ((pfn - load<u32>(range, RANGE_FIRST)) << PAGE_SHIFT);
     store<u32>(pages, page + (u32(offset) & PAGE_MASK));
     offset = (offset | PAGE_MASK) + 1;
   }
@@ -126,21 +160,12 @@ function regionOf(owner: u32, key: u32): u32 {
   return describeRegion(load<u32>(owner, TABLE), key) ? entry : 0;
 }
 
-/** Where page `inEntry` of those that entry `number` of the translation table names is; 0 if no memory is there. */
-function pageOf(owner: u32, number: u32, inEntry: u32, isWrite: bool): u32 {
-  const table = mttPageOf(owner, number >> LOG_MTTS_PER_PAGE);
-  if (table === 0) return 0;
-  const entry = table + ((number & MTT_MASK) << LOG_MTT_BYTES);
-  const pageHi = big(entry);
-  const pageLo = big(entry + 4);
-  if ((pageLo & MTT_PRESENT) === 0 || pageHi >> PFN_HI_BITS !== 0) return 0;
-  const pfn = ((pageHi << (32 - PAGE_SHIFT)) | (pageLo >> PAGE_SHIFT)) + inEntry;
-  const ranges = load<u32>(owner, TLB) + HCA_RANGES;
-  for (let range = ranges; load<u32>(range, RANGE_PAGES) !== 0; range += 1 << LOG_RANGE_BYTES) {
-    const inRange = pfn - load<u32>(range, RANGE_FIRST);
-    if (inRange >= load<u32>(range, RANGE_PAGES)) continue;
-    if (isWrite && load<u32>(range, RANGE_IS_WRITABLE) === 0) return 0;
-    return load<u32>(range, RANGE_WINDOW) + (inRange << PAGE_SHIFT);
+/** The range of guest memory that has page frame `pfn`; 0 if there is none, or if it must not be written. */
+function rangeOf(owner: u32, pfn: u32, isWrite: bool): u32 {
+  let range = load<u32>(owner, TLB) + HCA_RANGES;
+  for (; load<u32>(range, RANGE_PAGES) !== 0; range += 1 << LOG_RANGE_BYTES) {
+    if (pfn - load<u32>(range, RANGE_FIRST) >= load<u32>(range, RANGE_PAGES)) continue;
+    return isWrite && load<u32>(range, RANGE_IS_WRITABLE) === 0 ? 0 : range;
   }
   return 0;
 }
