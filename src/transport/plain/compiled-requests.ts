@@ -17,8 +17,8 @@ import { CompletionQueueWords, QueuePairWords } from "./words.ts";
 
 /** Queue pairs looked at by `spin`. */
 const MOST_HOT = 8;
-/** Looks in vain after which one is not looked at any more: some milliseconds. */
-const SPINS_TO_COLD = 4096;
+/** Spins in vain after which one is not looked at any more: a millisecond, if nothing else happens. */
+const SPINS_TO_COLD = 256;
 const PAGE_BYTES = 4096;
 
 interface ServedHca {
