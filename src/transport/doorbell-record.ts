@@ -35,9 +35,10 @@ export class DoorbellRecord {
     return this.#locate() ? loadBig32(this.#memory, this.#at) & 0xffff : fallback;
   }
 
-  /** Where in the window the record is, as int32; 0 if it does not lie there. */
+  /** Where in the window the record is, a multiple of 4 as int32; 0 if it does not lie there. */
   windowAt(): number {
-    if (!this.#locate() || this.#memory.windowAt === OUTSIDE) return 0;
+    // INIT_HCA takes any base, and compiled code reads aligned words only.
+    if (!this.#locate() || this.#memory.windowAt === OUTSIDE || (this.#at & 3) !== 0) return 0;
     return (this.#memory.windowAt + this.#at) | 0;
   }
 

@@ -209,7 +209,7 @@ function findReceive(peer: QueuePair, length: number): boolean {
   const available = (rqRecord.counter(peer.rqHead) - peer.rqHead) & 0xffff;
   const offset = rqBase + ((peer.rqHead & ((1 << logRqSize) - 1)) << logRqStride);
   const stride = 1 << logRqStride;
-  if (available === 0 || available > 1 << logRqSize || !peer.wqes.locate(offset, stride)) return false;
+  if (available === 0 || available > 1 << logRqSize || stride < RECEIVE_END_AT || !peer.wqes.locate(offset, stride)) return false;
   const { at } = peer.wqes;
   const { view } = peer.wqes.memory;
   if (stride > RECEIVE_END_AT && !endsAt(view, at + RECEIVE_END_AT)) return false;

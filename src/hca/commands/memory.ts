@@ -11,6 +11,8 @@ import type { CommandTable } from "./handler.ts";
 const ICM_BYTES_MAX = ICM_PAGES_MAX * 4096;
 /** No region reaches around the end of the address space. Rounding to 53 bits only matters within 2 KiB of it, where nothing is mapped. */
 const ADDRESSES_END = 2 ** 64;
+/** Up to here the distance of an address from the start of its region is exact, which translation needs. */
+const TRANSLATED_BYTES_MAX = 2 ** 53;
 /** Opcode modifier of HW2SW_MPT: the entry is not wanted back. */
 const NO_OUTPUT = 1;
 
@@ -35,7 +37,7 @@ function sw2hwMpt(hca: Hca, call: CommandCall): number {
   const lengthLo = Mpt.length.lo.get(view, 0);
   const bytes = lengthHi * 2 ** 32 + lengthLo;
   const start = Mpt.start.hi.get(view, 0) * 2 ** 32 + Mpt.start.lo.get(view, 0);
-  if (start + bytes > ADDRESSES_END) return CommandStatus.BAD_PARAM;
+  if (start + bytes > ADDRESSES_END || (!isPhysical && bytes > TRANSLATED_BYTES_MAX)) return CommandStatus.BAD_PARAM;
   if (!isPhysical && table.registeredBytes + bytes > hca.quota.registeredBytes) return CommandStatus.EXCEED_LIM;
   const region = {
     key,

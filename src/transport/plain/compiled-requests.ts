@@ -39,6 +39,8 @@ export class CompiledRequests {
   /** Those of them that can be looked at now, and where the program finds them. */
   readonly #ready: QueuePair[] = [];
   readonly #listAt: number;
+  /** Messages carried out so far. */
+  messages = 0;
 
   /**
    * @param window where guests' memory is
@@ -89,6 +91,7 @@ export class CompiledRequests {
     const work = this.#program.run(qp.words!.at, limit);
     if (work <= 0) return 0;
     store(qp, peer);
+    this.messages += counts.messages;
     return work;
   }
 
@@ -129,7 +132,7 @@ export class CompiledRequests {
     if (count === 0) return 0;
     const work = this.#program.spin(this.#listAt, count, looks, limit);
     const ready = this.#ready;
-    for (let i = 0; i < count; i++) settle(ready[i]!);
+    for (let i = 0; i < count; i++) this.messages += settle(ready[i]!);
     return work;
   }
 
@@ -179,14 +182,19 @@ function load(qp: QueuePair, peer: QueuePair): boolean {
   return near.hasRecord;
 }
 
-/** After `spin`: takes over what has been done, and gives the queue pair a turn if there is something that is not plain. */
-function settle(qp: QueuePair): void {
+/**
+ * After `spin`: takes over what has been done, and gives the queue pair a turn if there is something that is not plain. Returns how many
+ * messages have been carried out.
+ */
+function settle(qp: QueuePair): number {
   const words = qp.words!;
-  if (words.get(Layout.MESSAGES) > 0) {
+  const messages = words.get(Layout.MESSAGES);
+  if (messages > 0) {
     qp.coldSpins = 0;
     store(qp, qp.peer!);
   } else words.storeSender();
   if (words.take(Layout.IS_STUCK) !== 0) qp.adapter.activate(qp);
+  return messages;
 }
 
 /** Takes over what has been done. */

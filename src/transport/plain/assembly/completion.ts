@@ -16,6 +16,7 @@ import { findInRing, record } from "./memory.ts";
 
 const CQE_SHIFT: u32 = 5;
 const CQE_BYTES: u32 = 1 << CQE_SHIFT;
+const WORD_MASK: u32 = 3;
 const LOCAL_WRITE: u32 = 1 << 11;
 
 /** Where in the window the entry goes that is written `ahead` entries from now; 0 if writing it would not be plain. */
@@ -32,6 +33,8 @@ export function nextEntry(cq: u32, ahead: u32): u32 {
     if (number - consumer >= size) return 0;
   }
   const start = load<u32>(cq, CQ_START_LO);
+  // Words are stored as a whole where they are aligned only.
+  if ((start & WORD_MASK) !== 0) return 0;
   const lo = start + ((number & (size - 1)) << CQE_SHIFT);
   const hi = load<u32>(cq, CQ_START_HI) + u32(lo < start);
   return findInRing(cq + CQ_PAGE, cq, load<u32>(cq, CQ_LKEY), LOCAL_WRITE, hi, lo, CQE_BYTES);

@@ -166,6 +166,7 @@ function findSend(qp: u32, peer: u32): bool {
   const slots: u32 = (<u32>1) << load<u32>(peer, LOG_RQ_SIZE);
   if (available === 0 || available > slots) return false;
   const stride: u32 = (<u32>1) << load<u32>(peer, LOG_RQ_STRIDE);
+  if (stride < NEXT_BYTES + SEGMENT_BYTES) return false;
   receiveOffset = load<u32>(peer, RQ_BASE) + (rqHead & (slots - 1)) * stride;
   const hi = load<u32>(peer, WQE_BASE_HI);
   const wqe = findInRing(peer + RQ_PAGE, peer, load<u32>(peer, WQE_LKEY), LOCAL_READ, hi, receiveOffset, stride);

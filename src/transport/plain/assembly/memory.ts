@@ -125,11 +125,12 @@ export function findAll(pages: u32, owner: u32, key: u32, access: u32, hi: u32, 
   const isWrite = (access & ANY_WRITE) !== 0;
   // The first entry describes the page that contains the start.
   let offset = distance + (start & pageMask);
-  const end = offset + length;
+  // A region may reach to the end of all addresses: no sum of them says where this ends.
+  const last = pages + ((((lo & PAGE_MASK) + length - 1) >> PAGE_SHIFT) << 2);
   let table: u32 = 0;
   let tableNumber: u32 = 0;
   let range: u32 = 0;
-  for (; offset < end; pages += 4) {
+  for (; pages <= last; pages += 4) {
     const number = first + u32(offset >> logPage);
     if (table === 0 || number >> LOG_MTTS_PER_PAGE !== tableNumber) {
       tableNumber = number >> LOG_MTTS_PER_PAGE;
