@@ -1,46 +1,25 @@
 // What a hostile driver can hand over, on connections that the compiled program has taken over: nothing is written outside of what is
 // registered, and nothing throws.
 
-import { CompiledBed } from "./compiled-kit.ts";
+import { CompiledBed, registerRaw } from "./compiled-kit.ts";
 import "./compiled.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AddressSpace } from "../../src/base/address-space.ts";
 import { newMemory } from "../../src/base/bytes.ts";
 import { newWindow } from "../../src/base/window.ts";
-import { DriverError } from "../../src/driver/access.ts";
 import { Command, ResizeCq } from "../../src/spec/hca/commands.ts";
-import { Mpt, MTT_BYTES } from "../../src/spec/hca/contexts.ts";
+import { MTT_BYTES } from "../../src/spec/hca/contexts.ts";
 import { SendOpcode, Syndrome } from "../../src/spec/hca/queues.ts";
 import { DoorbellRecord } from "../../src/transport/doorbell-record.ts";
 import { Icm } from "../../src/transport/icm.ts";
-import { ALL_ACCESS, Buffer64, connect, fill, type Guest, newQp } from "./pair.ts";
+import { Buffer64, connect, fill, type Guest, newQp } from "./pair.ts";
 
 const ALL_ONES = 2n ** 64n - 1n;
 
-/** Registers [start, + length) by hand, translated by the entries of `buffer` from number `skip` on; undefined if it is refused. */
-function register(guest: Guest, buffer: Buffer64, start: bigint, length: bigint, skip = 0): number | undefined {
-  const { device } = guest;
-  const index = device.mptIndexes.allocate();
-  try {
-    device.commands.run(Command.SW2HW_MPT, {
-      modifier: index,
-      input: (view, at) => {
-        view.setUint32(at, (0xf0000000 | ALL_ACCESS) >>> 0, false);
-        Mpt.region.set(view, at, 1);
-        Mpt.key.set(view, at, index);
-        Mpt.pd.set(view, at, guest.pd);
-        Mpt.start.setBig(view, at, start);
-        Mpt.length.setBig(view, at, length);
-        Mpt.mttAddress.setBig(view, at, BigInt(buffer.region.mttAddress + skip * MTT_BYTES));
-      },
-    });
-  } catch (error) {
-    if (error instanceof DriverError) return undefined;
-    throw error;
-  }
-  return ((index << 8) | (index >>> 24)) >>> 0;
-}
+/** Registers [start, + length), translated by the entries of `buffer` from number `skip` on; undefined if it is refused. */
+const register = (guest: Guest, { region }: Buffer64, start: bigint, length: bigint, skip = 0): number | undefined =>
+  registerRaw(guest, { start, length, mttAddress: region.mttAddress + skip * MTT_BYTES });
 
 test("no region with a table is longer than distances are exact", () => {
   const bed = new CompiledBed();

@@ -3,10 +3,13 @@
 
 import "./compiled.ts";
 import assert from "node:assert/strict";
-import type { DriverQueuePair, QueuePairOptions } from "../../src/driver/queue-pair.ts";
+import { DriverError } from "../../src/driver/access.ts";
+import type { DriverQueuePair, QueuePairOptions, SendRequest } from "../../src/driver/queue-pair.ts";
+import { Command } from "../../src/spec/hca/commands.ts";
+import { Mpt } from "../../src/spec/hca/contexts.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import type { CompiledRequests } from "../../src/transport/plain/compiled-requests.ts";
-import { Buffer64, connect, type Guest, TestBed } from "./pair.ts";
+import { ALL_ACCESS, Buffer64, connect, type Guest, TestBed } from "./pair.ts";
 
 export class CompiledBed extends TestBed {
   constructor(count = 2) {
@@ -41,9 +44,10 @@ export class CompiledBed extends TestBed {
     const write = (): void => {
       qp.postSend({ opcode: SendOpcode.RDMA_WRITE, inline: Uint8Array.of(1), ...target.remote() });
     };
-    this.messagesDuring(write);
-    assert.equal(this.messagesDuring(write), 1, "the second write is carried out by the program");
-    for (const guest of [a, b]) guest.cq.poll();
+    for (const messages of [0, 1]) {
+      assert.equal(this.messagesDuring(write), messages, "the second write is carried out by the program");
+      for (const guest of [a, b]) guest.cq.poll();
+    }
     target.region.deregister();
     this.domain.settle();
   }
@@ -52,4 +56,64 @@ export class CompiledBed extends TestBed {
   syndromes(guest: Guest): number[] {
     return guest.cq.poll().map(({ syndrome }) => syndrome);
   }
+}
+
+/** A request, and whether the program carries it out (by default it does) and with what syndromes it completes at either end. */
+export interface Expected {
+  isByProgram?: boolean;
+  near?: number[];
+  far?: number[];
+}
+
+/** Posts a request on a hot connection of `near` and holds what comes of it to what is expected. */
+export function assertPosted(
+  bed: CompiledBed,
+  [near, far]: readonly [Guest, Guest],
+  qp: DriverQueuePair,
+  request: SendRequest,
+  { isByProgram = true, near: atNear = [0], far: atFar = [] }: Expected = {},
+): void {
+  assert.equal(
+    bed.messagesDuring(() => qp.postSend(request)),
+    isByProgram ? 1 : 0,
+    isByProgram ? "carried out by the program" : "left alone by the program",
+  );
+  assert.deepEqual(bed.syndromes(near), atNear);
+  if (far !== near) assert.deepEqual(bed.syndromes(far), atFar);
+}
+
+export interface RawRegion {
+  start: bigint;
+  length: bigint;
+  /** ICM address of its first entry. */
+  mttAddress: number;
+  access?: number;
+  pd?: number;
+  logPage?: number;
+  /** In the table; else the next free one. */
+  index?: number;
+}
+
+/** Registers a region by hand; returns its key, undefined if the device refuses it. */
+export function registerRaw({ device, pd }: Guest, region: RawRegion): number | undefined {
+  const index = region.index ?? device.mptIndexes.allocate();
+  try {
+    device.commands.run(Command.SW2HW_MPT, {
+      modifier: index,
+      input: (view, at) => {
+        view.setUint32(at, (0xf0000000 | (region.access ?? ALL_ACCESS)) >>> 0, false);
+        Mpt.region.set(view, at, 1);
+        Mpt.key.set(view, at, index);
+        Mpt.pd.set(view, at, region.pd ?? pd);
+        Mpt.logPageSize.set(view, at, (region.logPage ?? 12) - 12);
+        Mpt.start.setBig(view, at, region.start);
+        Mpt.length.setBig(view, at, region.length);
+        Mpt.mttAddress.setBig(view, at, BigInt(region.mttAddress));
+      },
+    });
+  } catch (error) {
+    if (error instanceof DriverError) return undefined;
+    throw error;
+  }
+  return ((index << 8) | (index >>> 24)) >>> 0;
 }
