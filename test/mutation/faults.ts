@@ -111,4 +111,46 @@ export const faults: readonly Fault[] = [
     from: "range.skip(sent * mtu);",
     to: "",
   },
+  {
+    what: "compiled requests reach beyond the end of a region inside a page",
+    file: "src/transport/plain/assembly/memory.ts",
+    from: " || inPage + length > (bounds & END_MASK)",
+    to: "",
+  },
+  {
+    what: "compiled requests use translations of before a change",
+    file: "src/transport/plain/assembly/memory.ts",
+    from: "load<u32>(entry, TLB_GENERATION) !== load<u32>(owner, GENERATION) || ",
+    to: "",
+  },
+  {
+    what: "compiled requests take all pages of a long message to be in one range of memory",
+    file: "src/transport/plain/assembly/memory.ts",
+    from: "if (range === 0 || pfn - load<u32>(range, RANGE_FIRST) >= load<u32>(range, RANGE_PAGES)) {",
+    to: "if (range === 0) {",
+  },
+  {
+    what: "compiled requests write into a full completion queue",
+    file: "src/transport/plain/assembly/completion.ts",
+    from: "if (number - consumer >= size) return 0;",
+    to: "",
+  },
+  {
+    what: "compiled requests look for a receive behind its slot",
+    file: "src/transport/plain/assembly/index.ts",
+    from: "if (stride < NEXT_BYTES + SEGMENT_BYTES) return false;",
+    to: "",
+  },
+  {
+    what: "compiled requests do not hear of rights that are taken away",
+    file: "src/transport/plain/words.ts",
+    from: "if (this.#epoch !== epoch) this.#loadAttributes(epoch);",
+    to: "if (this.#epoch === -1) this.#loadAttributes(epoch);",
+  },
+  {
+    what: "compiled requests keep the page of a completion queue that is resized",
+    file: "src/transport/plain/words.ts",
+    from: "    this.set(Layout.CQ_LOG_SIZE, cq.logSize);\n    this.set(Layout.CQ_PAGE, 0);",
+    to: "    this.set(Layout.CQ_LOG_SIZE, cq.logSize);",
+  },
 ];
