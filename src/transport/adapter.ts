@@ -81,7 +81,9 @@ export class Adapter {
 
   /** Gives back what it has beside itself, after `reset`. */
   destroy(): void {
-    if (this.hcaWords !== undefined) this.network.compiled?.forgetHca(this.hcaWords);
+    if (this.hcaWords === undefined) return;
+    this.regions.leaveTlb();
+    this.network.compiled?.forgetHca(this.hcaWords);
     this.hcaWords = undefined;
   }
 

@@ -115,6 +115,11 @@ export class RegionTable {
     scratch?.forget();
   }
 
+  /** The memory for the table of known pages goes to somebody else: it is touched no more. */
+  leaveTlb(): void {
+    this.#known.leave();
+  }
+
   /** Changes whenever a kept translation may have become wrong. */
   get generation(): number {
     return this.dma.generation;

@@ -31,7 +31,7 @@ export class TranslationCache {
   memory: Memory;
   at = 0;
   readonly #none: Memory;
-  readonly #words: Int32Array;
+  #words: Int32Array;
   readonly #memories: Memory[];
 
   /** @param table memory for it, zeroed, if it is to be found by others */
@@ -90,6 +90,12 @@ export class TranslationCache {
     words[at + Word.BOUNDS] = (begin << BEGIN_SHIFT) | end;
     words[at + Word.GENERATION] = generation;
     this.#memories[slot] = memory;
+  }
+
+  /** Forgets everything, and touches the memory it was given no more. */
+  leave(): void {
+    this.#words = new Int32Array(ENTRIES << WORDS_SHIFT);
+    this.clear();
   }
 
   /** Forgets everything, so that memory that has gone is not held. */

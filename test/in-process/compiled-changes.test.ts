@@ -314,3 +314,16 @@ test("a guest that has gone, and one that comes after it", () => {
   assert.ok(fresh.bytes.equals(source.bytes));
   assert.ok(memory.equals(b.node.access.memory.bytes));
 });
+
+test("what an HCA had in the window is not touched by it once it has gone", () => {
+  const { bed, b } = hot();
+  const { hcaWords } = b.node.hca.adapter;
+  assert.ok(hcaWords);
+  const { window, memory } = hcaWords;
+  bed.domain.removeNode(b.node);
+  const place = window.memoryAt(memory.windowAt >>> 0, memory.bytes.length);
+  place.bytes.fill(0x5a);
+  b.node.hca.reset();
+  assert.ok(place.bytes.every((byte) => byte === 0x5a));
+  place.bytes.fill(0);
+});
