@@ -151,38 +151,6 @@ for (const length of LENGTHS) {
   });
 }
 
-test("doorbell records that come to lie on another page", () => {
-  const { bed, a, b, qp } = hot();
-  const target = new Buffer64(b, PAGE);
-  const { rkey, virtualAddress } = target.region;
-  const { address, at } = qp.sqRecord;
-  const { device } = a;
-  const { bytes } = device.access.memory;
-  const block = device.heap.allocate(PAGE);
-  const page = address - (address % PAGE);
-  bytes.copy(bytes, block.at, at - (address % PAGE), at - (address % PAGE) + PAGE);
-  device.commands.run(Command.MAP_ICM, {
-    modifier: 1,
-    input: (view, to) => {
-      MapEntry.icmAddress.setBig(view, to, BigInt(page));
-      MapEntry.dmaAddress.setBig(view, to, BigInt(block.dmaAddress));
-    },
-  });
-  // The driver still writes to the old page: that is no record any more.
-  qp.writeSend({ opcode: SendOpcode.RDMA_WRITE, inline: Uint8Array.of(9), remoteAddress: virtualAddress, rkey });
-  assert.equal(
-    bed.messagesDuring(() => qp.publishSends()),
-    0,
-  );
-  assert.equal(target.bytes[0], 0);
-  bytes.copy(bytes, block.at, at - (address % PAGE), at - (address % PAGE) + PAGE);
-  assert.equal(
-    bed.messagesDuring(() => qp.sends.ring()),
-    1,
-  );
-  assert.equal(target.bytes[0], 9);
-});
-
 test("queue pairs that go, and others that get their places", () => {
   const { bed, a, b, qp, peer } = hot();
   const words = a.node.hca.adapter.qps.find(qp.number)!.words!.at;

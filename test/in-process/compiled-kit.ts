@@ -4,6 +4,7 @@
 import "./compiled.ts";
 import assert from "node:assert/strict";
 import { DriverError } from "../../src/driver/access.ts";
+import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import type { DriverQueuePair, QueuePairOptions, SendRequest } from "../../src/driver/queue-pair.ts";
 import { Command } from "../../src/spec/hca/commands.ts";
 import { Mpt } from "../../src/spec/hca/contexts.ts";
@@ -117,3 +118,25 @@ export function registerRaw({ device, pd }: Guest, region: RawRegion): number | 
   }
   return ((index << 8) | (index >>> 24)) >>> 0;
 }
+
+/** A pair on which the first end writes; the target is at the second. */
+export function writers(cqEntries?: number) {
+  const bed = new CompiledBed();
+  const [a, b] = [bed[0], bed[1]];
+  const sendCq = cqEntries === undefined ? a.cq : new DriverCompletionQueue(a.device, cqEntries, a.pd);
+  const end = { ...a, cq: sendCq };
+  const [qp, peer] = connect(end, b);
+  bed.heat(qp, end, b);
+  const target = new Buffer64(b, 64);
+  const write = (byte: number): void => {
+    qp.postSend({ opcode: SendOpcode.RDMA_WRITE, inline: Uint8Array.of(byte), ...target.remote() });
+  };
+  return { bed, a: end, b, qp, peer, target, write };
+}
+
+/** The state of a queue pair in its device. */
+export const stateOf = ({ node }: Guest, { number }: DriverQueuePair): number | undefined =>
+  node.hca.adapter.qps.find(number)?.state;
+
+/** Types of the asynchronous events that a guest has had. */
+export const asyncTypes = ({ device }: Guest): number[] => device.asyncEvents.map(({ type }) => type);
