@@ -201,6 +201,8 @@ test("more connections than the program looks at", () => {
     );
     assert.equal(bed.syndromes(a).length, pairs.length);
   }
+  for (const pair of pairs) for (const end of pair) end.reset();
+  bed.hotPair(a, b);
 });
 
 test("a frozen HCA posts in vain until it goes on", () => {

@@ -159,6 +159,23 @@ test("requests shorter than their segments, longer than their slot, of no size",
   }
 });
 
+test("inline data in a request longer than its slot", () => {
+  const pair = new Pair();
+  const slotUnits = (1 << pair.qp.logSqStride) / 16;
+  assert.equal(
+    pair.bed.messagesDuring(() => pair.publishWithUnits({ ...pair.write, inline: Uint8Array.of(1) }, slotUnits)),
+    1,
+  );
+  pair.target.bytes.fill(0);
+  pair.bed.syndromes(pair.ends[0]);
+  assert.equal(
+    pair.bed.messagesDuring(() => pair.publishWithUnits({ ...pair.write, inline: Uint8Array.of(1) }, slotUnits + 1)),
+    0,
+  );
+  assert.deepEqual(pair.bed.syndromes(pair.ends[0]), [Syndrome.LOCAL_QP_OPERATION]);
+  pair.assertArrived(0);
+});
+
 test("a send that is said to end before its segment", () => {
   const pair = new Pair();
   pair.peer.postReceive([pair.target.sge()]);

@@ -72,12 +72,19 @@ test("16-bit counters of both rings wrap", () => {
   assert.equal(carried, 66_000);
   peer.postReceive([target.sge()]);
   assertPosted(bed, [a, b], qp, inline(77), { far: [0] });
+  assert.equal(b.node.hca.adapter.qps.find(peer.number)?.rqHead, 66_001 & 0xffff);
   assert.equal(target.bytes[0], 77);
 });
 
-test("doorbell records that lie", () => {
+test("doorbell records that lie, about rings that are full of good requests", () => {
   const sends = writers();
-  sends.qp.sendPosted = (sends.qp.sendPosted + 65) & 0xffff;
+  for (let i = 0; i < sends.qp.sends.size; i++)
+    assert.equal(
+      sends.bed.messagesDuring(() => sends.write(i)),
+      1,
+    );
+  sends.bed.syndromes(sends.a);
+  sends.qp.sendPosted = (sends.qp.sendPosted + sends.qp.sends.size + 1) & 0xffff;
   assert.equal(
     sends.bed.messagesDuring(() => sends.qp.sends.publish()),
     0,
@@ -85,13 +92,16 @@ test("doorbell records that lie", () => {
   assert.equal(stateOf(sends.a, sends.qp), QpState.ERR);
   assert.deepEqual(asyncTypes(sends.a), [EventType.WQ_CATASTROPHIC]);
 
-  const { bed, b, qp, peer } = writers();
-  peer.receivePosted = 65;
+  const { bed, b, qp, peer, target } = writers();
+  peer.postReceive([target.sge()]);
+  peer.receivePosted = (peer.receives?.size ?? 0) + 1;
   peer.receives?.publish();
+  target.bytes.fill(0);
   assert.equal(
     bed.messagesDuring(() => qp.postSend(inline(1))),
     0,
   );
+  assert.equal(target.bytes[0], 0);
   assert.equal(stateOf(b, peer), QpState.ERR);
   assert.deepEqual(asyncTypes(b), [EventType.WQ_CATASTROPHIC]);
 });

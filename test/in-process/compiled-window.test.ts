@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { OUTSIDE } from "../../src/base/bytes.ts";
 import type { Window } from "../../src/base/window.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
+import { HcaWords } from "../../src/transport/plain/hca-words.ts";
 import { Buffer64, connect, fill, type Guest } from "./pair.ts";
 
 const PAGE = 4096;
@@ -108,4 +109,17 @@ test("no room for a guest: it is served all the same, with others that are in th
       assert.equal(target.bytes[0], i);
     }
   }
+});
+
+test("an HCA's tables are empty, whoever had the place before", () => {
+  const bed = new CompiledBed();
+  const window = windowOf(bed[0]);
+  const bytes = 64 * PAGE;
+  const at = window.take(bytes);
+  window.memoryAt(at, bytes).bytes.fill(0xff);
+  window.give(at, bytes);
+  const words = HcaWords.take(window, 99);
+  assert.ok(words !== undefined && words.memory.windowAt >>> 0 === at);
+  assert.ok(words.memory.bytes.every((byte) => byte === 0));
+  words.giveBack();
 });
