@@ -91,6 +91,8 @@ export interface RawRegion {
   access?: number;
   pd?: number;
   logPage?: number;
+  /** Addresses are DMA addresses. */
+  isPhysical?: boolean;
   /** In the table; else the next free one. */
   index?: number;
 }
@@ -107,6 +109,7 @@ export function registerRaw({ device, pd }: Guest, region: RawRegion): number | 
         Mpt.key.set(view, at, index);
         Mpt.pd.set(view, at, region.pd ?? pd);
         Mpt.logPageSize.set(view, at, (region.logPage ?? 12) - 12);
+        Mpt.physical.set(view, at, region.isPhysical === true ? 1 : 0);
         Mpt.start.setBig(view, at, region.start);
         Mpt.length.setBig(view, at, region.length);
         Mpt.mttAddress.setBig(view, at, BigInt(region.mttAddress));

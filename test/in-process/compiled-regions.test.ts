@@ -218,3 +218,29 @@ test("a table that goes on in another page of ICM, and one 256 pages behind", ()
     assert.ok(other.bytes.equals(writers.source.bytes));
   }
 });
+
+test("a region without a table: short messages are the program's, long ones are not", () => {
+  const writers = new Writers();
+  const [, b] = writers.ends;
+  const target = new Buffer64(b, 3 * PAGE);
+  const start = BigInt(target.region.block.dmaAddress);
+  const rkey = registerRaw(b, { start, length: BigInt(3 * PAGE), mttAddress: 0, isPhysical: true });
+  // What would be its table: the beginning of ICM.
+  const other = new Buffer64(b, 3 * PAGE);
+  const block = b.device.heap.allocate(PAGE);
+  for (let i = 0; i < 3; i++)
+    b.device.access.memory.view.setBigUint64(block.at + i * MTT_BYTES, BigInt(other.region.block.dmaAddress + i * PAGE) | 1n);
+  b.device.commands.run(Command.MAP_ICM, {
+    modifier: 1,
+    input: (view, at) => MapEntry.dmaAddress.setBig(view, at, BigInt(block.dmaAddress)),
+  });
+  for (const [length, isByProgram] of [
+    [SHORT, true],
+    [LONG, false],
+  ] as const) {
+    target.bytes.fill(0);
+    writers.write(rkey!, start + 8n, length, { isByProgram });
+    assert.ok(target.bytes.subarray(8, 8 + length).equals(writers.sent(length)));
+    assert.ok(target.bytes.subarray(8 + length).every((byte) => byte === 0));
+  }
+});
