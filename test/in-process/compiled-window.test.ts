@@ -1,11 +1,12 @@
 // Where in the window guests lie must not matter: above 2 GiB, where addresses are negative as int32, or outside, where there is no room left.
 
-import { assertPosted, CompiledBed } from "./compiled-kit.ts";
+import { assertPosted, CompiledBed, registerRaw } from "./compiled-kit.ts";
 import "./compiled.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { OUTSIDE } from "../../src/base/bytes.ts";
+import { newMemory, OUTSIDE } from "../../src/base/bytes.ts";
 import type { Window } from "../../src/base/window.ts";
+import { workshop } from "../../src/domain/in-process.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { HcaWords } from "../../src/transport/plain/hca-words.ts";
 import { Buffer64, connect, fill, type Guest } from "./pair.ts";
@@ -122,4 +123,29 @@ test("an HCA's tables are empty, whoever had the place before", () => {
   assert.ok(words !== undefined && words.memory.windowAt >>> 0 === at);
   assert.ok(words.memory.bytes.every((byte) => byte === 0));
   words.giveBack();
+});
+
+test("memory of one guest outside the window, and in the middle of a mapping", () => {
+  const bed = new CompiledBed();
+  const [a, b] = [bed[0], bed[1]];
+  const [outside, inside] = [newMemory(4 * PAGE), workshop.newGuestMemory(4 * PAGE)];
+  assert.equal(b.node.dma.map(0x4000_0000, 2 * PAGE, outside, 2 * PAGE, true), undefined);
+  assert.equal(b.node.dma.map(0x5000_0000, 2 * PAGE, inside, 2 * PAGE, true), undefined);
+  const [qp] = bed.hotPair(a, b);
+  const source = new Buffer64(a, 2 * PAGE);
+  fill(source.bytes, 8);
+  for (const [dma, memory, isByProgram] of [
+    [0x4000_0000, outside, false],
+    [0x5000_0000, inside, true],
+  ] as const) {
+    const mttAddress = b.device.icm.writeMtts([dma, dma + PAGE]);
+    const rkey = registerRaw(b, { start: 0n, length: BigInt(2 * PAGE), mttAddress });
+    for (const length of [16, 6000, 16, 6000]) {
+      memory.bytes.fill(0);
+      const request = { opcode: SendOpcode.RDMA_WRITE, sges: [source.sge(0, length)], remoteAddress: 0n, rkey: rkey! };
+      assertPosted(bed, [a, b], qp, request, { isByProgram });
+      assert.ok(memory.bytes.subarray(2 * PAGE, 2 * PAGE + length).equals(source.bytes.subarray(0, length)));
+      assert.ok(memory.bytes.subarray(0, 2 * PAGE).every((byte) => byte === 0));
+    }
+  }
 });
