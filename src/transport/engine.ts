@@ -19,7 +19,7 @@ const WAITING_PER_TURN = 16;
  * Looks at queue pairs that have had plain requests lately, before everything else is looked at again: some microseconds of them where they are
  * who has something to do, few where it is others.
  */
-const MOST_LOOKS = 2048;
+const MOST_LOOKS = 4096;
 const FEWEST_LOOKS = 16;
 
 /** Carries the messages of a set of HCAs. */
