@@ -185,6 +185,8 @@ export class Doorbells {
   #look(qp: QueuePair): boolean {
     // Who found no room has a turn when there is some, in order with others.
     if (qp.isHeldBack) return false;
+    // The compiled requests look at it in each step (plain/compiled-requests.ts).
+    if (qp.isHot) return false;
     if (qp.isActive || (qp.waitingIndex >= 0 && qp.waitsFor !== Waiting.ACK)) return false;
     if (qp.state !== QpState.RTS && qp.state !== QpState.SQE) return false;
     if (!qp.refreshPosted()) return false;

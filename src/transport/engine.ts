@@ -21,6 +21,8 @@ const WAITING_PER_TURN = 16;
  */
 const MOST_LOOKS = 4096;
 const FEWEST_LOOKS = 16;
+/** What they may move before that while nobody else is at work: the engine's own code has left the cache after each turn. */
+const ALONE_SPIN_BYTES = 256 * 1024;
 
 /** Carries the messages of a set of HCAs. */
 export class Engine {
@@ -61,10 +63,10 @@ export class Engine {
    */
   step(nowNs: number): number {
     const busy = this.#busy;
+    let work = this.#spin(busy.length === 0 ? this.#looks : 1);
     const started = this.#started;
-    // Those that get work in this step have their turn in the next.
+    // Those that get work from here on have their turn in the next step.
     const count = busy.length;
-    let work = this.#network.compiled?.spin(count === 0 ? this.#looks : 1, this.#turnBytes) ?? 0;
     if (count > 0) this.#looks = Math.max(FEWEST_LOOKS, this.#looks >> 1);
     else if (work > 0) this.#looks = Math.min(MOST_LOOKS, this.#looks << 1);
     const atWork = work > 0 ? count + 1 : count;
@@ -78,6 +80,11 @@ export class Engine {
     }
     this.#dropIdle(count);
     return work;
+  }
+
+  #spin(looks: number): number {
+    const { compiled } = this.#network;
+    return compiled === undefined ? 0 : compiled.spin(looks, this.#stepsToAlone > 0 ? SHARED_TURN_BYTES : ALONE_SPIN_BYTES);
   }
 
   get #turnBytes(): number {

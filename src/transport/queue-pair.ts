@@ -155,7 +155,7 @@ export class QueuePair {
     this.setup.sendCq.userCount--;
     this.setup.receiveCq.userCount--;
     if (this.setup.srq !== undefined) this.setup.srq.userCount--;
-    this.adapter.network.compiled?.coolQp(this);
+    this.adapter.network.compiled?.forgetQp(this);
     if (this.words !== undefined) this.adapter.hcaWords?.giveQueue(this.words.at);
     this.words = undefined;
     this.peer = undefined;

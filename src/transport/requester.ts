@@ -53,7 +53,8 @@ export function runSendQueue(qp: QueuePair, nowNs: number, limit: number): numbe
     wait(qp, outcome, nowNs);
     return work;
   }
-  qp.adapter.activate(qp);
+  // Who is hot is looked at before the next turns anyway (plain/compiled-requests.ts).
+  if (!qp.isHot || qp.isTransferring) qp.adapter.activate(qp);
   return work;
 }
 

@@ -3,6 +3,7 @@
 
 import { OUTSIDE } from "../../base/bytes.ts";
 import type { Window } from "../../base/window.ts";
+import { QpState } from "../../spec/ib/numbers.ts";
 import type { Adapter } from "../adapter.ts";
 import type { CompletionQueue } from "../completion-queue.ts";
 import { AdapterCounter } from "../counters.ts";
@@ -105,8 +106,8 @@ export class CompiledRequests {
       return;
     }
     this.#oldest = this.#oldest + 1 < MOST_HOT ? this.#oldest + 1 : 0;
-    this.#hot[this.#oldest]!.isHot = false;
-    this.#hot[this.#oldest] = qp;
+    this.#drop(this.#oldest);
+    this.#hot.push(qp);
   }
 
   /** Looks at nothing of this HCA's any more, until it has plain requests again. */
@@ -114,9 +115,9 @@ export class CompiledRequests {
     for (let i = this.#hot.length - 1; i >= 0; i--) if (this.#hot[i]!.adapter === adapter) this.#drop(i);
   }
 
-  /** The same for one queue pair. */
-  coolQp(qp: QueuePair): void {
-    if (qp.isHot) this.#drop(this.#hot.indexOf(qp));
+  /** A queue pair is gone. */
+  forgetQp(qp: QueuePair): void {
+    if (qp.isHot) this.#remove(this.#hot.indexOf(qp));
     // Else the memory of a guest that has gone would be held.
     this.#ready.length = 0;
   }
@@ -147,8 +148,12 @@ export class CompiledRequests {
         this.#drop(i);
         continue;
       }
+      if (!isQuiet(qp)) continue;
       const { peer } = qp;
-      if (peer === undefined || !isQuiet(qp) || !areBothReady(qp, peer) || !load(qp, peer)) continue;
+      if (peer === undefined || !areBothReady(qp, peer) || !load(qp, peer)) {
+        this.#drop(i);
+        continue;
+      }
       this.#ready[count] = qp;
       words[(this.#listAt >>> 2) + count] = qp.words!.at;
       count++;
@@ -156,7 +161,14 @@ export class CompiledRequests {
     return count;
   }
 
+  /** Those who are hot need not wait in line, and their doorbells are not followed: this one's are again, and the last may have been missed. */
   #drop(index: number): void {
+    const qp = this.#hot[index]!;
+    this.#remove(index);
+    if (qp.state !== QpState.RTS || qp.refreshPosted()) qp.adapter.activate(qp);
+  }
+
+  #remove(index: number): void {
     this.#hot[index]!.isHot = false;
     const last = this.#hot.pop()!;
     if (index < this.#hot.length) this.#hot[index] = last;
