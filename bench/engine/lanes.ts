@@ -60,19 +60,15 @@ export class Lanes<T> {
     }
   }
 
-  static async open<T>({ tools, show }: BenchContext, options: LaneOptions<T>): Promise<Lanes<T>> {
+  /** @param isCFirst which of them is opened first, and so has its memory in other places of the machine's */
+  static async open<T>(context: BenchContext, options: LaneOptions<T>, isCFirst = false): Promise<Lanes<T>> {
     const close: (() => Promise<void>)[] = [];
     try {
-      show("starting the device domain");
+      const early = isCFirst ? await openC(context, options, close) : undefined;
+      context.show("starting the device domain");
       const engine = await openLane(options, close);
       engine.freeze();
-      if (tools === undefined) return new Lanes(engine, undefined, close);
-      show("starting the C engine");
-      const stage = await openLane(options, close);
-      const c = await CEngine.takeOver(tools, stage.domain, stage.link, stage.regions);
-      close.push(() => c.stop());
-      const lane = { link: stage.link, extras: stage.extras, thaw: () => c.thaw(), freeze: () => c.freeze() };
-      return new Lanes<T>(engine, lane, close);
+      return new Lanes<T>(engine, early ?? (await openC(context, options, close)), close);
     } catch (error) {
       await closeAll(close);
       throw error;
@@ -110,6 +106,16 @@ async function openLane<T>(options: LaneOptions<T>, close: (() => Promise<void>)
   const link = joinGuests(left, right);
   const { value: extras, near, far } = options.prepare(link);
   return { domain, link, extras, regions: { near, far }, thaw: () => domain.thaw(), freeze: () => domain.freeze() };
+}
+
+/** The C engine's; undefined where there is no C compiler. */
+async function openC<T>({ tools, show }: BenchContext, options: LaneOptions<T>, close: (() => Promise<void>)[]) {
+  if (tools === undefined) return undefined;
+  show("starting the C engine");
+  const { domain, link, extras, regions } = await openLane(options, close);
+  const c = await CEngine.takeOver(tools, domain, link, regions);
+  close.push(() => c.stop());
+  return { link, extras, thaw: () => c.thaw(), freeze: () => c.freeze() };
 }
 
 /** In the reverse order of opening. */
