@@ -40,6 +40,7 @@ export function runSendQueue(qp: QueuePair, nowNs: number, limit: number): numbe
       work += done;
       if (done > 0) continue;
     }
+    qp.words?.forgetPart();
     const doneBefore = qp.isTransferring ? qp.done : 0;
     const outcome = execute(qp);
     work += WQE_COST_BYTES + qp.done - doneBefore;

@@ -201,10 +201,9 @@ function load(qp: QueuePair, peer: QueuePair): boolean {
 function settle(qp: QueuePair): number {
   const words = qp.words!;
   const messages = words.get(Layout.MESSAGES);
-  if (messages > 0) {
-    qp.coldSpins = 0;
-    store(qp, qp.peer!);
-  } else words.storeSender();
+  if (messages > 0 || words.get(Layout.DONE) !== 0) qp.coldSpins = 0;
+  if (messages > 0) store(qp, qp.peer!);
+  else words.storeSender();
   if (words.take(Layout.IS_STUCK) !== 0) qp.adapter.activate(qp);
   return messages;
 }
@@ -221,7 +220,7 @@ function store(qp: QueuePair, peer: QueuePair): void {
   }
   counts.messages = words.take(Layout.MESSAGES);
   counts.sends = sends;
-  counts.bytes = words.take(Layout.BYTES);
+  counts.bytes = words.take(Layout.BYTES) >>> 0;
   counts.words = words.take(Layout.DATA_WORDS);
   counts.packets = words.take(Layout.PACKETS);
   account(qp, peer);

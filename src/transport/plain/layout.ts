@@ -72,7 +72,7 @@ export const FLAG_SIGNAL_ALL = 1;
 export const FLAG_SENDS_WRITES = 2;
 export const FLAG_ALLOWS_REMOTE_WRITE = 4;
 export const FLAG_HAS_SRQ = 8;
-/** Longest message that is plain, and the path's MTU. */
+/** Longest message that the queue pair may send, and the path's MTU. */
 export const MOST_BYTES = 44;
 export const LOG_MTU = 48;
 /** Where in the window its doorbell records are; 0 if they are not. */
@@ -97,6 +97,8 @@ export const PACKETS = 112;
 export const SEND_COMPLETIONS = 116;
 /** 1: the WQE at its head has been found not to be plain. */
 export const IS_STUCK = 120;
+/** Bytes of the message at its head that have been moved. */
+export const DONE = 124;
 
 /** Pages of its rings found last: number, plus 1, and where in the window. */
 export const SQ_PAGE = 128;

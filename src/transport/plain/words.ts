@@ -4,7 +4,6 @@
 import { mtuBytes } from "../../spec/ib/numbers.ts";
 import type { CompletionQueue } from "../completion-queue.ts";
 import type { QueuePair } from "../queue-pair.ts";
-import { SLICE_BYTES } from "../status.ts";
 import type { HcaWords } from "./hca-words.ts";
 import * as Layout from "./layout.ts";
 
@@ -144,13 +143,18 @@ export class QueuePairWords extends Words {
     if (attributes.allowsRemoteWrite) flags |= Layout.FLAG_ALLOWS_REMOTE_WRITE;
     if (setup.srq !== undefined) flags |= Layout.FLAG_HAS_SRQ;
     this.set(Layout.FLAGS, flags);
-    this.set(Layout.MOST_BYTES, Math.min(SLICE_BYTES, attributes.maxMessageBytes));
+    this.set(Layout.MOST_BYTES, attributes.maxMessageBytes);
     this.set(Layout.LOG_MTU, 31 - Math.clz32(mtuBytes(attributes.mtuCode)));
   }
 
   /** Whether its doorbell record is where it can be looked at. */
   get hasRecord(): boolean {
     return this.get(Layout.SQ_RECORD) !== 0;
+  }
+
+  /** The message at the head of its send queue begins anew: it is carried out elsewhere. */
+  forgetPart(): void {
+    this.set(Layout.DONE, 0);
   }
 
   /** Takes over how far its send queue has come. */

@@ -1,10 +1,11 @@
-// The commonest requests, compiled: RC sends and RDMA writes of one segment (or inline data) and at most a slice, to a peer that is ready
-// for them. The same as plain-request.ts, step by step; whatever is out of the ordinary or wrong in any respect is left alone, as if nothing
+// The commonest requests, compiled: RC sends and RDMA writes of one segment (or inline data), to a peer that is ready for them. Long ones
+// go slice by slice; until the last one nobody knows of them, and whoever carries them out instead begins anew. The same as plain-request.ts, step by step; whatever is out of the ordinary or wrong in any respect is left alone, as if nothing
 // had been tried. IBA vol 1, 9.7; docs "infinihost" 5.2.
 
 import {
   BYTES,
   DATA_WORDS,
+  DONE,
   FLAG_ALLOWS_REMOTE_WRITE,
   FLAG_HAS_SRQ,
   FLAG_SENDS_WRITES,
@@ -61,9 +62,10 @@ const SOLICITED: u32 = 2;
 const IS_SEND: u32 = 0x8000;
 const BTH_SEND_ONLY: u32 = 4;
 const COUNTER_MASK: u32 = 0xffff;
-/** A receive may have room for more than the message; so much of it is looked at here. */
-const MOST_ROOM: u32 = 128 * 1024;
-const MOST_PAGES: i32 = 34;
+/** What is moved at once. */
+const SLICE_BYTES: u32 = 64 * 1024;
+/** Pages that a slice can touch. */
+const MOST_PAGES: i32 = 17;
 const LOOKS_OF_WORK: i32 = 64;
 
 /** Scratch: pages of the message at either end. */
@@ -74,6 +76,9 @@ const targets = memory.data(4 * MOST_PAGES);
 let at: u32 = 0;
 let end: u32 = 0;
 let length: u32 = 0;
+/** How much of it has been moved before, and how much is to be moved now. */
+let done: u32 = 0;
+let piece: u32 = 0;
 /** Where it is in the window, if it lies in one page on that side; 0 if it is in `sources` or `targets`. */
 let source: u32 = 0;
 let target: u32 = 0;
@@ -88,16 +93,17 @@ let receiveOffset: u32 = 0;
  */
 export function spin(list: u32, count: u32, looks: i32, limit: i32): i32 {
   const last = list + (count << 2);
+  const turn = count === 1 ? limit : <i32>SLICE_BYTES;
   let work: i32 = 0;
   for (; looks > 0 && work < limit; looks -= <i32>count) {
     for (let entry = list; entry < last; entry += 4) {
-      const done = run(load<u32>(entry), limit);
-      if (done === 0) continue;
-      if (done === NOT_PLAIN) {
+      const moved = run(load<u32>(entry), turn);
+      if (moved === 0) continue;
+      if (moved === NOT_PLAIN) {
         store<u32>(load<u32>(entry), 1, IS_STUCK);
         return work;
       }
-      work += done;
+      work += moved;
       looks -= LOOKS_OF_WORK;
     }
   }
@@ -121,7 +127,7 @@ export function run(qp: u32, limit: i32): i32 {
       store<u32>(qp, posted, SQ_POSTED);
     }
     if (!carryOut(qp, load<u32>(qp, PEER), head)) return work > 0 ? work : NOT_PLAIN;
-    work += WQE_COST + <i32>length;
+    work += WQE_COST + <i32>piece;
   }
   return work;
 }
@@ -143,6 +149,7 @@ function carryOut(qp: u32, peer: u32, head: u32): bool {
   at = findInRing(qp + SQ_PAGE, qp, lkey, LOCAL_READ, hi, offset, bytes);
   if (at === 0) return false;
   end = at + bytes;
+  done = load<u32>(qp, DONE);
   const control = big(at + 8);
   if (isWrite) return findWrite(qp, peer) && finish(qp, peer, head, opcode, offset, control);
   return findSend(qp, peer) && finish(qp, peer, head, opcode, offset, control);
@@ -177,7 +184,7 @@ function findSend(qp: u32, peer: u32): bool {
     return false;
   const segment = wqe + NEXT_BYTES;
   const room = big(segment) & LENGTH_MASK;
-  if (room < length || room > MOST_ROOM) return false;
+  if (room < length) return false;
   return findTarget(peer, big(segment + 4), LOCAL_WRITE, big(segment + 8), big(segment + 12), room);
 }
 
@@ -189,32 +196,41 @@ function findSource(qp: u32, segment: u32): bool {
   if ((head & INLINE) !== 0) {
     length = head & INLINE_LENGTH_MASK;
     source = segment + 4;
+    takePiece();
     return length !== 0 && length <= most && source + length <= end;
   }
   length = head;
+  takePiece();
   if (head === 0 || head > most || segment + SEGMENT_BYTES !== end) return false;
   const key = big(segment + 4);
   const hi = big(segment + 8);
   const lo = big(segment + 12);
-  if ((lo & PAGE_MASK) + head > PAGE_BYTES) {
+  if (head > PAGE_BYTES - (lo & PAGE_MASK)) {
     source = 0;
-    return findAll(<u32>sources, qp, key, LOCAL_READ, hi, lo, head);
+    return findAll(<u32>sources, qp, key, LOCAL_READ, hi, lo, head, done, piece);
   }
   source = find(qp, key, LOCAL_READ, hi, lo, head);
   return source !== 0;
 }
 
+/** Decides how much of the message is moved now. The WQE may have changed since the last slice. */
+function takePiece(): void {
+  if (done >= length) done = 0;
+  const left = length - done;
+  piece = left < SLICE_BYTES ? left : SLICE_BYTES;
+}
+
 /** Finds `room` bytes for the message, which may be shorter. */
 function findTarget(peer: u32, key: u32, access: u32, hi: u32, lo: u32, room: u32): bool {
-  if ((lo & PAGE_MASK) + room > PAGE_BYTES) {
+  if (room > PAGE_BYTES - (lo & PAGE_MASK)) {
     target = 0;
-    return findAll(<u32>targets, peer, key, access, hi, lo, room);
+    return findAll(<u32>targets, peer, key, access, hi, lo, room, done, piece);
   }
   target = find(peer, key, access, hi, lo, room);
   return target !== 0;
 }
 
-/** Copies the message and completes it at both ends, if all entries can be written. */
+/** Copies a slice, and completes the message at both ends if that was the last one; nothing if entries cannot be written. */
 function finish(qp: u32, peer: u32, head: u32, opcode: u32, offset: u32, control: u32): bool {
   const isSend = opcode === SEND;
   const isSignaled = (control & SIGNALED) !== 0 || (load<u32>(qp, FLAGS) & FLAG_SIGNAL_ALL) !== 0;
@@ -225,6 +241,11 @@ function finish(qp: u32, peer: u32, head: u32, opcode: u32, offset: u32, control
   const sent = isSignaled ? nextEntry(sendCq, u32(isSend && sendCq === receiveCq)) : 0;
   if (isSignaled && sent === 0) return false;
   move();
+  if (done + piece < length) {
+    store<u32>(qp, done + piece, DONE);
+    return true;
+  }
+  store<u32>(qp, 0, DONE);
   if (isSend) {
     complete(receiveCq, received, load<u32>(peer, QP_NUMBER), length, receiveOffset, BTH_SEND_ONLY);
     if ((control & SOLICITED) !== 0) noteSolicited(receiveCq);
@@ -242,12 +263,12 @@ function finish(qp: u32, peer: u32, head: u32, opcode: u32, offset: u32, control
 
 function move(): void {
   if (source !== 0 && target !== 0) {
-    copy(target, source, length);
+    copy(target, source, piece);
     return;
   }
   if (source !== 0) store<u32>(<u32>sources, source);
   if (target !== 0) store<u32>(<u32>targets, target);
-  copyAll(<u32>targets, <u32>sources, length);
+  copyAll(<u32>targets, <u32>sources, piece);
 }
 
 function count(qp: u32): void {

@@ -106,10 +106,21 @@ function known(owner: u32, key: u32, access: u32, hi: u32, lo: u32, length: u32)
 }
 
 /**
- * Writes down where the pages of [hi:lo, + length) are, one word each: as `find`, but by the HCA's tables, since long messages would drive
- * everything else out of the known pages.
+ * Writes down where the pages of `piece` bytes are, one word each, that begin `done` bytes after hi:lo: as `find`, but by the HCA's tables,
+ * since long messages would drive everything else out of the known pages.
+ * @param whole bytes from hi:lo on, all of which must be open
  */
-export function findAll(pages: u32, owner: u32, key: u32, access: u32, hi: u32, lo: u32, length: u32): bool {
+export function findAll(
+  pages: u32,
+  owner: u32,
+  key: u32,
+  access: u32,
+  hi: u32,
+  lo: u32,
+  whole: u32,
+  done: u32,
+  piece: u32,
+): bool {
   const region = regionOf(owner, key);
   if (region === 0) return false;
   const rights = load<u32>(region, REGION_RIGHTS);
@@ -118,15 +129,15 @@ export function findAll(pages: u32, owner: u32, key: u32, access: u32, hi: u32, 
   const size = load<u64>(region, REGION_LENGTH);
   const address = ((<u64>hi) << 32) | lo;
   const distance = address - start;
-  if (address < start || distance > size || <u64>length > size - distance) return false;
+  if (address < start || distance > size || <u64>whole > size - distance) return false;
   const logPage = load<u32>(region, REGION_LOG_PAGE);
   const first = load<u32>(region, REGION_MTT);
   const pageMask = ((<u64>1) << logPage) - 1;
   const isWrite = (access & ANY_WRITE) !== 0;
   // The first entry describes the page that contains the start.
-  let offset = distance + (start & pageMask);
+  let offset = distance + done + (start & pageMask);
   // A region may reach to the end of all addresses: no sum of them says where this ends.
-  const last = pages + ((((lo & PAGE_MASK) + length - 1) >> PAGE_SHIFT) << 2);
+  const last = pages + (((((lo + done) & PAGE_MASK) + piece - 1) >> PAGE_SHIFT) << 2);
   let table: u32 = 0;
   let tableNumber: u32 = 0;
   let range: u32 = 0;
