@@ -87,7 +87,7 @@ test("with as many clients as cores the engine hops while they poll, and not aft
   const { polled, waited } = await hopsOn(2);
   assert.ok(polled > 5, `${polled} hops while it polls`);
   // One whose completion is there before the engine has seen that it is to interrupt counts as polled.
-  assert.ok(waited < 3, `${waited} hops while it waits, ${polled} while it polls`);
+  assert.ok(waited < polled / 2, `${waited} hops while it waits, ${polled} while it polls`);
 });
 
 test("with a core to itself it stays", async () => assert.deepEqual(await hopsOn(3), { polled: 0, waited: 0 }));

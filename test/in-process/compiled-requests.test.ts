@@ -17,6 +17,7 @@ import { Buffer64, connect, fill, type Guest, newQp } from "./pair.ts";
 const PAGE = 4096;
 const { SEND, RDMA_WRITE } = SendOpcode;
 const QUEUES = { sges: 2, receiveSges: 2, inlineBytes: 60 };
+const SLICE = 64 * 1024;
 const NOT_PLAIN: Expected = { isByProgram: false };
 
 class Pair {
@@ -73,30 +74,23 @@ test("lengths around all that is special", () => {
   }
 });
 
-test("slices: 64 KiB is the program's, one byte more is not", () => {
+test("one slice and several, wherever they begin", () => {
   const bed = new CompiledBed();
   const [a, b] = [bed[0], bed[1]];
   const [qp, peer] = bed.hotPair(a, b);
-  const [source, target] = [new Buffer64(a, 65537 + 8192), new Buffer64(b, 128 * 1024 + 8192)];
+  const [source, target] = [new Buffer64(a, 4 * SLICE), new Buffer64(b, 5 * SLICE)];
   fill(source.bytes, 4);
-  for (const [length, isByProgram] of [
-    [65536, true],
-    [65537, false],
-  ] as const) {
+  for (const length of [SLICE, SLICE + 1, 3 * SLICE, 3 * SLICE + 4095]) {
     for (const from of [0, 1, 4095]) {
       target.bytes.fill(0);
-      assertPosted(
-        bed,
-        [a, b],
-        qp,
-        { opcode: RDMA_WRITE, sges: [source.sge(from, length)], ...target.remote(3) },
-        { isByProgram },
-      );
+      assertPosted(bed, [a, b], qp, { opcode: RDMA_WRITE, sges: [source.sge(from, length)], ...target.remote(3) });
       assert.ok(target.bytes.subarray(3, 3 + length).equals(source.bytes.subarray(from, from + length)));
+      assert.ok(target.bytes.subarray(3 + length).every((byte) => byte === 0));
       target.bytes.fill(0);
-      peer.postReceive([target.sge(5, 128 * 1024)]);
-      assertPosted(bed, [a, b], qp, { opcode: SEND, sges: [source.sge(from, length)] }, { isByProgram, far: [0] });
+      peer.postReceive([target.sge(5, 4 * SLICE)]);
+      assertPosted(bed, [a, b], qp, { opcode: SEND, sges: [source.sge(from, length)] }, { far: [0] });
       assert.ok(target.bytes.subarray(5, 5 + length).equals(source.bytes.subarray(from, from + length)));
+      assert.ok(target.bytes.subarray(5 + length).every((byte) => byte === 0));
     }
   }
 });
@@ -112,8 +106,8 @@ test("much room for a short message: the program's lists of pages do not overflo
     [0, 128 * 1024, true],
     [1, 128 * 1024, true],
     [4095, 128 * 1024, true],
-    [0, 128 * 1024 + 1, false],
-    [0, 2 << 20, false],
+    [0, 128 * 1024 + 1, true],
+    [0, 2 << 20, true],
   ] as const) {
     peer.postReceive([target.sge(from, room)]);
     assertPosted(bed, [a, b], qp, { opcode: SEND, inline: Uint8Array.of(7) }, { isByProgram, far: [0] });

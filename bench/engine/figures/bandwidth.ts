@@ -70,7 +70,7 @@ async function measureCase(context: BenchContext, lanes: Lanes<Stream[]>, index:
   const { name, messageBytes, setBytes, isScattered } = CASES[index] as Case;
   const totalBytes = scaled(context, TOTAL_BYTES);
   const rounds = Math.ceil(context.rounds / 2);
-  for (const lane of lanes.all) bandwidthOf(lane, index, totalBytes / 4);
+  for (const lane of lanes.all) bandwidthOf(lane, index, totalBytes);
   for (let round = 1; round <= rounds; round++) {
     show(`${name}, round ${round} of ${rounds}`);
     samples.engine.push(bandwidthOf(lanes.engine, index, totalBytes));
