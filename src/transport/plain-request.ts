@@ -79,10 +79,9 @@ export function runPlainRequests(qp: QueuePair, limit: number): number {
   const { peer } = qp;
   if (peer === undefined || !areBothReady(qp, peer)) return 0;
   const { compiled } = qp.adapter.network;
-  // One request is carried out here in the time that it takes to write everything down for the program.
-  const isRun = compiled !== undefined && ((qp.sqPosted - qp.sqHead) & 0xffff) > 0;
-  const work = (isRun ? compiled.run(qp, peer, limit) : 0) || runHere(qp, peer, limit);
-  if (work > 0) compiled?.noteHot(qp);
+  if (compiled === undefined) return runHere(qp, peer, limit);
+  const work = compiled.run(qp, peer, limit) || runHere(qp, peer, limit);
+  if (work > 0) compiled.noteHot(qp);
   return work;
 }
 
