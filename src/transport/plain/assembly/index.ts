@@ -41,7 +41,7 @@ import {
   WQE_LKEY,
 } from "../layout.ts";
 import { complete, nextEntry, noteSolicited } from "./completion.ts";
-import { big, copy, copyAll, find, findAll, findInRing, PAGE_BYTES, PAGE_MASK, record } from "./memory.ts";
+import { beginWalk, big, copy, copyPages, find, findInRing, PAGE_BYTES, PAGE_MASK, record, WALK_BYTES } from "./memory.ts";
 
 const LOCAL_READ: u32 = 1 << 10;
 const LOCAL_WRITE: u32 = 1 << 11;
@@ -64,13 +64,11 @@ const BTH_SEND_ONLY: u32 = 4;
 const COUNTER_MASK: u32 = 0xffff;
 /** What is moved at once. */
 const SLICE_BYTES: u32 = 64 * 1024;
-/** Pages that a slice can touch. */
-const MOST_PAGES: i32 = 17;
 const LOOKS_OF_WORK: i32 = 64;
 
-/** Scratch: pages of the message at either end. */
-const sources = memory.data(4 * MOST_PAGES);
-const targets = memory.data(4 * MOST_PAGES);
+/** Scratch: the walks through the pages of the message at either end. */
+const sources = memory.data(WALK_BYTES, 8);
+const targets = memory.data(WALK_BYTES, 8);
 
 // The message in hand.
 let at: u32 = 0;
@@ -79,7 +77,7 @@ let length: u32 = 0;
 /** How much of it has been moved before, and how much is to be moved now. */
 let done: u32 = 0;
 let piece: u32 = 0;
-/** Where it is in the window, if it lies in one page on that side; 0 if it is in `sources` or `targets`. */
+/** Where it is in the window, if it lies in one page on that side; 0 if `sources` or `targets` walks there. */
 let source: u32 = 0;
 let target: u32 = 0;
 let receiveOffset: u32 = 0;
@@ -207,7 +205,7 @@ function findSource(qp: u32, segment: u32): bool {
   const lo = big(segment + 12);
   if (head > PAGE_BYTES - (lo & PAGE_MASK)) {
     source = 0;
-    return findAll(<u32>sources, qp, key, LOCAL_READ, hi, lo, head, done, piece);
+    return beginWalk(<u32>sources, qp, key, LOCAL_READ, hi, lo, head, done);
   }
   source = find(qp, key, LOCAL_READ, hi, lo, head);
   return source !== 0;
@@ -224,7 +222,7 @@ function takePiece(): void {
 function findTarget(peer: u32, key: u32, access: u32, hi: u32, lo: u32, room: u32): bool {
   if (room > PAGE_BYTES - (lo & PAGE_MASK)) {
     target = 0;
-    return findAll(<u32>targets, peer, key, access, hi, lo, room, done, piece);
+    return beginWalk(<u32>targets, peer, key, access, hi, lo, room, done);
   }
   target = find(peer, key, access, hi, lo, room);
   return target !== 0;
@@ -240,7 +238,7 @@ function finish(qp: u32, peer: u32, head: u32, opcode: u32, offset: u32, control
   if (isSend && received === 0) return false;
   const sent = isSignaled ? nextEntry(sendCq, u32(isSend && sendCq === receiveCq)) : 0;
   if (isSignaled && sent === 0) return false;
-  move();
+  if (!move()) return false;
   if (done + piece < length) {
     store<u32>(qp, done + piece, DONE);
     return true;
@@ -261,14 +259,11 @@ function finish(qp: u32, peer: u32, head: u32, opcode: u32, offset: u32, control
   return true;
 }
 
-function move(): void {
-  if (source !== 0 && target !== 0) {
-    copy(target, source, piece);
-    return;
-  }
-  if (source !== 0) store<u32>(<u32>sources, source);
-  if (target !== 0) store<u32>(<u32>targets, target);
-  copyAll(<u32>targets, <u32>sources, piece);
+/** False if there is no memory behind some of the slice: whoever carries the message out instead finds that out again. */
+function move(): bool {
+  if (source === 0 || target === 0) return copyPages(<u32>targets, <u32>sources, target, source, piece);
+  copy(target, source, piece);
+  return true;
 }
 
 function count(qp: u32): void {

@@ -105,22 +105,27 @@ function known(owner: u32, key: u32, access: u32, hi: u32, lo: u32, length: u32)
   return page0 === 0 ? 0 : page0 + inPage;
 }
 
+// Where one end of a long message is in its pages: words of a walk, by byte offset.
+export const WALK_BYTES: i32 = 48;
+const WALK_OWNER = 0;
+/** Distance from the first page of the region, 64 bits. */
+const WALK_OFFSET = 8;
+const WALK_PAGE_MASK = 16;
+const WALK_LOG_PAGE = 24;
+/** Number of the region's first entry in the translation table. */
+const WALK_FIRST = 28;
+const WALK_IS_WRITE = 32;
+/** The page of the translation table found last, its number, and the range of guest memory found last. */
+const WALK_TABLE = 36;
+const WALK_TABLE_NUMBER = 40;
+const WALK_RANGE = 44;
+
 /**
- * Writes down where the pages of `piece` bytes are, one word each, that begin `done` bytes after hi:lo: as `find`, but by the HCA's tables,
- * since long messages would drive everything else out of the known pages.
- * @param whole bytes from hi:lo on, all of which must be open
+ * Begins a walk through the pages of [hi:lo, + length), `done` bytes after its beginning: as `find`, but by the HCA's tables, since long
+ * messages would drive everything else out of the known pages.
+ * @returns false if not all of it is open
  */
-export function findAll(
-  pages: u32,
-  owner: u32,
-  key: u32,
-  access: u32,
-  hi: u32,
-  lo: u32,
-  whole: u32,
-  done: u32,
-  piece: u32,
-): bool {
+export function beginWalk(walk: u32, owner: u32, key: u32, access: u32, hi: u32, lo: u32, length: u32, done: u32): bool {
   const region = regionOf(owner, key);
   if (region === 0) return false;
   const rights = load<u32>(region, REGION_RIGHTS);
@@ -129,39 +134,48 @@ export function findAll(
   const size = load<u64>(region, REGION_LENGTH);
   const address = ((<u64>hi) << 32) | lo;
   const distance = address - start;
-  if (address < start || distance > size || <u64>whole > size - distance) return false;
+  if (address < start || distance > size || <u64>length > size - distance) return false;
   const logPage = load<u32>(region, REGION_LOG_PAGE);
-  const first = load<u32>(region, REGION_MTT);
   const pageMask = ((<u64>1) << logPage) - 1;
-  const isWrite = (access & ANY_WRITE) !== 0;
+  store<u32>(walk, owner, WALK_OWNER);
   // The first entry describes the page that contains the start.
-  let offset = distance + done + (start & pageMask);
-  // A region may reach to the end of all addresses: no sum of them says where this ends.
-  const last = pages + (((((lo + done) & PAGE_MASK) + piece - 1) >> PAGE_SHIFT) << 2);
-  let table: u32 = 0;
-  let tableNumber: u32 = 0;
-  let range: u32 = 0;
-  for (; pages <= last; pages += 4) {
-    const number = first + u32(offset >> logPage);
-    if (table === 0 || number >> LOG_MTTS_PER_PAGE !== tableNumber) {
-      tableNumber = number >> LOG_MTTS_PER_PAGE;
-      table = mttPageOf(owner, tableNumber);
-      if (table === 0) return false;
-    }
-    const entry = table + ((number & MTT_MASK) << LOG_MTT_BYTES);
-    const pageHi = big(entry);
-    const pageLo = big(entry + 4);
-    if ((pageLo & MTT_PRESENT) === 0 || pageHi >> PFN_HI_BITS !== 0) return false;
-    const pfn = ((pageHi << (32 - PAGE_SHIFT)) | (pageLo >> PAGE_SHIFT)) + u32((offset & pageMask) >> PAGE_SHIFT);
-    if (range === 0 || pfn - load<u32>(range, RANGE_FIRST) >= load<u32>(range, RANGE_PAGES)) {
-      range = rangeOf(owner, pfn, isWrite);
-      if (range === 0) return false;
-    }
-    const page = load<u32>(range, RANGE_WINDOW) + ((pfn - load<u32>(range, RANGE_FIRST)) << PAGE_SHIFT);
-    store<u32>(pages, page + (u32(offset) & PAGE_MASK));
-    offset = (offset | PAGE_MASK) + 1;
-  }
+  store<u64>(walk, distance + done + (start & pageMask), WALK_OFFSET);
+  store<u64>(walk, pageMask, WALK_PAGE_MASK);
+  store<u32>(walk, logPage, WALK_LOG_PAGE);
+  store<u32>(walk, load<u32>(region, REGION_MTT), WALK_FIRST);
+  store<u32>(walk, u32((access & ANY_WRITE) !== 0), WALK_IS_WRITE);
+  store<u32>(walk, 0, WALK_TABLE);
+  store<u32>(walk, 0, WALK_RANGE);
   return true;
+}
+
+/** Where the walk is; the next one begins with the next page. 0 if no memory is there. */
+function nextPage(walk: u32): u32 {
+  const owner = load<u32>(walk, WALK_OWNER);
+  const offset = load<u64>(walk, WALK_OFFSET);
+  const pageMask = load<u64>(walk, WALK_PAGE_MASK);
+  const number = load<u32>(walk, WALK_FIRST) + u32(offset >> load<u32>(walk, WALK_LOG_PAGE));
+  let table = load<u32>(walk, WALK_TABLE);
+  if (table === 0 || number >> LOG_MTTS_PER_PAGE !== load<u32>(walk, WALK_TABLE_NUMBER)) {
+    table = mttPageOf(owner, number >> LOG_MTTS_PER_PAGE);
+    if (table === 0) return 0;
+    store<u32>(walk, table, WALK_TABLE);
+    store<u32>(walk, number >> LOG_MTTS_PER_PAGE, WALK_TABLE_NUMBER);
+  }
+  const entry = table + ((number & MTT_MASK) << LOG_MTT_BYTES);
+  const pageHi = big(entry);
+  const pageLo = big(entry + 4);
+  if ((pageLo & MTT_PRESENT) === 0 || pageHi >> PFN_HI_BITS !== 0) return 0;
+  const pfn = ((pageHi << (32 - PAGE_SHIFT)) | (pageLo >> PAGE_SHIFT)) + u32((offset & pageMask) >> PAGE_SHIFT);
+  let range = load<u32>(walk, WALK_RANGE);
+  if (range === 0 || pfn - load<u32>(range, RANGE_FIRST) >= load<u32>(range, RANGE_PAGES)) {
+    range = rangeOf(owner, pfn, load<u32>(walk, WALK_IS_WRITE) !== 0);
+    if (range === 0) return 0;
+    store<u32>(walk, range, WALK_RANGE);
+  }
+  store<u64>(walk, (offset | PAGE_MASK) + 1, WALK_OFFSET);
+  const page = load<u32>(range, RANGE_WINDOW) + ((pfn - load<u32>(range, RANGE_FIRST)) << PAGE_SHIFT);
+  return page + (u32(offset) & PAGE_MASK);
 }
 
 /** Where the HCA's table has the region; 0 if none can be walked. */
@@ -194,27 +208,35 @@ function mttPageOf(owner: u32, page: u32): u32 {
   return at;
 }
 
-/** Copies `length` bytes between pages that `findAll` has found. */
-export function copyAll(target: u32, source: u32, length: u32): void {
-  let to = load<u32>(target);
-  let from = load<u32>(source);
-  for (let left = length; ; ) {
-    const toRoom = PAGE_BYTES - (to & PAGE_MASK);
-    const fromRoom = PAGE_BYTES - (from & PAGE_MASK);
+/**
+ * Copies `length` bytes page by page: looking for a page between two copies makes those faster than all of them in one go (decision 16).
+ * @param to where the first bytes go if they lie in one page; 0 if `target` walks there. The same for `from` and `source`
+ * @returns false if there is no memory behind some of them
+ */
+export function copyPages(target: u32, source: u32, to: u32, from: u32, length: u32): bool {
+  let toRoom: u32 = to === 0 ? 0 : length;
+  let fromRoom: u32 = from === 0 ? 0 : length;
+  for (let left = length; left > 0; ) {
+    if (toRoom === 0) {
+      to = nextPage(target);
+      if (to === 0) return false;
+      toRoom = PAGE_BYTES - (to & PAGE_MASK);
+    }
+    if (fromRoom === 0) {
+      from = nextPage(source);
+      if (from === 0) return false;
+      fromRoom = PAGE_BYTES - (from & PAGE_MASK);
+    }
     let piece = fromRoom < toRoom ? fromRoom : toRoom;
     if (piece > left) piece = left;
     memory.copy(to, from, piece);
     left -= piece;
-    if (left === 0) return;
-    if (piece === toRoom) {
-      target += 4;
-      to = load<u32>(target);
-    } else to += piece;
-    if (piece === fromRoom) {
-      source += 4;
-      from = load<u32>(source);
-    } else from += piece;
+    to += piece;
+    from += piece;
+    toRoom -= piece;
+    fromRoom -= piece;
   }
+  return true;
 }
 
 /** Up to here loads and stores are faster than the call that `memory.copy` is. */
