@@ -229,7 +229,7 @@ export function copyPages(target: u32, source: u32, to: u32, from: u32, length: 
     }
     let piece = fromRoom < toRoom ? fromRoom : toRoom;
     if (piece > left) piece = left;
-    memory.copy(to, from, piece);
+    copy(to, from, piece);
     left -= piece;
     to += piece;
     from += piece;
@@ -239,16 +239,22 @@ export function copyPages(target: u32, source: u32, to: u32, from: u32, length: 
   return true;
 }
 
-/** Up to here loads and stores are faster than the call that `memory.copy` is. */
-const SHORT_BYTES: u32 = 64;
-
-/** Copies a few bytes or many. */
+/**
+ * Copies within a page. Loads and stores of 16 bytes are as fast as `memory.copy`, which is a call, and the processor looks for the next pages
+ * meanwhile.
+ */
 export function copy(to: u32, from: u32, length: u32): void {
-  if (length > SHORT_BYTES) {
-    memory.copy(to, from, length);
-    return;
-  }
   const end = from + length;
+  for (; from + 64 <= end; from += 64, to += 64) {
+    const a = v128.load(from);
+    const b = v128.load(from, 16);
+    const c = v128.load(from, 32);
+    const d = v128.load(from, 48);
+    v128.store(to, a);
+    v128.store(to, b, 16);
+    v128.store(to, c, 32);
+    v128.store(to, d, 48);
+  }
   for (; from + 8 <= end; from += 8, to += 8) store<u64>(to, load<u64>(from));
   for (; from < end; from++, to++) store<u8>(to, load<u8>(from));
 }
