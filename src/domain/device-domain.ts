@@ -161,6 +161,11 @@ export class DeviceDomain {
     return this.#ibsim !== undefined;
   }
 
+  /** Whether the engine and its guests have fewer cores than they are. */
+  set sharesCore(sharesCore: boolean) {
+    this.#engine.sharesCore = sharesCore;
+  }
+
   /** VMs that are connected. */
   get connectedCount(): number {
     let count = 0;

@@ -295,7 +295,9 @@ class EngineLoop {
     const connected = domain.connectedCount;
     if (connected !== this.#connected) {
       this.#connected = connected;
-      this.#policy = idlePolicy(cores, domain.clientCount, sleepCostNs);
+      const clients = domain.clientCount;
+      this.#policy = idlePolicy(cores, clients, sleepCostNs);
+      domain.sharesCore = clients >= cores;
     }
     this.#poller.clear();
     this.#poller.add(wakeDescriptor, PollEvent.IN);

@@ -36,6 +36,8 @@ export class Engine {
   #first = 0;
   #stepsToAlone = 0;
   #looks = FEWEST_LOOKS;
+  /** Somebody else may need this core to answer: there is no time for many looks. */
+  sharesCore = false;
 
   constructor(network: Network) {
     this.#network = network;
@@ -63,7 +65,7 @@ export class Engine {
    */
   step(nowNs: number): number {
     const busy = this.#busy;
-    let work = this.#spin(busy.length === 0 ? this.#looks : 1);
+    let work = this.#spin(busy.length === 0 ? this.#mostLooks : 1);
     const started = this.#started;
     // Those that get work from here on have their turn in the next step.
     const count = busy.length;
@@ -80,6 +82,10 @@ export class Engine {
     }
     this.#dropIdle(count);
     return work;
+  }
+
+  get #mostLooks(): number {
+    return this.sharesCore ? FEWEST_LOOKS : this.#looks;
   }
 
   #spin(looks: number): number {
