@@ -161,7 +161,7 @@ export class DeviceDomain {
     return this.#ibsim !== undefined;
   }
 
-  /** Whether the engine and its guests have fewer cores than they are. */
+  /** Whether a guest needs the core that the engine has, to answer. */
   set sharesCore(sharesCore: boolean) {
     this.#engine.sharesCore = sharesCore;
   }

@@ -215,6 +215,7 @@ class EngineLoop {
     if (this.#hasJustWorked) this.#lastGuestWorkNs = now;
     this.#hasJustWorked = false;
     const idleNs = now - this.#lastGuestWorkNs;
+    domain.sharesCore = this.#policy.hops && this.#habit.pays;
     const work = domain.sweep(now, this.#ready, idleNs);
     this.#ready = Ready.NONE;
     counters[SWEEPS]! += 1;
@@ -295,9 +296,7 @@ class EngineLoop {
     const connected = domain.connectedCount;
     if (connected !== this.#connected) {
       this.#connected = connected;
-      const clients = domain.clientCount;
-      this.#policy = idlePolicy(cores, clients, sleepCostNs);
-      domain.sharesCore = clients >= cores;
+      this.#policy = idlePolicy(cores, domain.clientCount, sleepCostNs);
     }
     this.#poller.clear();
     this.#poller.add(wakeDescriptor, PollEvent.IN);

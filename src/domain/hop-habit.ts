@@ -31,9 +31,14 @@ export class HopHabit {
     this.#works++;
   }
 
+  /** Hops have paid lately: who is to answer needs the core that the engine has. */
+  get pays(): boolean {
+    return this.#points >= HABIT_POINTS;
+  }
+
   /** True if the engine should hop as soon as there is nothing more to do. */
   get isEager(): boolean {
-    return this.#points >= HABIT_POINTS && this.#place === HERE && !this.#isProbe;
+    return this.pays && this.#place === HERE && !this.#isProbe;
   }
 
   /** Waiting for a while came to nothing: whether to hop now. If not, the engine rests until there is work. */
