@@ -3,7 +3,6 @@
 
 import { OUTSIDE } from "../../base/bytes.ts";
 import type { Window } from "../../base/window.ts";
-import { QpState } from "../../spec/ib/numbers.ts";
 import type { Adapter } from "../adapter.ts";
 import type { CompletionQueue } from "../completion-queue.ts";
 import { AdapterCounter } from "../counters.ts";
@@ -165,7 +164,8 @@ export class CompiledRequests {
   #drop(index: number): void {
     const qp = this.#hot[index]!;
     this.#remove(index);
-    if (qp.state !== QpState.RTS || qp.refreshPosted()) qp.adapter.activate(qp);
+    // Its turn looks at the record. To look here could end a connection whose other end is about to be looked at.
+    if (isQuiet(qp)) qp.adapter.activate(qp);
   }
 
   #remove(index: number): void {
