@@ -35,9 +35,11 @@ function carrierOf(random: Random, packets: boolean): Carrier {
 /** Twice as long as other targets: a case is a long one. */
 fuzz("engine/streams", (random, budget) => new Streams(random, budget, shortPath(random)).run(), { share: 2 });
 
-fuzz("engine/wrap", (random, budget) => new Streams(random, budget, shortPath(random), 1).runWorn(WORN_ROUNDS));
+fuzz("engine/wrap", (random, budget) => new Streams(random, budget, shortPath(random), { lanes: 1 }).runWorn(WORN_ROUNDS));
 
 /** The packet path, held to the same reference as the short one. */
 fuzz("engine/packets", (random, budget) => new Streams(random, budget, packetPath(random)).run(), { share: 2 });
 
-fuzz("engine/packets-wrap", (random, budget) => new Streams(random, budget, packetPath(random), 1).runWorn(WORN_ROUNDS));
+fuzz("engine/packets-wrap", (random, budget) =>
+  new Streams(random, budget, packetPath(random), { lanes: 1 }).runWorn(WORN_ROUNDS),
+);

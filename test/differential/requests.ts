@@ -8,7 +8,7 @@ import { number64, randomBytes } from "../fuzz/values.ts";
 import { NOWHERE, type Range, type RegionFacts } from "./reference-memory.ts";
 import type { Service } from "./reference-qp.ts";
 import { type Arena, BAD_KINDS, rangeOf } from "./regions.ts";
-import { type End, type Planned, QKEY, SGES_MAX } from "./world.ts";
+import { type End, isPlain, type Planned, QKEY, SGES_MAX } from "./world.ts";
 
 const PAGE = 4096;
 const GRH_BYTES = 40;
@@ -55,6 +55,9 @@ function anyRange(random: Random, arena: Arena, length: number): Range {
   return rangeOf(region, anyOffset(random, region, length), length);
 }
 
+/** How many parts a list may have. */
+const partsFor = (random: Random, isPlain: boolean): number => (isPlain ? 1 : 1 + random.below(SGES_MAX - 1));
+
 /** A total in at most `parts` lengths, some of them 0. */
 function split(random: Random, total: number, parts: number): number[] {
   const cuts = Array.from({ length: parts - 1 }, () => random.below(total + 1)).sort((a, b) => a - b);
@@ -62,9 +65,9 @@ function split(random: Random, total: number, parts: number): number[] {
 }
 
 /** A scatter list whose parts do not overlap, in any order. */
-function scatterList(random: Random, arena: Arena, total: number): Range[] {
+function scatterList(random: Random, arena: Arena, total: number, isPlain = false): Range[] {
   const region = regionFor(random, arena, total);
-  const lengths = split(random, total, 1 + random.below(SGES_MAX - 1));
+  const lengths = split(random, total, partsFor(random, isPlain));
   let at = anyOffset(random, region, total);
   let room = region.length - total - at;
   const ranges = lengths.map((length) => {
@@ -77,8 +80,8 @@ function scatterList(random: Random, arena: Arena, total: number): Range[] {
   return ranges.sort(() => random.below(3) - 1);
 }
 
-const gatherList = (random: Random, arena: Arena, total: number): Range[] =>
-  split(random, total, 1 + random.below(SGES_MAX - 1)).map((length) => anyRange(random, arena, length));
+const gatherList = (random: Random, arena: Arena, total: number, isPlain: boolean): Range[] =>
+  split(random, total, partsFor(random, isPlain)).map((length) => anyRange(random, arena, length));
 
 /** A range that is wrong: another kind of region, or out of bounds by a few bytes. */
 function spoil(random: Random, arena: Arena, range: Range): Range {
@@ -98,11 +101,11 @@ function spoilOne(random: Random, arena: Arena, ranges: Range[]): Range[] {
   return ranges.map((range, i) => (i === index ? spoil(random, arena, range) : range));
 }
 
-/** A receive for the pool of `to`; the wrong ones are too short by chance or name bad memory. */
-export function anyReceive(random: Random, arena: Arena, service: Service, isClean: boolean): Planned {
+/** A receive for the pool of `to`; the wrong ones are too short by chance or name bad memory. Plain ones have one segment. */
+export function anyReceive(random: Random, arena: Arena, service: Service, isClean: boolean, isPlain: boolean): Planned {
   const header = service === "UD" ? GRH_BYTES : 0;
   const length = header + anyLength(random, WIDE_BYTES - header);
-  const ranges = scatterList(random, arena, length);
+  const ranges = scatterList(random, arena, length, isPlain);
   const isSound = isClean || random.chance(0.94);
   return { sges: (isSound ? ranges : spoilOne(random, arena, ranges)).map(toSge), length, isSound };
 }
@@ -114,6 +117,8 @@ export interface Choice {
   readonly isClean: boolean;
   /** Whether requests may take a receive WQE: an SRQ serves one connection at a time. */
   readonly mayTake: boolean;
+  /** Chance that a request is of the kind that the compiled program carries out: an RC send or write of one segment, or inline. */
+  readonly plainness: number;
 }
 
 /** An opcode that this direction may use. */
@@ -129,6 +134,13 @@ export function anyOpcode(random: Random, { from, to, service, isClean, mayTake 
   const mayChange = mayRead && to.options?.allowsRemoteAtomic !== false && (from.options?.logMaxMessage ?? 31) >= 3;
   if (isClean ? mayChange : service === "RC") allowed.push(ATOMIC_CS, ATOMIC_FA);
   return random.pick(allowed);
+}
+
+/** The opcode of a plain request. */
+export function plainOpcode(random: Random, { to, isClean, mayTake }: Choice): number {
+  const mayWrite = !isClean || to.options?.allowsRemoteWrite !== false;
+  if (!mayTake) return mayWrite ? RDMA_WRITE : NOP;
+  return mayWrite && random.chance(0.5) ? RDMA_WRITE : SEND;
 }
 
 /** A request; `capacity` is what the receive WQE that it will take holds. */
@@ -165,10 +177,12 @@ function lengthFor(random: Random, max: number, isTooLong: boolean): number {
 
 type Payload = { inline: Buffer } | { sges: Sge[] };
 
-function payload(random: Random, { from }: Choice, opcode: number, length: number, isWrong: boolean): Payload {
+function payload(random: Random, { from, plainness }: Choice, opcode: number, length: number, isWrong: boolean): Payload {
   const isRead = opcode === RDMA_READ;
   if (length <= INLINE_BYTES && !isRead && random.chance(0.25)) return { inline: randomBytes(random, length) };
-  const ranges = isRead ? scatterList(random, from.mine, length) : gatherList(random, from.mine, length);
+  const ranges = isRead
+    ? scatterList(random, from.mine, length)
+    : gatherList(random, from.mine, length, isPlain(random, plainness));
   return { sges: (isWrong ? spoilOne(random, from.mine, ranges) : ranges).map(toSge) };
 }
 

@@ -7,9 +7,9 @@ import { Command } from "../../src/spec/hca/commands.ts";
 import { QpState } from "../../src/spec/ib/numbers.ts";
 import type { Budget } from "../fuzz/kit.ts";
 import { compareQp, compareSrqs, compareWorld, copyMemory } from "./compare.ts";
-import { anyOpcode, anyReceive, anyRequest, type Choice, takesReceive } from "./requests.ts";
+import { anyOpcode, anyReceive, anyRequest, type Choice, plainOpcode, takesReceive } from "./requests.ts";
 import { wear } from "./wear.ts";
-import { type Carrier, type CqBook, type End, type Lane, type Pool, World } from "./world.ts";
+import { type Carrier, type CqBook, type End, isPlain, type Lane, type Pool, World } from "./world.ts";
 
 /** Rounds of one case, and requests of one direction in a round. */
 const ROUNDS = 20;
@@ -18,6 +18,13 @@ const LANES_MAX = 3;
 const COUNTS = 2 ** 16;
 
 export type CarrierFactory = (memoryBytes: number) => Carrier;
+
+export interface StreamOptions {
+  /** Connections, and pairs of queues for datagrams. */
+  readonly lanes?: number;
+  /** Chance that a connection, a request or a receive is of the kind that the compiled program carries out; 0 if left out. */
+  readonly plainness?: number;
+}
 
 /** Slots of a send ring that are free. */
 const freeSends = ({ qp, reference }: End): number => (1 << qp.logSqSize) - outstanding(qp, reference.sent);
@@ -34,13 +41,15 @@ export class Streams {
   readonly world: World;
   readonly #random: Random;
   readonly #budget: Budget;
+  readonly #plainness: number;
   /** SRQs that serve a connection in this round. */
   #claimed = new Set<Pool>();
 
-  constructor(random: Random, budget: Budget, carrier: Carrier, lanes = 1 + random.below(LANES_MAX)) {
+  constructor(random: Random, budget: Budget, carrier: Carrier, { lanes, plainness = 0 }: StreamOptions = {}) {
     this.#random = random;
     this.#budget = budget;
-    this.world = new World(random, carrier, lanes);
+    this.#plainness = plainness;
+    this.world = new World(random, carrier, lanes ?? 1 + random.below(LANES_MAX), plainness);
   }
 
   run(rounds = ROUNDS): void {
@@ -63,7 +72,7 @@ export class Streams {
     for (const lane of [...world.lanes]) this.#care(lane);
     this.#claimed = this.#claimedByWaiting();
     for (const { books } of world.stations) {
-      for (const book of books) if (isPolled(book) && random.chance(0.5)) book.cq.arm(random.chance(0.5));
+      for (const book of books) if (isPolled(book) && random.chance(this.#armChance)) book.cq.arm(random.chance(0.5));
     }
     for (const { pools } of world.stations) for (const pool of pools) if (random.chance(0.1)) this.#watchLimit(pool);
     for (const lane of world.lanes) this.#post(lane);
@@ -118,6 +127,11 @@ export class Streams {
 
   #poll(): void {
     for (const { books } of this.world.stations) for (const book of books) this.world.poll(book);
+  }
+
+  /** An armed completion queue is nothing for the compiled program. */
+  get #armChance(): number {
+    return 0.5 * (1 - this.#plainness);
   }
 
   // ---- what a driver does between streams ---------------------------------------------------------------------------------
@@ -197,7 +211,7 @@ export class Streams {
   #post(lane: Lane): void {
     const random = this.#random;
     const [a, b] = lane.ends;
-    const choice = { service: lane.service, isClean: true };
+    const choice = { service: lane.service, isClean: true, plainness: lane.service === "RC" ? this.#plainness : 0 };
     const areFresh = [a, b].every(({ reference, pending }) => reference.state === QpState.RTS && pending.length === 0);
     const areSound = [a, b].every(({ reference, pool }) => reference.inHand === undefined && isSound(pool));
     if (areFresh && areSound && random.chance(0.25)) {
@@ -226,7 +240,7 @@ export class Streams {
     const { from, to, service } = choice;
     const count = Math.min(freeSends(from), 1 + random.below(REQUESTS_MAX));
     for (let i = 0; i < count; i++) {
-      let opcode = anyOpcode(random, choice);
+      let opcode = isPlain(random, choice.plainness) ? plainOpcode(random, choice) : anyOpcode(random, choice);
       const capacity = takesReceive(opcode) ? this.#capacityFor(choice) : 0;
       if (capacity === undefined) opcode = 0;
       const request = anyRequest(random, choice, opcode, capacity ?? 0);
@@ -241,7 +255,7 @@ export class Streams {
   }
 
   /** Bytes of the receive WQE that the next request will find; plans one if there is none. Undefined if there cannot be one. */
-  #capacityFor({ from, to, service, isClean }: Choice): number | undefined {
+  #capacityFor({ from, to, service, isClean, plainness }: Choice): number | undefined {
     const { pool } = to;
     const index = from.pending.filter((takes) => takes).length;
     const lengths = [...pool.posted, ...pool.planned].map(({ length }) => length);
@@ -249,7 +263,7 @@ export class Streams {
       if (Math.max(pool.posted.length + pool.planned.length, pool.lent + pool.planned.length) >= pool.slots) {
         return isClean ? undefined : 0;
       }
-      const receive = anyReceive(this.#random, pool.arena, service, isClean);
+      const receive = anyReceive(this.#random, pool.arena, service, isClean, isPlain(this.#random, plainness));
       pool.planned.push(receive);
       lengths.push(receive.length);
     }

@@ -32,6 +32,9 @@ export const QKEY = 0x1234;
 const INLINE_BYTES_MAX = 200;
 export const SGES_MAX = 6;
 
+/** Draws nothing where there is no choice. */
+export const isPlain = (random: Random, plainness: number): boolean => plainness > 0 && random.chance(plainness);
+
 /** A CQ with how far its driver has looked. */
 export interface CqBook {
   readonly cq: DriverCompletionQueue;
@@ -160,9 +163,12 @@ export class World {
   readonly engine: ReferenceEngine;
   readonly lanes: Lane[] = [];
   readonly #random: Random;
+  readonly #plainness: number;
 
-  constructor(random: Random, carrier: Carrier, lanes: number) {
+  /** @param plainness chance that a connection is one of those whose requests the compiled program carries out */
+  constructor(random: Random, carrier: Carrier, lanes: number, plainness = 0) {
     this.#random = random;
+    this.#plainness = plainness;
     this.carrier = carrier;
     this.stations = carrier.guests.map((guest) => new Station(guest));
     this.engine = new ReferenceEngine(this.stations.map(({ reference }) => reference));
@@ -182,7 +188,7 @@ export class World {
 
   newLane(): Lane {
     const random = this.#random;
-    const service = random.pick(["RC", "RC", "UC", "UD"] as const);
+    const service = isPlain(random, this.#plainness) ? "RC" : random.pick(["RC", "RC", "UC", "UD"] as const);
     const [a, b] = random.chance(0.2) ? [0, 0] : [0, 1];
     const stations = [this.stations[a]!, this.stations[b]!] as const;
     const qps = [this.#newQp(stations[0], service), this.#newQp(stations[1], service)] as const;

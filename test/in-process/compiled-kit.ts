@@ -10,12 +10,12 @@ import { Command } from "../../src/spec/hca/commands.ts";
 import { Mpt } from "../../src/spec/hca/contexts.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import type { CompiledRequests } from "../../src/transport/plain/compiled-requests.ts";
-import { ALL_ACCESS, Buffer64, connect, type Guest, TestBed } from "./pair.ts";
+import { ALL_ACCESS, Buffer64, connect, type Guest, TestBed, type TestBedOptions } from "./pair.ts";
 
 export class CompiledBed extends TestBed {
-  constructor(count = 2) {
+  constructor(count = 2, options: TestBedOptions = {}) {
     // Packets go another way.
-    super(count, { packets: false });
+    super(count, { ...options, packets: false });
   }
 
   get compiled(): CompiledRequests {
