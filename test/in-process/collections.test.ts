@@ -7,7 +7,6 @@ import { test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import type { Clock } from "../../src/base/clock.ts";
 import { DriverCompletionQueue } from "../../src/driver/completion-queue.ts";
 import type { DriverQueuePair } from "../../src/driver/queue-pair.ts";
 import { SendControl } from "../../src/driver/send-queue.ts";
@@ -22,6 +21,8 @@ const WARM_UP = 500_000;
 const WARM_UP_BYTES = 64 * 1024;
 const WARM_UPS_MAX = 20;
 const BATCH = 256;
+/** Times of engines are numbers that are objects where they cross calls, unlike the small ones of the first two seconds. */
+const START_NS = 2 ** 40;
 const OPCODE_AT = 0x1c;
 const SMALL = 8;
 const KINDS = [SendOpcode.RDMA_WRITE, SendOpcode.SEND, SendOpcode.RDMA_READ, SendOpcode.ATOMIC_FA] as const;
@@ -80,8 +81,7 @@ function reap({ cq }: Side): number {
 }
 
 /** What the engine thread does in its sweeps. */
-function carryOut({ domain: { nodes, engine, network } }: TestBed, clock: Clock): void {
-  const now = clock.nowNs();
+function carryOut({ domain: { nodes, engine, network } }: TestBed, now: number): void {
   for (let work = 1; work > 0; ) {
     work = 0;
     for (let i = 0; i < nodes.length; i++) work += nodes[i]?.hca.poll(now) ?? 0;
@@ -94,12 +94,13 @@ function carryOut({ domain: { nodes, engine, network } }: TestBed, clock: Clock)
 /** Batches of every kind in turn; returns how many operations went wrong. */
 function operate(bed: TestBed, near: Side, far: Side, operations: number): number {
   let wrong = 0;
+  const now = bed.clock.nowNs();
   for (let done = 0, kind = 0; done < operations; done += BATCH) {
     const opcode = KINDS[kind] ?? SendOpcode.NOP;
     kind = (kind + 1) % KINDS.length;
     if (opcode === SendOpcode.SEND) postReceives(far);
     postSends(near, far, opcode);
-    carryOut(bed, bed.clock);
+    carryOut(bed, now);
     if (reap(near) !== BATCH) wrong++;
     if (reap(far) !== (opcode === SendOpcode.SEND ? BATCH : 0)) wrong++;
   }
@@ -121,6 +122,7 @@ test(`${OPERATIONS} writes, sends, reads and atomics: no garbage collection`, as
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
   const bed = new TestBed(2);
+  bed.clock.advanceNs(START_NS);
   const { near, far } = joined(bed);
   await warmUp(bed, near, far);
   await nextTurn();

@@ -49,7 +49,7 @@ export class Departures {
       this.#discard(lanes, slot, vl);
       return;
     }
-    lanes.append(pool, slot, vl, timeNs);
+    lanes.append(pool, slot, vl);
     this.#state.getReady(lanes);
   }
 
@@ -75,7 +75,8 @@ export class Departures {
     const endNs = timeNs + bytes / lanes.bytesPerNs;
     const waitedNs = timeNs - lanes.headSinceNs[vl]!;
     if (waitedNs > 0) lanes.port.vlXmitWait[vl]! += Math.round((waitedNs * lanes.bytesPerNs) / TICK_BYTES);
-    lanes.shift(pool, vl, endNs);
+    lanes.shift(pool, vl);
+    lanes.headSinceNs[vl] = endNs;
     lanes.charge(bytes);
     lanes.sent[vl]! += 1;
     lanes.tooOldInRow[vl] = 0;
@@ -83,20 +84,20 @@ export class Departures {
     lanes.sending = slot;
     lanes.busyUntilNs = endNs;
     pool.generation[slot] = lanes.generation;
-    this.#state.plan(endNs, LaneEvent.SENT, lanes.index);
+    this.#state.events.addedDueNs = endNs;
+    this.#state.plan(LaneEvent.SENT, lanes.index);
     if (lanes.port.kind === PortKind.CA) this.#onHostSent(lanes, vl);
     else this.#state.countPacket(lanes.port, "xmit", slot);
   }
 
   /** There is something to send, and nothing may go: looked at again when credits come, or when a packet is too old. */
   #block(lanes: PortLanes): void {
-    const { pool, timeNs } = this.#state;
-    if (lanes.blockedSinceNs < 0) lanes.blockedSinceNs = timeNs;
-    let deadlineNs = Number.POSITIVE_INFINITY;
-    for (let vl = 0; vl < lanes.laneCount; vl++) deadlineNs = Math.min(deadlineNs, lanes.deadlineNs(pool, vl));
+    if (lanes.blockedSinceNs < 0) lanes.blockedSinceNs = this.#state.timeNs;
+    const { deadlineNs } = lanes;
     if (deadlineNs >= lanes.timerNs || deadlineNs === Number.POSITIVE_INFINITY) return;
     lanes.timerNs = deadlineNs;
-    this.#state.plan(deadlineNs, LaneEvent.TIMER, lanes.index);
+    this.#state.events.addedDueNs = deadlineNs;
+    this.#state.plan(LaneEvent.TIMER, lanes.index);
   }
 
   /** A packet may have become too old. */
@@ -116,12 +117,12 @@ export class Departures {
 
   /** The link at a port has gone down or come up: what waits there is lost, and the other end's buffers are empty. */
   relink(lanes: PortLanes): void {
-    const { pool, timeNs, bufferBlocks } = this.#state;
+    const { pool, bufferBlocks } = this.#state;
     lanes.tooOldInRow.fill(0);
     lanes.stalledUntilNs.fill(0);
     lanes.generation++;
     for (let vl = 0; vl < LANE_COUNT; vl++)
-      while (lanes.head(vl) !== NO_PACKET) this.discardInactive(lanes, lanes.shift(pool, vl, timeNs));
+      while (lanes.head(vl) !== NO_PACKET) this.discardInactive(lanes, lanes.shift(pool, vl));
     lanes.credits.fill(bufferBlocks);
     lanes.blockedSinceNs = -1;
   }
@@ -132,16 +133,22 @@ export class Departures {
     this.#state.drop(slot);
   }
 
+  /** Discards what is too old at the heads of the lanes, and finds when the next one will be. */
   #discardOld(lanes: PortLanes): void {
+    const { pool, timeNs } = this.#state;
+    lanes.findDeadline(pool);
+    if (lanes.deadlineNs > timeNs) return;
+    for (let vl = 0; vl < lanes.laneCount; vl++) while (lanes.hasTooOld(pool, vl, timeNs)) this.#discardHead(lanes, vl);
+    lanes.findDeadline(pool);
+  }
+
+  #discardHead(lanes: PortLanes, vl: number): void {
     const { pool, timeNs, counts } = this.#state;
-    for (let vl = 0; vl < lanes.laneCount; vl++) {
-      while (lanes.deadlineNs(pool, vl) <= timeNs) {
-        counts.tooOld++;
-        const isStalling = lanes.isHeadTooOld(vl, timeNs) && this.#isLastStraw(lanes, vl);
-        this.#discard(lanes, lanes.shift(pool, vl, timeNs), vl);
-        if (isStalling) this.#stall(lanes, vl);
-      }
-    }
+    counts.tooOld++;
+    const isStalling = lanes.isHeadTooOld(vl, timeNs) && this.#isLastStraw(lanes, vl);
+    this.#discard(lanes, lanes.shift(pool, vl), vl);
+    lanes.headSinceNs[vl] = timeNs;
+    if (isStalling) this.#stall(lanes, vl);
   }
 
   /** One more packet in a row was first in its queue for too long: as many as stall the lane? */
@@ -158,7 +165,7 @@ export class Departures {
     lanes.stalledUntilNs[vl] = timeNs + STALL_LIVES * lanes.headLifeNs;
     while (lanes.head(vl) !== NO_PACKET) {
       counts.stalled++;
-      this.#discard(lanes, lanes.shift(pool, vl, timeNs), vl);
+      this.#discard(lanes, lanes.shift(pool, vl), vl);
     }
   }
 

@@ -70,9 +70,12 @@ export class LaneState {
     return this.#ports[index]!;
   }
 
-  /** @param place of a port or of a packet */
-  plan(dueNs: number, kind: number, place: number): void {
-    this.events.push(dueNs, (place << EVENT_BITS) | kind);
+  /**
+   * Something will happen at `events.addedDueNs`.
+   * @param place of a port or of a packet
+   */
+  plan(kind: number, place: number): void {
+    this.events.add((place << EVENT_BITS) | kind);
   }
 
   /** The port will be asked for its next packet. */
@@ -123,7 +126,8 @@ export class LaneState {
     if (delayNs === 0) this.giveCredit(sender, vl, blocks);
     else {
       const where = (((sender.index << BLOCK_BITS) | blocks) << VL_BITS) | vl;
-      this.plan(this.timeNs + delayNs, LaneEvent.CREDIT, where);
+      this.events.addedDueNs = this.timeNs + delayNs;
+      this.plan(LaneEvent.CREDIT, where);
     }
   }
 

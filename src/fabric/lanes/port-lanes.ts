@@ -4,6 +4,8 @@
 //   from other ports ──► queue of VL 0 ─┐
 //                        queue of VL 1 ─┼─ arbiter ── link, one packet at a time ──► receive buffer of VL n at the other end
 //                        …             ─┘                ◄── credits, when a packet leaves that buffer
+//
+// Times are kept in fields and arrays and are no parameters or results of what is done for each packet (why: base/late-queue.ts).
 
 import { PortKind } from "../../mad/attributes.ts";
 import { PortInfo, SwitchInfo } from "../../spec/mad/sm-attributes.ts";
@@ -42,6 +44,8 @@ export class PortLanes {
   busyUntilNs = 0;
   /** Since when there is something to send and nothing may; -1 if that is not so. */
   blockedSinceNs = -1;
+  /** When the first of the packets at the heads of the lanes will have been there, or in this switch, too long (`findDeadline`). */
+  deadlineNs: number = Number.POSITIVE_INFINITY;
   /** When it is looked at again for packets that are too old. */
   timerNs = Number.POSITIVE_INFINITY;
   /** Is in the list of ports to look at. */
@@ -97,13 +101,14 @@ export class PortLanes {
     return this.#heads[vl]!;
   }
 
-  /** Appends a packet to the queue of a lane. */
-  append(pool: PacketPool, slot: number, vl: number, nowNs: number): void {
+  /** Appends a packet, which has just come to this node, to the queue of a lane. */
+  append(pool: PacketPool, slot: number, vl: number): void {
     pool.vl[slot] = vl;
     pool.next[slot] = NO_PACKET;
     if (this.#heads[vl] === NO_PACKET) {
       this.#heads[vl] = slot;
       const isBehindOwn = this.sending !== NO_PACKET && pool.vl[this.sending] === vl;
+      const nowNs = pool.arrivedNs[slot]!;
       this.headSinceNs[vl] = isBehindOwn ? Math.max(nowNs, this.busyUntilNs) : nowNs;
     } else pool.next[this.#tails[vl]!] = slot;
     this.#tails[vl] = slot;
@@ -112,24 +117,33 @@ export class PortLanes {
     this.queued++;
   }
 
-  /** Takes the first packet of a lane out of its queue; the next one begins to wait at `sinceNs`. */
-  shift(pool: PacketPool, vl: number, sinceNs: number): number {
+  /** Takes the first packet of a lane out of its queue; since when the next one waits is for the caller to say in `headSinceNs`. */
+  shift(pool: PacketPool, vl: number): number {
     const slot = this.#heads[vl]!;
     const next = pool.next[slot]!;
     this.#heads[vl] = next;
     if (next === NO_PACKET) this.#tails[vl] = NO_PACKET;
-    this.headSinceNs[vl] = sinceNs;
     this.packets[vl]! -= 1;
     this.blocks[vl]! -= pool.blocks[slot]!;
     this.queued--;
     return slot;
   }
 
-  /** When the packet at the head of a lane has been there, or in its switch, too long. */
-  deadlineNs(pool: PacketPool, vl: number): number {
+  /** Finds `deadlineNs`. */
+  findDeadline(pool: PacketPool): void {
+    let deadlineNs = Number.POSITIVE_INFINITY;
+    for (let vl = 0; vl < this.laneCount; vl++) {
+      const slot = this.#heads[vl]!;
+      if (slot === NO_PACKET) continue;
+      deadlineNs = Math.min(deadlineNs, this.headSinceNs[vl]! + this.headLifeNs, pool.arrivedNs[slot]! + this.switchLifeNs);
+    }
+    this.deadlineNs = deadlineNs;
+  }
+
+  /** Whether there is a packet at the head of a lane that has been there, or in its switch, too long. */
+  hasTooOld(pool: PacketPool, vl: number, nowNs: number): boolean {
     const slot = this.#heads[vl]!;
-    if (slot === NO_PACKET) return Number.POSITIVE_INFINITY;
-    return Math.min(this.headSinceNs[vl]! + this.headLifeNs, pool.arrivedNs[slot]! + this.switchLifeNs);
+    return slot !== NO_PACKET && (this.isHeadTooOld(vl, nowNs) || pool.arrivedNs[slot]! + this.switchLifeNs <= nowNs);
   }
 
   /** Whether the packet at the head of a lane has been there too long, rather than in its switch. */

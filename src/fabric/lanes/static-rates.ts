@@ -99,12 +99,14 @@ export class StaticRates {
     const vl = laneOfLevel(port.slToVlFrom(0), this.#state.levelOf(slot));
     if (ownNs > 0 && lanes.blocks[vl]! > QUEUE_BLOCKS) {
       // More is spaced than the link carries.
-      this.#state.plan(timeNs + ownNs, LaneEvent.SPACE, index);
+      this.#state.events.addedDueNs = timeNs + ownNs;
+      this.#state.plan(LaneEvent.SPACE, index);
       return;
     }
     spacing.first = pool.next[slot]!;
     spacing.waiting--;
-    this.#state.plan(timeNs + (pool.delay[slot]! + 1) * ownNs, LaneEvent.SPACE, index);
+    this.#state.events.addedDueNs = timeNs + (pool.delay[slot]! + 1) * ownNs;
+    this.#state.plan(LaneEvent.SPACE, index);
     this.#inject(port, slot);
     if (!spacing.isFull) return;
     spacing.isFull = false;

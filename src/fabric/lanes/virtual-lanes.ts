@@ -248,7 +248,8 @@ export class VirtualLanes {
     pool.heldBy[slot] = target.index;
     pool.generation[slot] = target.generation;
     if (delayNs === 0) return this.#arrive(slot);
-    state.plan(state.timeNs + delayNs, LaneEvent.ARRIVED, slot);
+    state.events.addedDueNs = state.timeNs + delayNs;
+    state.plan(LaneEvent.ARRIVED, slot);
     return NOTHING_DUE;
   }
 
