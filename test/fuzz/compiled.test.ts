@@ -24,11 +24,14 @@ const TABLE = 7;
 const world = new LoneWorld();
 /** Chance that any one value of the case is wrong: in most cases few are, or nothing would be carried out. */
 let wrongness = 0;
+/** All addresses are at the beginning of a page: long messages go by whole pages then. */
+let isPaged = false;
 const isOdd = (random: Random, chance = 1): boolean => random.chance(wrongness * chance);
 
 /** An address, mostly at a region's edges or at those of pages. */
 function address(random: Random, region: LoneRegion | undefined): bigint {
   const { start, length } = region ?? { start: 0n, length: 0x8000n };
+  if (isPaged) return BigInt.asUintN(64, start + BigInt(PAGE * random.below(4)));
   if (!isOdd(random)) {
     const isNearEnd = random.chance(0.3);
     const off = BigInt(isNearEnd ? random.pick([0x1010, 0x1fff, random.below(0x3000)]) : random.below(0x3000));
@@ -43,7 +46,8 @@ const lengthOf = (random: Random): number =>
   isOdd(random, 0.3) ? random.u32() : random.pick([1, 8, 64, 65, 0x1000, 0x1001, 0x100f, 0x2000, 1 + random.below(0x6000)]);
 
 function drawRegion(random: Random): LoneRegion {
-  const start = random.pick([0n, 0n, 0x800n, 0x1000n, 0x7ffff800n, BigInt(random.u32()), 2n ** 64n - 0x3000n]);
+  const starts = [0n, 0n, 0x1000n, 2n ** 64n - 0x3000n];
+  const start = random.pick(isPaged ? starts : [...starts, 0x800n, 0x7ffff800n, BigInt(random.u32())]);
   const length = random.pick([ALL_ONES, ALL_ONES - start, 0x8000n, 0x3001n, BigInt(random.u32())]);
   const logPage = random.pick([12, 12, 12, 13, 14, 30]);
   const rights = isOdd(random) ? random.below(32) : ALL_RIGHTS;
@@ -64,6 +68,7 @@ function fillTable(random: Random, guest: LoneGuest): void {
 
 function prepare(random: Random): void {
   wrongness = random.pick([0.02, 0.1, 0.5]);
+  isPaged = random.chance(0.3);
   world.clear(random);
   for (const [i, guest] of world.guests.entries()) {
     guest.firstPfn = random.pick([0x100, 0x100000, 0x7ffffff7, random.below(0x7ffffff0)]);

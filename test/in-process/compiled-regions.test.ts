@@ -159,24 +159,29 @@ function changeEntry(
   view.setUint32(at, change(view.getUint32(at)) >>> 0);
 }
 
-test("entries that are not present, or that name pages beyond 8 TiB", () => {
-  for (const [word, change] of [
-    [4, (value: number) => value & ~MTT_PRESENT],
-    [0, (value: number) => value | (1 << 11)],
-    [0, (value: number) => value | (1 << 31)],
-    [0, (value: number) => value ^ 1],
-    [4, (value: number) => value ^ (1 << 31)],
-  ] as const) {
-    const writers = new Writers();
-    const [, b] = writers.ends;
-    const target = new Buffer64(b, 4 * PAGE);
-    writers.write(target.region.rkey, target.region.virtualAddress, LONG);
-    target.bytes.fill(0);
-    changeEntry(b, target, 1, word, change);
-    writers.write(target.region.rkey, target.region.virtualAddress, LONG, REFUSED);
-    assert.ok(target.bytes.subarray(PAGE).every((byte) => byte === 0));
-  }
-});
+for (const [entry, length] of [
+  [1, LONG],
+  [3, 4 * PAGE],
+] as const) {
+  test(`entry ${entry} is not present, or names a page beyond 8 TiB or outside memory`, () => {
+    for (const [word, change] of [
+      [4, (value: number) => value & ~MTT_PRESENT],
+      [0, (value: number) => value | (1 << 11)],
+      [0, (value: number) => value | (1 << 31)],
+      [0, (value: number) => value ^ 1],
+      [4, (value: number) => value ^ (1 << 31)],
+    ] as const) {
+      const writers = new Writers();
+      const [, b] = writers.ends;
+      const target = new Buffer64(b, 4 * PAGE);
+      writers.write(target.region.rkey, target.region.virtualAddress, length);
+      target.bytes.fill(0);
+      changeEntry(b, target, entry, word, change);
+      writers.write(target.region.rkey, target.region.virtualAddress, length, REFUSED);
+      assert.ok(target.bytes.subarray(entry * PAGE).every((byte) => byte === 0));
+    }
+  });
+}
 
 test("a table that goes on in another page of ICM, and one 256 pages behind", () => {
   const writers = new Writers();
@@ -194,13 +199,7 @@ test("a table that goes on in another page of ICM, and one 256 pages behind", ()
   const rkey = registerRaw(b, { start: 0n, length: BigInt(4 * PAGE), mttAddress });
   const far = (Math.floor(mttAddress / PAGE) + 256) * PAGE;
   const block = device.heap.allocate(PAGE);
-  device.commands.run(Command.MAP_ICM, {
-    modifier: 1,
-    input: (view, at) => {
-      MapEntry.icmAddress.setBig(view, at, BigInt(far));
-      MapEntry.dmaAddress.setBig(view, at, BigInt(block.dmaAddress));
-    },
-  });
+  mapIcm(b, far, block.dmaAddress);
   const other = new Buffer64(b, 4 * PAGE);
   const { view } = device.access.memory;
   for (let i = 0; i < 4; i++) view.setBigUint64(block.at + i * MTT_BYTES, BigInt(other.region.block.dmaAddress + i * PAGE) | 1n);
@@ -219,6 +218,67 @@ test("a table that goes on in another page of ICM, and one 256 pages behind", ()
   }
 });
 
+function mapIcm({ device }: Guest, icmAddress: number, dmaAddress: number): void {
+  device.commands.run(Command.MAP_ICM, {
+    modifier: 1,
+    input: (view, at) => {
+      MapEntry.icmAddress.setBig(view, at, BigInt(icmAddress));
+      MapEntry.dmaAddress.setBig(view, at, BigInt(dmaAddress));
+    },
+  });
+}
+
+/** A region of four pages, the table of which has two entries at the end of one page of ICM and two in the next, which lies elsewhere. */
+function divided(guest: Guest): { key: number; bytes: Buffer } {
+  const { device } = guest;
+  const data = new Buffer64(guest, 4 * PAGE);
+  const other = new Buffer64(guest, 4 * PAGE);
+  fill(data.bytes, 3);
+  other.bytes.fill(0);
+  const pagesOf = ({ region }: Buffer64): number[] => [0, 1, 2, 3].map((i) => region.block.dmaAddress + i * PAGE);
+  while ((device.icm.writeMtts([0]) / MTT_BYTES) % 512 !== 509);
+  const mttAddress = device.icm.writeMtts(pagesOf(data));
+  const second = mttAddress + 2 * MTT_BYTES;
+  // The first page, what follows it in memory, and the second.
+  const block = device.heap.allocate(3 * PAGE);
+  const { bytes, view } = device.access.memory;
+  for (const [address, place] of [
+    [second - PAGE, 0],
+    [second, 2 * PAGE],
+  ] as const) {
+    const from = device.icm.mttAt(address);
+    bytes.copy(bytes, block.at + place, from, from + PAGE);
+    mapIcm(guest, address, block.dmaAddress + place);
+  }
+  pagesOf(other)
+    .slice(2)
+    .forEach((page, i) => {
+      view.setBigUint64(block.at + PAGE + i * MTT_BYTES, BigInt(page) | 1n);
+    });
+  const key = registerRaw(guest, { start: 0n, length: BigInt(4 * PAGE), mttAddress });
+  assert.ok(key !== undefined);
+  return { key, bytes: data.bytes };
+}
+
+for (const side of ["source", "target"] as const) {
+  test(`the next page of the table lies elsewhere in memory: the ${side}'s`, () => {
+    const { bed, ends } = new Writers();
+    const [a, b] = ends;
+    const plain = new Buffer64(side === "source" ? b : a, 4 * PAGE);
+    const [qp] = bed.hotPair(a, b);
+    // Last: the driver does not know that its table has moved.
+    const region = divided(side === "source" ? a : b);
+    const local = side === "source" ? { lkey: region.key, address: 0n, length: 4 * PAGE } : plain.sge();
+    const remote = side === "source" ? plain.remote() : { rkey: region.key, remoteAddress: 0n };
+    if (side === "target") fill(plain.bytes, 4);
+    for (let round = 0; round < 2; round++) {
+      assertPosted(bed, ends, qp, { opcode: SendOpcode.RDMA_WRITE, sges: [local], ...remote });
+      assert.ok(plain.bytes.equals(region.bytes));
+      (side === "source" ? plain : region).bytes.fill(0);
+    }
+  });
+}
+
 test("a region without a table: short messages are the program's, long ones are not", () => {
   const writers = new Writers();
   const [, b] = writers.ends;
@@ -230,10 +290,7 @@ test("a region without a table: short messages are the program's, long ones are 
   const block = b.device.heap.allocate(PAGE);
   for (let i = 0; i < 3; i++)
     b.device.access.memory.view.setBigUint64(block.at + i * MTT_BYTES, BigInt(other.region.block.dmaAddress + i * PAGE) | 1n);
-  b.device.commands.run(Command.MAP_ICM, {
-    modifier: 1,
-    input: (view, at) => MapEntry.dmaAddress.setBig(view, at, BigInt(block.dmaAddress)),
-  });
+  mapIcm(b, 0, block.dmaAddress);
   for (const [length, isByProgram] of [
     [SHORT, true],
     [LONG, false],

@@ -125,9 +125,15 @@ export const faults: readonly Fault[] = [
   },
   {
     what: "compiled requests take all pages of a long message to be in one range of memory",
-    file: "src/transport/plain/assembly/memory.ts",
+    file: "src/transport/plain/assembly/walk.ts",
     from: "if (range === 0 || pfn - load<u32>(range, RANGE_FIRST) >= load<u32>(range, RANGE_PAGES)) {",
     to: "if (range === 0) {",
+  },
+  {
+    what: "compiled requests copy whole pages beyond the range of memory found last",
+    file: "src/transport/plain/assembly/walk.ts",
+    from: " || toIndex >= toPages",
+    to: "",
   },
   {
     what: "compiled requests write into a full completion queue",

@@ -41,7 +41,8 @@ import {
   WQE_LKEY,
 } from "../layout.ts";
 import { complete, nextEntry, noteSolicited } from "./completion.ts";
-import { beginWalk, big, copy, copyPages, find, findInRing, PAGE_BYTES, PAGE_MASK, record, WALK_BYTES } from "./memory.ts";
+import { big, find, findInRing, PAGE_BYTES, PAGE_MASK, record } from "./memory.ts";
+import { beginWalk, copy, copyPages, WALK_BYTES } from "./walk.ts";
 
 const LOCAL_READ: u32 = 1 << 10;
 const LOCAL_WRITE: u32 = 1 << 11;
