@@ -130,6 +130,11 @@ export class AddressSpace {
     });
   }
 
+  /** Bytes of memory mapped that are in the window. */
+  get windowBytes(): number {
+    return this.#ranges.reduce((sum, { pages, source }) => (source.windowAt === OUTSIDE ? sum : sum + pages * PAGE_BYTES), 0);
+  }
+
   /** Bytes of memory mapped in all. */
   get mappedBytes(): number {
     return this.#ranges.reduce((sum, r) => sum + r.pages * PAGE_BYTES, 0);

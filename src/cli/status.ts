@@ -31,11 +31,19 @@ function printStatus(status: Status): void {
     hca.lid === 0 ? "-" : String(hca.lid),
     hca.doorbells,
     bytesText(hca.memoryBytes),
+    requestsText(hca),
     String(hca.objects.qps),
     String(hca.counters.completions ?? 0),
     String(hca.messages.messagesIn ?? 0),
     hca.socketPath,
   ]);
-  const head = ["HCA", "VM", "port", ">LID", "doorbells", ">memory", ">QPs", ">completions", ">messages", "socket"];
+  const head = ["HCA", "VM", "port", ">LID", "doorbells", ">memory", "requests", ">QPs", ">completions", ">messages", "socket"];
   printLine(table(head, rows));
+}
+
+/** Who carries out the commonest requests: the compiled program, as far as it reaches the VM's memory, or the engine, which takes about twice as long. */
+function requestsText({ memoryBytes, compiledBytes }: Status["hcas"][number]): string {
+  if (memoryBytes === 0) return "-";
+  if (compiledBytes === 0) return "not compiled";
+  return compiledBytes < memoryBytes ? "partly compiled" : "compiled";
 }

@@ -38,7 +38,10 @@ export interface HcaView {
   portState: number;
   lid: number;
   isConnected: boolean;
+  /** What the VM shares. */
   memoryBytes: number;
+  /** Of these, what the compiled requests reach: less where their window had no room, 0 where there is no such program (decision 16). */
+  compiledBytes: number;
   objects: { qps: number; cqs: number; srqs: number; regions: number; icmPages: number };
   counters: Record<string, number>;
   messages: Record<string, number>;
@@ -135,6 +138,7 @@ export class PluggedHca {
       lid: this.port.lid,
       isConnected: this.server.isConnected,
       memoryBytes: this.fn.dma.mappedBytes,
+      compiledBytes: adapter.hcaWords === undefined ? 0 : this.fn.dma.windowBytes,
       objects: {
         qps: adapter.qps.count,
         cqs: adapter.cqs.count,
