@@ -29,7 +29,7 @@ import { Faults, type FaultTarget } from "./faults/faults.ts";
 import { type FaultOperation, type FaultsView, operateFaults } from "./faults/operations.ts";
 import { HcaPolls } from "./hca-polls.ts";
 import { answerInspect, type InspectQuestion } from "./inspect.ts";
-import { loadPlainProgram } from "./plain-program.ts";
+import { loadPlainProgram, optimizeAtOnce } from "./plain-program.ts";
 import { type HcaOptions, type HcaView, PluggedHca } from "./plugged-hca.ts";
 import type { TrunkOptions } from "./protocol.ts";
 import { Ready, SocketLooks } from "./socket-looks.ts";
@@ -60,7 +60,8 @@ export interface DeviceDomainOptions {
 function compiledRequests(log: Log): CompiledRequests | undefined {
   const window = threadWindow();
   const program = window === undefined ? undefined : loadPlainProgram(log);
-  return window === undefined || program === undefined ? undefined : new CompiledRequests(window, program);
+  if (window === undefined || program === undefined) return undefined;
+  return optimizeAtOnce(() => new CompiledRequests(window, program));
 }
 
 export class DeviceDomain {

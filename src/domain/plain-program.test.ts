@@ -30,6 +30,31 @@ test("it wants nothing but memory and what transport offers: no runtime, nothing
   assert.deepEqual(imports.sort(), ["env.memory", "imports.describeRegion", "imports.findIcm", "imports.translate"]);
 });
 
+const COMPILE_TWICE = `
+import { loadPlainProgram, optimizeAtOnce } from "${new URL("plain-program.ts", import.meta.url)}";
+const bytes = loadPlainProgram(console);
+optimizeAtOnce(() => new WebAssembly.Module(bytes));
+// With a custom section behind it is another program for V8.
+const other = new WebAssembly.Module(Buffer.concat([bytes, Buffer.from([0, 2, 1, 0x61])]));
+const imports = { translate: () => 0, describeRegion: () => 0, findIcm: () => 0 };
+const memory = new WebAssembly.Memory({ initial: 2 });
+new WebAssembly.Instance(other, { env: { memory }, imports }).exports.run(70_000, 1000);
+`;
+
+test("V8 optimises it at once, and other programs as ever", () => {
+  const args = ["--trace-wasm-compilation-times", "--input-type=module", "--eval", COMPILE_TWICE];
+  const { stdout } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  // Programs of Node's own are in there, too.
+  const all = [...stdout.matchAll(/Compiled function (\w+)#(\d+) using (\w+), .* bodysize (\d+)/g)].map(
+    ([, program, index, compiler, bytes]) => ({ program, name: `${index}: ${bytes}`, compiler }),
+  );
+  const byProgram = Object.values(Object.groupBy(all, ({ program }) => program ?? ""));
+  const well = byProgram.find((some = []) => some.length > 8 && some.every(({ compiler }) => compiler === "TurboFan")) ?? [];
+  assert.ok(well.length > 8, stdout);
+  const again = all.filter(({ program, name }) => program !== well[0]?.program && well.some((one) => one.name === name));
+  assert.deepEqual([...new Set(again.map(({ compiler }) => compiler))], ["Liftoff"]);
+});
+
 /** A clone, as far as the program is concerned, without a compiled program. */
 function clone(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), "vhca-program-"));

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
 import { type Log, silentLog } from "../base/log.ts";
 
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
@@ -36,6 +37,23 @@ export function loadPlainProgram(log: Log = silentLog): Uint8Array | undefined {
       );
     hasWarned = true;
     return undefined;
+  }
+}
+
+/** How V8 compiles WebAssembly: quickly and function by function as they are called; or all of a program, as well as it can. */
+const QUICKLY = ["--liftoff", "--wasm-lazy-compilation"];
+const WELL = ["--no-liftoff", "--no-wasm-lazy-compilation"];
+
+/**
+ * Calls `make`, during which V8 optimises WebAssembly as soon as it compiles it. Left to itself it makes slow code first and optimises what has run
+ * for some thousands of requests (decision 16). Takes 5 ms for the plain program.
+ */
+export function optimizeAtOnce<T>(make: () => T): T {
+  for (const flag of WELL) setFlagsFromString(flag);
+  try {
+    return make();
+  } finally {
+    for (const flag of QUICKLY) setFlagsFromString(flag);
   }
 }
 
