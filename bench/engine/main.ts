@@ -8,7 +8,8 @@ import type { BenchContext, Group } from "./context.ts";
 import { type FigureRecord, recordOf } from "./figure.ts";
 import { GROUPS } from "./groups.ts";
 import { surroundings } from "./machine.ts";
-import { reportTable, writeReport } from "./report.ts";
+import { type Report, reportTable, writeReport } from "./report.ts";
+import { measureSteadily, type Steadiness } from "./steadiness.ts";
 
 const USAGE = 2;
 const ROUNDS = 5;
@@ -27,10 +28,15 @@ function parseGroup(name: string, previous: Group[] = []): Group[] {
   return [...previous, group];
 }
 
-async function measureAll(groups: readonly Group[], context: BenchContext): Promise<FigureRecord[]> {
-  const records: FigureRecord[] = [];
-  for (const group of groups) records.push(...(await group.measure(context)).map(recordOf));
-  return records;
+async function measureAll(groups: readonly Group[], context: BenchContext): Promise<Pick<Report, "figures" | "steadiness">> {
+  const figures: FigureRecord[] = [];
+  const all: Steadiness[] = [];
+  for (const group of groups) {
+    const { figures: some, steadiness } = await measureSteadily(group, context);
+    figures.push(...some.map(recordOf));
+    if (steadiness !== undefined) all.push(steadiness);
+  }
+  return { figures, steadiness: all };
 }
 
 async function run(groups: readonly Group[], options: Options): Promise<void> {
@@ -40,9 +46,9 @@ async function run(groups: readonly Group[], options: Options): Promise<void> {
   const before = load();
   try {
     const context = { tools, rounds: ROUNDS, scale, show: (step: string) => progress.show({ step }) };
-    const figures = await measureAll(groups, context);
+    const { figures, steadiness } = await measureAll(groups, context);
     const measuredAt = new Date().toISOString();
-    const report = { measuredAt, surroundings: surroundings(tools), load: [before, load()] as const, figures };
+    const report = { measuredAt, surroundings: surroundings(tools), load: [before, load()] as const, steadiness, figures };
     progress.done();
     const path = writeReport(report);
     process.stdout.write(

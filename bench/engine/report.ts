@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { green, red, table } from "../../src/cli/output.ts";
 import type { FigureRecord } from "./figure.ts";
 import type { Surroundings } from "./machine.ts";
+import { type Steadiness, steadinessNote } from "./steadiness.ts";
 
 const RESULTS = fileURLToPath(new URL("../results/engine.json", import.meta.url));
 
@@ -14,6 +15,8 @@ export interface Report {
   readonly surroundings: Surroundings;
   /** Load of the machine before and after, in processes. */
   readonly load: readonly [number, number];
+  /** Of each group, where there is a C compiler. */
+  readonly steadiness: readonly Steadiness[];
   readonly figures: readonly FigureRecord[];
 }
 
@@ -24,7 +27,7 @@ export function writeReport(report: Report): string {
   return RESULTS;
 }
 
-export function reportTable({ surroundings, load, figures }: Report): string {
+export function reportTable({ surroundings, load, steadiness, figures }: Report): string {
   const { processor, cores, node, compiler, commit } = surroundings;
   const head = `${processor}, ${cores} cores, Node ${node}, ${compiler ?? "no C compiler: no references"}, commit ${commit}`;
   const rows = figures.map((f) => [
@@ -35,6 +38,7 @@ export function reportTable({ surroundings, load, figures }: Report): string {
     f.goal ?? "",
     f.met === null ? "" : f.met ? green("met") : red("missed"),
   ]);
+  const notes = steadiness.map(steadinessNote).filter((note) => note !== undefined);
   const columns = ["figure", ">value", ">reference", ">ratio", "goal", ""];
-  return `${head}\nload ${load[0]} before, ${load[1]} after\n\n${table(columns, rows)}`;
+  return `${head}\nload ${load[0]} before, ${load[1]} after\n\n${[table(columns, rows), ...notes].join("\n")}`;
 }
