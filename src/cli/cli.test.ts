@@ -118,6 +118,7 @@ test("mistakes end with status 2 and one line that helps", () => {
     [["up", "--data-path", "lanes", "--engines", "2"], /one engine: expected --engines 1, got 2/],
     [["up", "--sm-priority", "16"], /whole number from 0 to 15/],
     [["frobnicate"], /unknown command/],
+    [["help", "frobnicate"], /unknown command 'frobnicate'/],
     [["hca", "show", "n1"], /no HCA named n1/],
     [["exec", "n1", "--", "true"], /no lab is running/],
     [["down"], /vhca up/],

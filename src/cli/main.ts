@@ -47,12 +47,18 @@ Exit status: that of the first command that failed, else 0; 124 time-out; 2 wron
   return program;
 }
 
+/** `help` of a command that does not exist is the same mistake as to call it; commander would print the general help. */
+function correctedHelp(argv: readonly string[]): readonly string[] {
+  const [first, name] = argv;
+  return first === "help" && name !== undefined && name !== "help" && !(name in commands) ? [name] : argv;
+}
+
 /** Runs one command line; returns the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
   try {
     process.exitCode = 0;
     const program = await buildProgram(argv[0] ?? "");
-    await program.parseAsync(argv, { from: "user" });
+    await program.parseAsync(correctedHelp(argv), { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ExitCode.USAGE;
