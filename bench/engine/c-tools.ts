@@ -56,9 +56,18 @@ export class CTools {
     return Float64Array.from(times.subarray(1), (time) => (Number(time) - clock) / 2);
   }
 
-  /** Bytes per second of memcpy: messages go round through `setBytes`, in shuffled pages unless `pageBytes` is 0. */
-  async memcpy(messageBytes: number, setBytes: number, pageBytes: number, totalBytes: number): Promise<number> {
-    const output = await this.run("memcpy", [messageBytes, setBytes, pageBytes, totalBytes]);
+  /**
+   * Bytes per second of memcpy: messages go round through `setBytes`, in shuffled pages unless `pageBytes` is 0.
+   * @param isPolled while another process looks at a word, as an application does
+   */
+  async memcpy(
+    messageBytes: number,
+    setBytes: number,
+    pageBytes: number,
+    totalBytes: number,
+    isPolled: boolean,
+  ): Promise<number> {
+    const output = await this.run("memcpy", [messageBytes, setBytes, pageBytes, totalBytes, Number(isPolled)]);
     return totalBytes / (Number(output.toString()) / 1e9);
   }
 

@@ -1,13 +1,18 @@
 // How fast memory is copied: what bounds the bandwidth of an engine that moves messages by copying them.
-// Usage: memcpy MESSAGE_BYTES SET_BYTES PAGE_BYTES TOTAL_BYTES. Messages go round through a source and a target of SET_BYTES each, in
-// pieces of one page whose order is shuffled, or in one piece where PAGE_BYTES is 0. Standard output: nanoseconds for TOTAL_BYTES.
+// Usage: memcpy MESSAGE_BYTES SET_BYTES PAGE_BYTES TOTAL_BYTES IS_POLLED. Messages go round through a source and a target of SET_BYTES each, in
+// pieces of one page whose order is shuffled, or in one piece where PAGE_BYTES is 0. If IS_POLLED is not 0, another process looks at a word all
+// the while, as the application does that waits for an engine: it may be a thread of the same core. Standard output: nanoseconds for TOTAL_BYTES.
 
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 // Not to be seen through by the compiler.
 static void *(*volatile copy)(void *, const void *, size_t) = memcpy;
@@ -46,9 +51,25 @@ static size_t *shuffled(size_t count, uint32_t seed)
 	return order;
 }
 
+// Ends with its parent.
+static pid_t start_poller(void)
+{
+	_Atomic uint32_t *word = (_Atomic uint32_t *)new_memory(4096);
+	const pid_t child = fork();
+
+	if (child < 0)
+		exit(1);
+	if (child > 0)
+		return child;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (atomic_load_explicit(word, memory_order_acquire) != 0)
+		;
+	_exit(0);
+}
+
 int main(int argc, char **argv)
 {
-	if (argc < 5)
+	if (argc < 6)
 		return 1;
 	const size_t message = strtoull(argv[1], NULL, 0), set = strtoull(argv[2], NULL, 0);
 	const size_t page = strtoull(argv[3], NULL, 0), total = strtoull(argv[4], NULL, 0);
@@ -56,6 +77,8 @@ int main(int argc, char **argv)
 	const size_t count = set / piece;
 	uint8_t *source = new_memory(set), *target = new_memory(set);
 	const size_t *from = shuffled(count, 1), *to = shuffled(count, 2);
+
+	const pid_t poller = atoi(argv[5]) != 0 ? start_poller() : 0;
 
 	// The first round only fills the caches.
 	for (int pass = 0; pass < 2; pass++) {
@@ -72,5 +95,7 @@ int main(int argc, char **argv)
 		if (pass == 1)
 			printf("%llu\n", (unsigned long long)(now_ns() - before));
 	}
+	if (poller > 0)
+		kill(poller, SIGKILL);
 	return 0;
 }
