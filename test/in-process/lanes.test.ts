@@ -11,7 +11,7 @@ import type { SwitchNode } from "../../src/fabric/switch-node.ts";
 import { SendOpcode } from "../../src/spec/hca/queues.ts";
 import { Service } from "../../src/spec/ib/numbers.ts";
 import { PortCounter, RCV_DATA_SL } from "../../src/spec/ib/port-counters.ts";
-import { PortInfo } from "../../src/spec/mad/sm-attributes.ts";
+import { PortInfo, SwitchInfo } from "../../src/spec/mad/sm-attributes.ts";
 import { AdapterCounter } from "../../src/transport/counters.ts";
 import { CabledHosts } from "./cabled-hosts.ts";
 import { Buffer64, connect, type End, fill } from "./pair.ts";
@@ -225,6 +225,25 @@ test("a packet that is first in its queue for longer than HOQLife is discarded a
   stream.poll();
   assert.equal(stream.done, 1);
   assert.ok(stream.isVerified && sentAgain(a) > 0, "RC has sent again what was lost");
+});
+
+/** HOQLife and LifeTimeValue above 19 (14.2.5.4, 14.2.5.6). */
+const FOR_EVER = 20;
+
+test("a packet that is in a switch for longer than its LifeTimeValue is discarded, however long it may be first in its queue", () => {
+  const world = lanesWorld();
+  const [a, , c] = world.hosts as [End, End, End, End];
+  const port = world.port("s2", "c");
+  const node = port.node as SwitchNode;
+  PortInfo.hoqLife.set(port.info, 0, FOR_EVER);
+  // A millisecond.
+  SwitchInfo.lifeTime.set(node.switch.info, 0, 8);
+  node.attributesChanged();
+  new Stream(a, c, 1, 256 << 10);
+  freeze(world, "c", true);
+  // What waits is looked at again when it is due, though nothing else happens at the port.
+  world.elapse(100 * MS, 100);
+  assert.ok(counter(port, PortCounter.xmitDiscards) > 0);
 });
 
 test("VLStallCount packets in a row too old stall the lane: what is for it is discarded at once for eight times HOQLife", () => {
